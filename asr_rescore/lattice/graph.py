@@ -1,0 +1,120 @@
+"""The lattice as arrays: states, arcs, two costs each, and the transition ids that keep word times alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from asr_rescore.errors import RescoreError
+
+EPSILON = 0  # the word id of an arc that carries no word
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """A list of integer lists in two arrays: item i is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Attributes:
+        values: int32 (total,).
+        offsets: int64 (items + 1,), from 0 to total.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, item: int) -> np.ndarray:
+        return self.values[self.offsets[item] : self.offsets[item + 1]]
+
+    @classmethod
+    def from_lists(cls, lists: list[np.ndarray] | list[list[int]]) -> Ragged:
+        """Pack integer lists."""
+        offsets = np.zeros(len(lists) + 1, dtype=np.int64)
+        np.cumsum([len(item) for item in lists], out=offsets[1:])
+        values = np.concatenate([np.asarray(item, dtype=np.int32) for item in lists]) if lists else np.empty(0)
+        return cls(values.astype(np.int32), offsets)
+
+    def take(self, items: np.ndarray) -> Ragged:
+        """The given items, in the given order."""
+        return Ragged.from_lists([self[int(item)] for item in items])
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A word lattice: an acyclic weighted acceptor over word ids, as Kaldi's CompactLattice.
+
+    Costs are −ln p; acoustic ones unscaled. ``inf`` in both finals marks a state that is not final. Arcs are ordered
+    by source state, and within a state as they were read. A Kaldi ``Lattice`` (state level) is held in the same
+    shape, each arc's alignment having at most one transition id.
+
+    Attributes:
+        start: the start state; −1 in a lattice without states.
+        source, target: int64 (arcs,), states.
+        word: int32 (arcs,), word ids, ``EPSILON`` for none.
+        graph, acoustic: float64 (arcs,).
+        final_graph, final_acoustic: float64 (states,).
+        alignment: transition ids of each arc, (arcs,) items.
+        final_alignment: transition ids of each final weight, (states,) items.
+    """
+
+    start: int
+    source: np.ndarray
+    target: np.ndarray
+    word: np.ndarray
+    graph: np.ndarray
+    acoustic: np.ndarray
+    final_graph: np.ndarray
+    final_acoustic: np.ndarray
+    alignment: Ragged
+    final_alignment: Ragged
+
+    def __post_init__(self) -> None:
+        arcs, states = len(self.source), len(self.final_graph)
+        for name in ("target", "word", "graph", "acoustic", "alignment"):
+            if len(getattr(self, name)) != arcs:
+                raise RescoreError(f"lattice: {len(getattr(self, name))} entries in {name}, expected {arcs} (one an arc)")
+        for name in ("final_acoustic", "final_alignment"):
+            if len(getattr(self, name)) != states:
+                raise RescoreError(f"lattice: {len(getattr(self, name))} entries in {name}, expected {states} (states)")
+        if not -1 <= self.start < states:
+            raise RescoreError(f"lattice: start state {self.start}, expected below {states}")
+        if arcs:
+            low = min(int(self.source.min()), int(self.target.min()))
+            high = max(int(self.source.max()), int(self.target.max()))
+            if low < 0 or high >= states:
+                raise RescoreError(f"lattice: an arc touches state {low if low < 0 else high}, expected 0 to {states - 1}")
+            if np.any(np.diff(self.source) < 0):
+                raise RescoreError("lattice: arcs are not ordered by source state")
+            for name in ("graph", "acoustic"):
+                if np.isnan(getattr(self, name)).any():
+                    arc = int(np.flatnonzero(np.isnan(getattr(self, name)))[0])
+                    raise RescoreError(
+                        f"lattice: arc {arc} (state {self.source[arc]} to {self.target[arc]}, word {self.word[arc]}) has "
+                        f"{name} cost NaN, expected a number; decode the utterance again"
+                    )
+        if np.isnan(self.final_graph).any() or np.isnan(self.final_acoustic).any():
+            raise RescoreError("lattice: a final cost is NaN, expected a number; decode the utterance again")
+
+    @property
+    def num_states(self) -> int:
+        """How many states there are."""
+        return len(self.final_graph)
+
+    @property
+    def num_arcs(self) -> int:
+        """How many arcs there are."""
+        return len(self.source)
+
+    @cached_property
+    def arc_offsets(self) -> np.ndarray:
+        """int64 (states + 1,): the arcs that leave state s are ``arc_offsets[s]:arc_offsets[s + 1]``."""
+        return np.searchsorted(self.source, np.arange(self.num_states + 1))
+
+    @property
+    def is_final(self) -> np.ndarray:
+        """bool (states,)."""
+        return np.isfinite(self.final_graph) & np.isfinite(self.final_acoustic)

@@ -1,0 +1,65 @@
+"""One utterance's hypotheses and what each model charges for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from asr_rescore.errors import RescoreError
+
+# Column names are the names of Kaldi's files in archives.JOB/ (steps/rnnlmrescore.sh).
+ACOUSTIC = "acwt"  # acoustic cost, unscaled
+GRAPH = "lmwt.withlm"  # graph cost of the first pass: old LM, pronunciation, transitions, silence
+OLD_LM = "lmwt.lmonly"  # the old LM's part of it
+NO_LM = "lmwt.nolm"  # what is left of it without the old LM
+NEURAL = "lmwt.rnn"  # a neural LM's cost of the sentence, its end included
+
+
+@dataclass(frozen=True, eq=False)
+class NBest:
+    """The hypotheses of one utterance, cheapest of the first pass first, with named cost columns.
+
+    Attributes:
+        utt: utterance id.
+        words: per hypothesis its words (an empty hypothesis is the empty tuple).
+        costs: column name → float64 array (hypotheses,): −ln p, acoustic costs unscaled.
+
+    Raises:
+        RescoreError: a column is not one finite number per hypothesis.
+    """
+
+    utt: str
+    words: tuple[tuple[str, ...], ...]
+    costs: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        columns = {name: np.asarray(column, dtype=np.float64) for name, column in self.costs.items()}
+        for name, column in columns.items():
+            if column.shape != (len(self.words),):
+                raise RescoreError(
+                    f"{self.utt}: column {name} has shape {column.shape}, expected one cost for each of the "
+                    f"{len(self.words)} hypotheses"
+                )
+            bad = np.flatnonzero(~np.isfinite(column))
+            if bad.size:
+                k = int(bad[0])
+                raise RescoreError(
+                    f"{self.utt}-{k + 1}: column {name} holds {column[k]}, expected a finite cost; "
+                    "remake the archive or lattice it came from"
+                )
+        object.__setattr__(self, "costs", MappingProxyType(columns))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def word_counts(self) -> np.ndarray:
+        """Words of each hypothesis, float64 (hypotheses,): what a word insertion penalty multiplies."""
+        return np.array([len(words) for words in self.words], dtype=np.float64)
+
+    def with_cost(self, name: str, column: np.ndarray) -> NBest:
+        """The same list with one column more (or replaced)."""
+        return replace(self, costs={**self.costs, name: column})
