@@ -1,0 +1,85 @@
+"""Costs and weights in, ranking out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_rescore.errors import UsageError
+from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
+
+
+def neural_column(index: int) -> str:
+    """Name of the cost column of the index-th neural LM, from 0: ``lmwt.rnn``, ``lmwt.rnn2``, …"""
+    return NEURAL if index == 0 else f"{NEURAL}{index + 1}"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What scales the acoustic cost and what a word costs, in Kaldi's terms.
+
+    Attributes:
+        lmwt: the language model weight, which is the inverse of the acoustic scale.
+        wip: word insertion penalty, added once a word.
+    """
+
+    lmwt: float
+    wip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.lmwt > 0:
+            raise UsageError(f"LMWT is {self.lmwt}, expected a number above 0")
+
+    @property
+    def acoustic_scale(self) -> float:
+        """1 / LMWT."""
+        return 1.0 / self.lmwt
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Everything that turns cost columns into one number.
+
+    Attributes:
+        lm: one weight for each neural LM, in the order of their columns; the old LM keeps one minus their sum.
+        point: LMWT and word insertion penalty.
+    """
+
+    lm: tuple[float, ...]
+    point: OperatingPoint
+
+    def __post_init__(self) -> None:
+        if any(weight < 0 for weight in self.lm) or sum(self.lm) > 1 + 1e-9:
+            raise UsageError(f"LM weights are {self.lm}, expected numbers from 0 with a sum of at most 1")
+
+
+def graph_costs(nbest: NBest, lm_weights: tuple[float, ...]) -> np.ndarray:
+    """Graph costs with the old LM's part interpolated: nolm + Σ Wᵢ·nnᵢ + (1 − Σ Wᵢ)·old, (hypotheses,).
+
+    Computed as withlm + Σ Wᵢ·(nnᵢ − old), the same number, so that weights of 0 change no bit of the first pass.
+    """
+    costs = nbest.costs[GRAPH].copy()
+    for index, weight in enumerate(lm_weights):
+        if weight:
+            costs += weight * (nbest.costs[neural_column(index)] - nbest.costs[OLD_LM])
+    return costs
+
+
+def total_costs(nbest: NBest, graph: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """acoustic / LMWT + graph + WIP · words, as Kaldi's score_kaldi.sh weighs them.
+
+    Args:
+        nbest: gives acoustic costs and word counts.
+        graph: interpolated graph costs, (…, hypotheses).
+        point: LMWT and WIP.
+
+    Returns:
+        float64 (…, hypotheses).
+    """
+    return nbest.costs[ACOUSTIC] * point.acoustic_scale + graph + point.wip * nbest.word_counts
+
+
+def best_hypothesis(nbest: NBest, weights: Weights) -> int:
+    """Index of the cheapest hypothesis; of equals the one the first pass ranked higher."""
+    return int(np.argmin(total_costs(nbest, graph_costs(nbest, weights.lm), weights.point)))

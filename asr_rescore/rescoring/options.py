@@ -1,0 +1,68 @@
+"""Options of a rescoring run, and which part of it one job does."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from asr_rescore.errors import UsageError
+from asr_rescore.rescore import OperatingPoint
+
+
+@dataclass(frozen=True)
+class RescoringConfig:
+    """How N-best lists are made and weighed. The ``help`` of each field is the command line's."""
+
+    n: int = field(default=1000, metadata={"help": "hypotheses of an utterance at most"})
+    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale with which the N best are chosen"})
+    use_phi: bool = field(
+        default=False, metadata={"help": "remove the old LM with #0 as failure arc, not by its best path"}
+    )
+    min_lmwt: int = field(default=7, metadata={"help": "smallest LMWT scored"})
+    max_lmwt: int = field(default=17, metadata={"help": "largest LMWT scored"})
+    word_ins_penalty: tuple[float, ...] = field(
+        default=(0.0, 0.5, 1.0), metadata={"help": "word insertion penalties scored, e.g. 0.0,0.5,1.0"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"--n is {self.n}, expected 1 or more")
+        if not self.inv_acwt > 0:
+            raise UsageError(f"--inv-acwt is {self.inv_acwt}, expected a number above 0")
+        if not 1 <= self.min_lmwt <= self.max_lmwt:
+            raise UsageError(
+                f"--min-lmwt {self.min_lmwt} and --max-lmwt {self.max_lmwt}, expected 1 or more and in this order"
+            )
+        if not self.word_ins_penalty:
+            raise UsageError("--word-ins-penalty is empty, expected one number or more")
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """Every LMWT with every word insertion penalty."""
+        lmwts = range(self.min_lmwt, self.max_lmwt + 1)
+        return tuple(OperatingPoint(lmwt, wip) for wip, lmwt in itertools.product(self.word_ins_penalty, lmwts))
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of ``jobs`` equal parts of a decode directory, as Kaldi's ``$cmd JOB=1:$nj`` hands them out."""
+
+    job: int
+    jobs: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.job <= self.jobs:
+            raise UsageError(f"--job {self.job} of --nj {self.jobs}, expected a job from 1 to nj")
+
+    def parts(self, files: int) -> list[tuple[int, int, int]]:
+        """Which entries of lat.1.gz … lat.``files``.gz are this job's.
+
+        Returns:
+            (file number, offset, step): entries offset, offset + step, … of that file. Where there are more jobs
+            than files, several jobs take turns in one file, and each reads only that.
+        """
+        if self.jobs <= files:
+            return [(number, 0, 1) for number in range(self.job, files + 1, self.jobs)]
+        number = (self.job - 1) % files + 1
+        taking_turns = range(number, self.jobs + 1, files)
+        return [(number, taking_turns.index(self.job), len(taking_turns))]

@@ -1,0 +1,182 @@
+"""The dear half of rescoring: one share's N-best lists, each hypothesis costed by every language model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asr_rescore import __version__, kaldi
+from asr_rescore.errors import RescoreError
+from asr_rescore.files import atomic_directory, atomic_text
+from asr_rescore.lattice import Lattice
+from asr_rescore.nbest import OLD_LM, NBest
+from asr_rescore.ngram import Grammar
+from asr_rescore.rescore import neural_column
+from asr_rescore.rescoring.first_pass import Failures, FirstPass, split_old_lm
+from asr_rescore.rescoring.options import Share
+from asr_rescore.scoring import SentenceScorer
+
+SHARE_FILE = "share.json"
+# Lists are costed together up to so many words: enough rows for fast matrix products, little enough to hold.
+GROUP_WORDS = 150_000
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a share's costs depend on; equal signatures mean equal costs, so a finished share is not done again."""
+
+    version: str
+    decode_dir: str
+    lattices: tuple[tuple[str, int, int], ...]  # (name, bytes, time of change in ns) of each lat.JOB.gz
+    old_lm: tuple[str, int, int]
+    lms: tuple[str, ...]  # model hashes, in order
+    n: int
+    inv_acwt: float
+    use_phi: bool
+    points: tuple[tuple[float, float], ...]
+    utterances: int
+    job: int
+    jobs: int
+
+    @classmethod
+    def of(cls, first_pass: FirstPass, grammar_file: Path, lms: Sequence[str], share: Share) -> Signature:
+        """Read it off a run's inputs."""
+        config = first_pass.config
+        return cls(
+            __version__,
+            str(first_pass.decode_dir.resolve()),
+            tuple(_stamp(file) for file in kaldi.lattice_files(first_pass.decode_dir)),
+            _stamp(grammar_file),
+            tuple(lms),
+            config.n,
+            config.inv_acwt,
+            config.use_phi,
+            tuple((point.lmwt, point.wip) for point in config.points),
+            len(first_pass.utterances),
+            share.job,
+            share.jobs,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns
+
+
+def is_done(out_dir: Path, signature: Signature) -> bool:
+    """Whether archives.JOB in ``out_dir`` is complete and made from just these inputs."""
+    try:
+        written = (out_dir / f"archives.{signature.job}" / SHARE_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return json.loads(written)["signature"] == json.loads(signature.to_json())
+
+
+def read_failures(out_dir: Path, job: int) -> dict[str, str]:
+    """What a finished share could not do: utterance or file → reason."""
+    return json.loads((out_dir / f"archives.{job}" / SHARE_FILE).read_text(encoding="utf-8"))["failures"]
+
+
+def cost_share(
+    first_pass: FirstPass,
+    grammar: Grammar,
+    scorers: Sequence[SentenceScorer],
+    share: Share,
+    out_dir: Path,
+    signature: Signature,
+) -> None:
+    """Write ``out_dir``/archives.JOB: words and one cost file a model, whole or not at all.
+
+    An utterance that a model cannot cost keeps its first-pass ranking, its neural costs being set to the old LM's;
+    it is listed with the reason among the share's failures.
+    """
+    failures = Failures()
+    with atomic_directory(out_dir / f"archives.{share.job}") as folder:
+        lattices = first_pass.lattices(share, failures)
+        lists = _first_pass_lists(tqdm(lattices, unit="utt", disable=None), first_pass, grammar, failures, len(scorers))
+        with kaldi.NBestWriter(folder) as writer:
+            for group in _groups(lists):
+                for nbest in _add_costs(group, scorers, failures):
+                    writer.write(nbest)
+        with atomic_text(folder / SHARE_FILE) as stream:
+            json.dump({"signature": asdict(signature), "failures": failures.reasons}, stream)
+
+
+def _first_pass_lists(
+    lattices: Iterable[tuple[str, Lattice]], first_pass: FirstPass, grammar: Grammar, failures: Failures, models: int
+) -> Iterator[tuple[NBest, bool]]:
+    """Yield (list, whether the models are to cost it)."""
+    for utt, lattice in lattices:
+        try:
+            paths = first_pass.paths(lattice)
+            if not paths:
+                failures.add(utt, "its lattice has no path from start to end; decode it again with a wider beam")
+                continue
+            nbest = first_pass.nbest(utt, paths)
+        except RescoreError as error:
+            failures.add(utt, error)
+            continue
+        try:
+            yield split_old_lm(nbest, paths, grammar), True
+        except RescoreError as error:
+            failures.add(utt, f"first pass kept: {error}")
+            yield _neutral(nbest.with_cost(OLD_LM, 0 * nbest.word_counts), models), False
+
+
+def _neutral(nbest: NBest, models: int) -> NBest:
+    """Neural costs that no weight can turn into another ranking than the first pass's."""
+    for index in range(models):
+        nbest = nbest.with_cost(neural_column(index), nbest.costs[OLD_LM])
+    return nbest
+
+
+def _groups(lists: Iterable[tuple[NBest, bool]]) -> Iterator[list[tuple[NBest, bool]]]:
+    group: list[tuple[NBest, bool]] = []
+    words = 0.0
+    for nbest, wanted in lists:
+        group.append((nbest, wanted))
+        words += nbest.word_counts.sum() + len(nbest)
+        if words >= GROUP_WORDS:
+            yield group
+            group, words = [], 0.0
+    if group:
+        yield group
+
+
+def _add_costs(
+    group: list[tuple[NBest, bool]], scorers: Sequence[SentenceScorer], failures: Failures
+) -> Iterator[NBest]:
+    wanted = [nbest for nbest, costed in group if costed]
+    try:
+        done = iter(_costed(wanted, scorers))
+    except RescoreError:  # one by one, so that the good ones do not go with the bad
+        done = iter([_costed_or_neutral(nbest, scorers, failures) for nbest in wanted])
+    for nbest, costed in group:
+        yield next(done) if costed else nbest
+
+
+def _costed(lists: list[NBest], scorers: Sequence[SentenceScorer]) -> list[NBest]:
+    sentences = [words for nbest in lists for words in nbest.words]
+    for index, scorer in enumerate(scorers):
+        costs = scorer.costs(sentences)
+        begin = 0
+        for place, nbest in enumerate(lists):
+            lists[place] = nbest.with_cost(neural_column(index), costs[begin : begin + len(nbest)])
+            begin += len(nbest)
+    return lists
+
+
+def _costed_or_neutral(nbest: NBest, scorers: Sequence[SentenceScorer], failures: Failures) -> NBest:
+    try:
+        return _costed([nbest], scorers)[0]
+    except RescoreError as error:
+        failures.add(nbest.utt, f"first pass kept: {error}")
+        return _neutral(nbest, len(scorers))

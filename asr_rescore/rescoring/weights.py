@@ -1,0 +1,101 @@
+"""weights.yaml: what was tuned on a dev set, to be applied unchanged to an eval set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr_rescore.errors import InputError, UsageError
+from asr_rescore.files import atomic_text
+from asr_rescore.rescore import OperatingPoint, Weights
+from asr_rescore.tune import Tuning
+
+WEIGHTS_FILE = "weights.yaml"
+
+
+@dataclass(frozen=True)
+class ChosenWeights:
+    """Weights with where they come from.
+
+    Attributes:
+        weights: LM weights, LMWT and WIP.
+        first_pass: the LMWT and WIP at which the first pass is reported beside them.
+        source: ``tuned on <data-dir>``, ``given``, or ``frozen: tuned on <data-dir>``.
+        lms: the hash of each model, in the order of its weight.
+    """
+
+    weights: Weights
+    first_pass: OperatingPoint
+    source: str
+    lms: tuple[str, ...]
+
+    @classmethod
+    def given(cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float) -> ChosenWeights:
+        """Weights from the command line, at the acoustic scale of the N-best lists and without a word penalty."""
+        if len(lm_weights) != len(lms):
+            raise UsageError(f"{len(lm_weights)} --lm-weight for {len(lms)} language models, expected one for each")
+        point = OperatingPoint(inv_acwt)
+        return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms))
+
+    @classmethod
+    def tuned(cls, tuning: Tuning, lms: Sequence[str], data_dir: Path) -> ChosenWeights:
+        """The outcome of a grid search on ``data_dir``."""
+        return cls(tuning.weights, tuning.first_pass, f"tuned on {data_dir}", tuple(lms))
+
+    def save(self, path: Path) -> None:
+        """Write weights.yaml."""
+        tree = {
+            "source": self.source,
+            "lms": [
+                {"hash": lm, "weight": weight} for lm, weight in zip(self.lms, self.weights.lm, strict=True)
+            ],
+            "lmwt": self.weights.point.lmwt,
+            "wip": self.weights.point.wip,
+            "first_pass": {"lmwt": self.first_pass.lmwt, "wip": self.first_pass.wip},
+        }
+        with atomic_text(path) as stream:
+            yaml.safe_dump(tree, stream, sort_keys=False)
+
+    @classmethod
+    def load(cls, path: Path, lms: Sequence[str]) -> ChosenWeights:
+        """Read weights.yaml, of a file or of the out-dir that holds it.
+
+        Raises:
+            InputError: not such a file, or weights of other models than ``lms``.
+        """
+        if path.is_dir():
+            path = path / WEIGHTS_FILE
+        try:
+            tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            chosen = cls(
+                Weights(
+                    tuple(float(lm["weight"]) for lm in tree["lms"]),
+                    OperatingPoint(float(tree["lmwt"]), float(tree["wip"])),
+                ),
+                OperatingPoint(float(tree["first_pass"]["lmwt"]), float(tree["first_pass"]["wip"])),
+                "frozen: " + str(tree["source"]).removeprefix("frozen: "),
+                tuple(lm["hash"] for lm in tree["lms"]),
+            )
+        except OSError as error:
+            raise InputError(
+                path, found=str(error.strerror), expected="weights of an earlier run", remedy="run with --tune on dev"
+            ) from error
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                path,
+                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+                expected="lms, lmwt, wip and first_pass, as --tune writes them",
+                remedy="run with --tune on dev",
+            ) from error
+        if chosen.lms != tuple(lms):
+            raise InputError(
+                path,
+                found="weights of models " + (", ".join(lm[:12] for lm in chosen.lms) or "(none)"),
+                expected="of " + ", ".join(lm[:12] for lm in lms) + " (the language models given, in their order)",
+                remedy="give the models the weights were tuned with, or tune again",
+            )
+        return chosen

@@ -1,0 +1,98 @@
+"""Prefix sharing changes nothing: tree scoring against sentence-by-sentence scoring in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_rescore import models
+from asr_rescore.config import ModelConfig
+from asr_rescore.errors import RescoreError
+from asr_rescore.scoring import PrefixTree, SentenceScorer
+from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
+
+VOCABULARY = Vocabulary.from_counts({"a": 9, "b": 7, "c": 5, "d": 2, "e": 1}, size=5)  # d and e are the class
+CONFIG = ModelConfig(embedding=6, hidden=(8, 7, 5), experts=3)
+
+
+def model(seed: int = 1) -> models.LanguageModel:
+    torch.manual_seed(seed)
+    network = models.build(CONFIG, len(VOCABULARY)).eval()
+    with torch.no_grad():  # larger weights than at the start of training, so that contexts matter
+        for parameter in network.parameters():
+            parameter.mul_(5)
+    return network
+
+
+def plain_cost(network: models.LanguageModel, words: list[str]) -> float:
+    """One sentence, alone, in float64."""
+    ids = VOCABULARY.encode(words)
+    inputs = torch.tensor([0, *ids]).unsqueeze(1)
+    state = network.initial_state(1, torch.device("cpu"))
+    log_probs = network(inputs, state).log_probs[:, 0]
+    cost = -sum(float(log_probs[t, word]) for t, word in enumerate([*ids, 0]))
+    return cost + sum(VOCABULARY.member_cost(word) for word in words)
+
+
+sentences = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "zebra"]), max_size=7), min_size=1, max_size=30)
+
+
+@settings(deadline=None, max_examples=30)
+@given(sentences, st.sampled_from([1, 7 * 4 * 5 * 3, 1 << 20]))
+def test_equal_to_sentence_by_sentence(texts, logit_bytes):
+    network = model()
+    with torch.inference_mode():
+        expected = [plain_cost(network.double(), words) for words in texts]
+    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", logit_bytes).costs(texts)
+    np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
+
+
+def test_an_ensemble_is_scored_the_same_way():
+    members = [model(1), model(2)]
+    ensemble = models.Ensemble(members)
+    texts = [["a", "b"], ["a", "c", "zebra"], []]
+    with torch.inference_mode():
+        expected = [plain_cost(ensemble, words) for words in texts]
+    np.testing.assert_allclose(SentenceScorer(ensemble, VOCABULARY, "cpu").costs(texts), expected, atol=1e-4)
+
+
+def test_all_continuations_of_a_prefix_share_its_probability():
+    # P(prefix) = P(prefix, end) + Σ over the next word of P(prefix, word): with one word more scored as whole
+    # sentences only ends can be seen, so the sum over all sentences of length up to 2 must stay below one.
+    scorer = SentenceScorer(model(), VOCABULARY, "cpu")
+    words = ["a", "b", "c", "d", "e"]
+    texts = [[], *[[w] for w in words], *[[v, w] for v in words for w in words]]
+    total = float(np.exp(-scorer.costs(texts)).sum())
+    assert 0 < total < 1
+    one_word = [[], *[[w] for w in words]]
+    assert float(np.exp(-scorer.costs(one_word)).sum()) < total
+
+
+def test_an_unknown_word_is_dear_but_finite():
+    scorer = SentenceScorer(model(), VOCABULARY, "cpu")
+    listed, unknown = scorer.costs([["a", "d"], ["a", "zebra"]])
+    assert unknown - listed == pytest.approx(-math.log(OOV_PROBABILITY) + math.log(2 / 3), abs=1e-9)
+
+
+def test_no_sentences():
+    assert SentenceScorer(model(), VOCABULARY, "cpu").costs([]).shape == (0,)
+
+
+def test_a_damaged_model_is_an_error_that_names_the_sentence():
+    network = model()
+    with torch.no_grad():
+        next(network.parameters()).fill_(math.nan)
+    with pytest.raises(RescoreError, match="gives cost nan to 'a b'"):
+        SentenceScorer(network, VOCABULARY, "cpu").costs([["a", "b"]])
+
+
+def test_prefix_tree_by_hand():
+    tree = PrefixTree.build([[1, 2], [1, 3], [1, 2, 4], [], [1, 2]], root_word=0)
+    assert len(tree) == 5
+    assert tree.levels.tolist() == [0, 1, 2, 4, 5]
+    assert tree.word.tolist() == [0, 1, 2, 3, 4]
+    assert tree.parent.tolist() == [-1, 0, 1, 1, 2]
+    assert tree.leaf.tolist() == [2, 3, 4, 0, 2]
