@@ -25,6 +25,7 @@ class ModelConfig:
     embedding: int = 200  # width of the embeddings, which are tied to the output layer
     hidden: tuple[int, ...] = (480, 480, 300)  # cells of each LSTM layer; the last is the paper's "bottleneck"
     experts: int = 15  # softmaxes in the mixture
+    embedding_init: float = 0.1  # embeddings start uniform in ± this; larger ones learn faster in few epochs
     dropout_rows: float = 0.0  # whole embedding rows (reference: dropoute)
     dropout_input: float = 0.0  # embeddings, one mask a sequence (dropouti)
     dropout_hidden: float = 0.0  # between LSTM layers, one mask a sequence (dropouth)
@@ -36,6 +37,7 @@ class ModelConfig:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         _require(self.embedding > 0 and self.experts > 0, "model: embedding and experts must be positive")
         _require(len(self.hidden) > 0 and min(self.hidden) > 0, "model: hidden needs a positive size for each layer")
+        _require(self.embedding_init > 0, f"model: embedding_init is {self.embedding_init}, expected above 0")
         for name in ("rows", "input", "hidden", "output", "latent"):
             value = getattr(self, f"dropout_{name}")
             _require(0 <= value < 1, f"model: dropout_{name} is {value}, expected at least 0 and below 1")

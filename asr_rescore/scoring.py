@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.models import LanguageModel, select_state
+from asr_rescore.models import LanguageModel, join_states, select_state
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
 # A step's largest tensor is the experts' logits; more than this much of them at once buys no speed on a CPU.
@@ -148,10 +148,3 @@ class SentenceScorer:
             state = join_states(states)
             first_of_parents = low
         return prefix_cost, end_cost
-
-
-def join_states(states: list) -> object:
-    """Join nested tuples of state tensors along their batch dimension (1)."""
-    if isinstance(states[0], torch.Tensor):
-        return states[0] if len(states) == 1 else torch.cat(states, dim=1)
-    return tuple(join_states(list(parts)) for parts in zip(*states, strict=True))

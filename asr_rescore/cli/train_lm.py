@@ -1,0 +1,47 @@
+"""train_lm: a language model from text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asr_rescore.cli.training_options import add_training_options, choose_device
+
+HELP = "train a language model on text; run again after a stop, it goes on where it was"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_training_options(parser)
+    parser.add_argument(
+        "--vocab", type=Path, help="directory with vocab.txt (prepare_text); default: all words of --train"
+    )
+    parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="where the model goes")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it."""
+    import torch
+
+    from asr_rescore import corpus, models
+    from asr_rescore.checkpoint import load_vocabulary
+    from asr_rescore.config import load_config
+    from asr_rescore.errors import UsageError
+    from asr_rescore.training import TrainingRun, train
+    from asr_rescore.vocab import Vocabulary
+
+    device = choose_device(arguments.device)
+    config = load_config(arguments.config)
+    if config.objective.needs_teacher:
+        raise UsageError(f"{arguments.config}: objective {config.objective.kind} needs a teacher; use distill_lm")
+    if arguments.vocab:
+        vocabulary = load_vocabulary(arguments.vocab)
+    else:
+        vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
+    texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
+    torch.manual_seed(arguments.seed)
+    model = models.build(config.model, len(vocabulary)).to(device)
+    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(texts[0])} tokens, on {device}")
+    ppl = train(TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir), model, device)
+    print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
+    return 0

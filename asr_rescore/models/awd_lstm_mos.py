@@ -1,0 +1,79 @@
+"""AWD-LSTM (Merity et al. 2018) with a mixture of softmaxes (Yang et al. 2018): the paper's teacher and student."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from asr_rescore.config import ModelConfig
+from asr_rescore.models.base import LanguageModel, Output, State
+from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
+from asr_rescore.models.mixture import mixture_log_probs
+
+
+class DropConnectLstm(nn.LSTM):
+    """One LSTM layer whose hidden-to-hidden weights are dropped, one mask a forward pass, in training only."""
+
+    def __init__(self, inputs: int, cells: int, dropconnect: float):
+        super().__init__(inputs, cells)
+        self.dropconnect = dropconnect
+
+    def forward(self, inputs: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """``inputs`` (time, batch, inputs) → (time, batch, cells) and the state after it."""
+        if not self.training or self.dropconnect == 0:
+            return super().forward(inputs, state)
+        dropped = F.dropout(self.weight_hh_l0, self.dropconnect)
+        weights = [self.weight_ih_l0, dropped, self.bias_ih_l0, self.bias_hh_l0]
+        output, *after = torch._VF.lstm(inputs, state, weights, True, 1, 0.0, True, False, False)
+        return output, tuple(after)
+
+
+class AwdLstmMos(LanguageModel):
+    """Embedding, LSTM layers and a mixture of softmaxes tied to the embedding.
+
+    Args:
+        config: sizes and dropout rates.
+        vocabulary_size: entries of the vocabulary.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int):
+        super().__init__()
+        self.config, self.vocabulary_size, self.experts = config, vocabulary_size, config.experts
+        self.embedding = nn.Parameter(torch.empty(vocabulary_size, config.embedding))
+        nn.init.uniform_(self.embedding, -config.embedding_init, config.embedding_init)
+        sizes = (config.embedding, *config.hidden)
+        self.layers = nn.ModuleList(
+            DropConnectLstm(inputs, cells, config.dropconnect) for inputs, cells in zip(sizes, config.hidden)
+        )
+        self.latent = nn.Linear(config.hidden[-1], config.experts * config.embedding)
+        self.prior = nn.Linear(config.hidden[-1], config.experts, bias=False)
+        self.decoder_bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
+        """Zeros: one (hidden, cell) pair a layer, each (1, batch, cells)."""
+        like = self.decoder_bias
+        device = like.device if device is None else device
+        return tuple(
+            tuple(torch.zeros(1, batch, cells, dtype=like.dtype, device=device) for _ in range(2))
+            for cells in self.config.hidden
+        )
+
+    def forward(self, ids: torch.Tensor, state: State) -> Output:
+        """Read ``ids`` (time, batch); see :class:`Output`."""
+        config, training = self.config, self.training
+        hidden = embed_with_row_dropout(ids, self.embedding, config.dropout_rows, training)
+        hidden = locked_dropout(hidden, config.dropout_input, training)  # (time, batch, embedding)
+        after = []
+        for index, layer in enumerate(self.layers):
+            if index:
+                hidden = locked_dropout(hidden, config.dropout_hidden, training)
+            hidden, layer_state = layer(hidden, state[index])  # (time, batch, cells)
+            after.append(layer_state)
+        dropped = locked_dropout(hidden, config.dropout_output, training)
+        latent = torch.tanh(self.latent(dropped))  # (time, batch, experts · embedding)
+        # Locked over time; each expert's slice has a mask of its own.
+        latent = locked_dropout(latent, config.dropout_latent, training)
+        latent = latent.unflatten(-1, (config.experts, config.embedding))
+        log_probs = mixture_log_probs(latent, self.prior(dropped), self.embedding, self.decoder_bias)
+        return Output(log_probs, tuple(after), hidden, dropped)

@@ -1,0 +1,53 @@
+"""SGD with non-monotonically triggered averaging (Merity et al. 2018), and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from asr_rescore.config import TrainConfig
+
+
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer that ``config`` names."""
+    kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def learning_rate(config: TrainConfig, done: float) -> float:
+    """The rate at ``done``, the share of all epochs that is behind (0 to 1), before scaling by a chunk's length."""
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+
+
+def averaging_starts(valid_costs: Sequence[float], nonmono: int) -> bool:
+    """NT-ASGD's trigger: the last valid cost exceeds the best of those more than ``nonmono`` epochs old."""
+    earlier = valid_costs[:-1]
+    return nonmono > 0 and len(earlier) > nonmono and valid_costs[-1] > min(earlier[:-nonmono])
+
+
+class ParameterMean:
+    """The running mean of the parameters since averaging began, which is what ASGD with t0 = 0 and λ = 0 keeps."""
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter]):
+        self.parameters = parameters
+        self.means = [parameter.detach().clone() for parameter in parameters]
+        self.count = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the parameters as they are into the mean."""
+        self.count += 1
+        for mean, parameter in zip(self.means, self.parameters, strict=True):
+            mean.add_(parameter.detach() - mean, alpha=1 / self.count)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange parameters and means: once to use the means, once more to train on."""
+        for mean, parameter in zip(self.means, self.parameters, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(mean)
+            mean.copy_(kept)

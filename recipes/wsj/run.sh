@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# From Kaldi's lattices to a table of word error rates: teachers, their ensemble, distilled students, and all of them
+# rescoring the same N-best lists, with weights tuned on dev and applied unchanged to eval.
+#
+# Usage: run.sh [options]
+#   --corpus mini|wsj      mini: the corpus in mini/, which needs nothing; wsj: a Kaldi egs/wsj/s5 that has been run
+#   --s5 DIR               with --corpus wsj: that directory
+#   --exp DIR              where everything is written (exp/<corpus>)
+#   --stage N, --stop-stage N
+#                          0 check and prepare   1 N-best lists   2 teachers and ensemble   3 students
+#                          4 rescore dev         5 rescore eval   6 table
+#   --nj N                 jobs of a rescoring
+#   --n N                  hypotheses of an utterance
+
+set -euo pipefail
+
+# Configuration
+corpus=mini
+s5=
+exp=
+stage=0
+stop_stage=6
+nj=2
+n=1000
+
+echo "$0 $*"
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. ../steps/parse_options.sh
+
+if [ $# -ne 0 ]; then
+  echo "$0: takes options only, found '$1'; see --help" >&2
+  exit 2
+fi
+
+exp=${exp:-exp/$corpus}
+. "local/corpus_$corpus.sh" # names: graphs, dev, eval, teacher_seeds, lang_dir, data_dir, decode_dir, text
+conf=conf/$corpus
+students="ce fixed trust"
+systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'student_%s ' $students)"
+
+if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
+  echo "$0: stage 0: check and prepare the data"
+  check_corpus
+  asr-rescore prepare_text --vocabulary-size "$vocabulary_size" --lexicon "$(lang_dir bd_tgpr)/words.txt" \
+    --valid "$valid_text" "$train_text" "$exp/text"
+fi
+
+if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
+  echo "$0: stage 1: $n-best lists"
+  for graph in $graphs; do
+    for set in $dev $eval; do
+      asr-rescore lattice_to_nbest --n "$n" --acoustic-scale 0.083333 "$(decode_dir "$graph" "$set")" \
+        "$(lang_dir "$graph")/words.txt" "$exp/nbest/${graph}_$set"
+    done
+  done
+fi
+
+if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
+  echo "$0: stage 2: teachers of seeds $teacher_seeds, and their ensemble"
+  members=
+  for seed in $teacher_seeds; do
+    asr-rescore train_lm --config "$conf/teacher.yaml" --train "$exp/text/train.txt" --valid "$exp/text/valid.txt" \
+      --vocab "$exp/text" --seed "$seed" "$exp/teacher_$seed"
+    members="$members $exp/teacher_$seed"
+  done
+  # shellcheck disable=SC2086 # a list of directories
+  asr-rescore ensemble_lm $members "$exp/teacher_ensemble"
+fi
+
+if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
+  echo "$0: stage 3: students by hard labels only, by fixed interpolation and by trust regularization"
+  for student in $students; do
+    asr-rescore distill_lm --config "$conf/student_$student.yaml" --train "$exp/text/train.txt" \
+      --valid "$exp/text/valid.txt" --seed 1 "$exp/teacher_ensemble" "$exp/student_$student"
+  done
+fi
+
+rescore() { # rescore <set> [<options>]: every system on every graph
+  local set=$1
+  shift
+  for graph in $graphs; do
+    for system in $systems; do
+      local weights=()
+      if [ "$set" != "$dev" ]; then weights=(--weights "$exp/$system/decode_${graph}_$dev"); fi
+      ../steps/rescore_nbest.sh --cmd "$rescore_cmd" --nj "$nj" --n "$n" "${weights[@]}" "$(lang_dir "$graph")" \
+        "$exp/$system" "$(data_dir "$set")" "$(decode_dir "$graph" "$set")" "$exp/$system/decode_${graph}_$set"
+    done
+  done
+}
+
+if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
+  echo "$0: stage 4: rescore $dev, tuning each system's weights there"
+  rescore "$dev"
+fi
+
+if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
+  echo "$0: stage 5: rescore $eval with the weights of $dev"
+  rescore "$eval"
+fi
+
+if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
+  echo "$0: stage 6: the table"
+  reports=()
+  for system in $systems; do
+    for graph in $graphs; do
+      reports+=("$exp/$system/decode_${graph}_$dev" "$exp/$system/decode_${graph}_$eval")
+    done
+  done
+  asr-rescore report "${reports[@]}" "$exp/report"
+fi
