@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from asr_rescore.config import ModelConfig
+from collections.abc import Callable
+
+from asr_rescore.config import AnyModelConfig, EnsembleConfig
 from asr_rescore.models.awd_lstm_mos import AwdLstmMos
 from asr_rescore.models.base import (
     LanguageModel,
@@ -16,10 +18,15 @@ from asr_rescore.models.base import (
 )
 from asr_rescore.models.ensemble import Ensemble
 
-REGISTRY = {"awd-lstm-mos": AwdLstmMos}
+
+def _build_ensemble(config: EnsembleConfig, vocabulary_size: int) -> Ensemble:
+    return Ensemble([build(member, vocabulary_size) for member in config.members])
 
 
-def build(config: ModelConfig, vocabulary_size: int) -> LanguageModel:
+REGISTRY: dict[str, Callable[..., LanguageModel]] = {"awd-lstm-mos": AwdLstmMos, "ensemble": _build_ensemble}
+
+
+def build(config: AnyModelConfig, vocabulary_size: int) -> LanguageModel:
     """A freshly initialised model; ``config.kind`` names its class in ``REGISTRY``."""
     return REGISTRY[config.kind](config, vocabulary_size)
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from asr_rescore.config import ModelConfig
 from asr_rescore.models.base import LanguageModel, Output, State
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
+from asr_rescore.models.lstm import DropConnectLstm
 from asr_rescore.models.mixture import mixture_log_probs
-
-
-class DropConnectLstm(nn.LSTM):
-    """One LSTM layer whose hidden-to-hidden weights are dropped, one mask a forward pass, in training only."""
-
-    def __init__(self, inputs: int, cells: int, dropconnect: float):
-        super().__init__(inputs, cells)
-        self.dropconnect = dropconnect
-
-    def forward(self, inputs: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """``inputs`` (time, batch, inputs) → (time, batch, cells) and the state after it."""
-        if not self.training or self.dropconnect == 0:
-            return super().forward(inputs, state)
-        dropped = F.dropout(self.weight_hh_l0, self.dropconnect)
-        weights = [self.weight_ih_l0, dropped, self.bias_ih_l0, self.bias_hh_l0]
-        output, *after = torch._VF.lstm(inputs, state, weights, True, 1, 0.0, True, False, False)
-        return output, tuple(after)
 
 
 class AwdLstmMos(LanguageModel):
@@ -42,9 +27,9 @@ class AwdLstmMos(LanguageModel):
         self.config, self.vocabulary_size, self.experts = config, vocabulary_size, config.experts
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, config.embedding))
         nn.init.uniform_(self.embedding, -config.embedding_init, config.embedding_init)
-        sizes = (config.embedding, *config.hidden)
         self.layers = nn.ModuleList(
-            DropConnectLstm(inputs, cells, config.dropconnect) for inputs, cells in zip(sizes, config.hidden)
+            DropConnectLstm(inputs, cells, config.dropconnect)
+            for inputs, cells in pairwise((config.embedding, *config.hidden))
         )
         self.latent = nn.Linear(config.hidden[-1], config.experts * config.embedding)
         self.prior = nn.Linear(config.hidden[-1], config.experts, bias=False)

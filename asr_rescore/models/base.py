@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
+from asr_rescore.config import AnyModelConfig
+
 # A recurrent state: tensors with the batch on dimension 1, in tuples nested as the model likes.
 State: TypeAlias = "torch.Tensor | tuple[State, ...]"
 
@@ -35,10 +37,12 @@ class LanguageModel(nn.Module, ABC):
     """A network that reads word ids and gives a distribution over the next.
 
     Attributes:
+        config: what ``models.build`` makes the like of it from.
         vocabulary_size: entries of its vocabulary.
         experts: softmaxes it computes for each token; what a batch's memory grows with.
     """
 
+    config: AnyModelConfig
     vocabulary_size: int
     experts: int
 
@@ -81,9 +85,7 @@ def flatten_state(state: State, name: str = "state") -> dict[str, torch.Tensor]:
     """The state's tensors by their place, as files hold them."""
     if isinstance(state, torch.Tensor):
         return {name: state}
-    return {
-        key: tensor for i, part in enumerate(state) for key, tensor in flatten_state(part, f"{name}.{i}").items()
-    }
+    return {key: tensor for i, part in enumerate(state) for key, tensor in flatten_state(part, f"{name}.{i}").items()}
 
 
 def unflatten_state(like: State, tensors: Mapping[str, torch.Tensor], name: str = "state") -> State:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from asr_rescore.config import EnsembleConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.models.base import LanguageModel, Output, State
 
@@ -16,7 +17,11 @@ class Ensemble(LanguageModel):
     """The mean of the members' probabilities. The paper does not say which mean; this one stays a distribution.
 
     Args:
-        members: models over the same vocabulary.
+        members: models over the same vocabulary; several directories' vocabularies are compared by
+            ``checkpoint.combine``, here only their sizes can be.
+
+    Raises:
+        UsageError: no member, or members of different vocabulary sizes.
     """
 
     def __init__(self, members: Sequence[LanguageModel]):
@@ -24,9 +29,10 @@ class Ensemble(LanguageModel):
         sizes = {member.vocabulary_size for member in members}
         if len(sizes) != 1:
             raise UsageError(f"an ensemble needs members of one vocabulary, found sizes {sorted(sizes)}")
+        self.config = EnsembleConfig(tuple(member.config for member in members))
         self.members = nn.ModuleList(members)
         self.vocabulary_size = sizes.pop()
-        self.experts = max(member.experts for member in members)
+        self.experts = max(member.experts for member in members)  # one member is computed at a time
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
         """One state a member."""
