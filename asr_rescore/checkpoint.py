@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 import yaml
 
 from asr_rescore import __version__, models
-from asr_rescore.config import ModelConfig, from_dict
+from asr_rescore.config import load_model_config, model_to_dict
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.files import atomic_binary, atomic_text, read_lines
 from asr_rescore.models import Ensemble, LanguageModel
@@ -28,6 +29,7 @@ VOCABULARY_FILE = "vocab.txt"
 MEMBERS_FILE = "unk_probs.txt"
 WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
+DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, MEMBERS_FILE)  # what the weights were made for
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ class LoadedModel:
 
     Attributes:
         name: the directory's name.
-        model: in evaluation mode.
+        model: in evaluation mode, float32.
         vocabulary: its words.
         provenance: where it comes from: versions, command, data, seed, valid perplexity, …
-        hash: SHA-256 (hex) over configuration, vocabulary and weights; part of every score's signature.
+        hash: SHA-256 (hex) of config.yaml, vocab.txt, unk_probs.txt and model.safetensors, one after the other; part
+            of every score's signature.
     """
 
     name: str
@@ -51,15 +54,12 @@ class LoadedModel:
 
 def provenance(**facts: Any) -> dict[str, Any]:
     """The facts every model carries, and those given."""
-    revision = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
     return {
         "version": __version__,
         "torch": str(torch.__version__),
         "python": sys.version.split()[0],
-        "revision": revision.stdout.strip() or None,
-        "command": " ".join(sys.argv),
+        "revision": _revision(),
+        "command": shlex.join(sys.argv),
         **facts,
     }
 
@@ -74,21 +74,26 @@ def save_vocabulary(directory: Path, vocabulary: Vocabulary) -> None:
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
-    """Read what :func:`save_vocabulary` wrote."""
+    """Read what :func:`save_vocabulary` wrote.
+
+    Raises:
+        InputError: a file is missing or broken, or the two do not make a vocabulary.
+    """
     words = tuple(word for _, word in read_lines(directory / VOCABULARY_FILE))
     path = directory / MEMBERS_FILE
     unk, members = "", {}
     for number, line in read_lines(path):
-        fields = line.split()
+        if number == 1:
+            unk = line
+            continue
+        word, _, probability = line.rpartition(" ")
         try:
-            if number == 1:
-                (unk,) = fields
-            else:
-                word, probability = fields
-                members[word] = float(probability)
+            members[word] = float(probability)
         except ValueError as error:
             raise InputError(
-                f"{path}: line {number}", found=repr(line), expected="a word and its probability",
+                f"{path}: line {number}",
+                found=repr(line),
+                expected="a word and its probability",
                 remedy="make it again with prepare_text",
             ) from error
     try:
@@ -99,69 +104,70 @@ def load_vocabulary(directory: Path) -> Vocabulary:
         ) from error
 
 
-def save_model(
-    directory: Path, model: LanguageModel, vocabulary: Vocabulary, facts: Mapping[str, Any], half: bool = False
-) -> None:
+def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
     """Write a model directory; each file is replaced whole, the weights last.
+
+    The weights know for which configuration and vocabulary they were made, so that a directory whose files come from
+    two models (by a kill between two files, or by hand) is refused when it is read.
 
     Args:
         directory: made where it is missing; other files in it stay.
         model: its configuration is its own.
         vocabulary: of as many entries as the model has.
         facts: see :func:`provenance`.
-        half: store float16 instead of float32.
+
+    Raises:
+        UsageError: model and vocabulary differ in size.
     """
+    if len(vocabulary) != model.vocabulary_size:
+        raise UsageError(f"{directory}: a model of {model.vocabulary_size} words and a vocabulary of {len(vocabulary)}")
     save_vocabulary(directory, vocabulary)
     with atomic_text(directory / CONFIG_FILE) as stream:
-        yaml.safe_dump(_describe(model), stream, sort_keys=False)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if half:
-        tensors = {name: tensor.half() for name, tensor in tensors.items()}
+        yaml.safe_dump({"model": model_to_dict(model.config)}, stream, sort_keys=False)
     with atomic_text(directory / PROVENANCE_FILE) as stream:
         json.dump({**facts, "parameters": model.num_parameters}, stream, indent=2)
         stream.write("\n")
-    with atomic_binary(directory / WEIGHTS_FILE) as stream:
-        stream.write(safetensors.torch.save(tensors))
+    _write_tensors(directory / WEIGHTS_FILE, model.state_dict(), {"made_for": _hash(directory, DESCRIPTION_FILES)})
 
 
 def load_model(directory: str | Path, device: torch.device | str = "cpu") -> LoadedModel:
-    """Rebuild a model from its directory.
+    """Rebuild a model from its directory; weights in half precision become float32.
 
     Raises:
         InputError: a file is missing, damaged, or does not fit the others.
     """
     directory = Path(directory)
-    if not (directory / WEIGHTS_FILE).is_file():
+    path = directory / WEIGHTS_FILE
+    if not path.is_file():
         raise InputError(
             directory,
-            found="no " + WEIGHTS_FILE,
+            found=f"no {WEIGHTS_FILE}",
             expected="a model directory",
             remedy="name one that train_lm, distill_lm or ensemble_lm wrote",
         )
     vocabulary = load_vocabulary(directory)
-    model = _build(directory / CONFIG_FILE, len(vocabulary))
-    path = directory / WEIGHTS_FILE
-    data = path.read_bytes()
-    try:
-        tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise InputError(
-            path, found=f"no whole safetensors file ({error})", expected="the model's weights", remedy="copy it again"
-        ) from error
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
-        raise InputError(
-            path,
-            found=" ".join(str(error).split()),
-            expected=f"the weights of the model in {CONFIG_FILE} with {len(vocabulary)} words",
-            remedy="keep the files of one training run together",
-        ) from error
-    facts = json.loads("\n".join(line for _, line in read_lines(directory / PROVENANCE_FILE)))
-    digest = hashlib.sha256(json.dumps(_describe(model), sort_keys=True).encode())
-    digest.update(vocabulary.hash.encode())
-    digest.update(data)
-    return LoadedModel(directory.name, model.to(device).eval(), vocabulary, facts, digest.hexdigest())
+    config = load_model_config(directory / CONFIG_FILE)
+    with torch.device("meta"):  # sizes only: initial weights would cost time and random numbers
+        model = models.build(config, len(vocabulary))
+    tensors, metadata = _read_tensors(path, "the model's weights")
+    made_for = _hash(directory, DESCRIPTION_FILES)
+    if metadata.get("made_for", made_for) != made_for:
+        raise _misfit(path, "weights of another model", f"those of {CONFIG_FILE} and {VOCABULARY_FILE} beside them")
+    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        found = list(tensors[name].shape) if name in tensors else "nothing"
+        if found != expected.get(name, "nothing"):
+            raise _misfit(
+                path, f"{name}: {found}", f"{expected.get(name, 'nothing')} by {CONFIG_FILE} and {VOCABULARY_FILE}"
+            )
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return LoadedModel(
+        directory.name,
+        model.to(device).eval(),
+        vocabulary,
+        _read_facts(directory),
+        _hash(directory, (*DESCRIPTION_FILES, WEIGHTS_FILE)),
+    )
 
 
 def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
@@ -174,7 +180,8 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
     for other in loaded[1:]:
         if other.vocabulary.hash != first.vocabulary.hash:
             raise UsageError(
-                f"{first.name} and {other.name} have different vocabularies; train all members of an ensemble with one --vocab"
+                f"{first.name} and {other.name} have different vocabularies; train all members of an ensemble with one "
+                "--vocab"
             )
     model = first.model if len(loaded) == 1 else Ensemble([part.model for part in loaded])
     return first.vocabulary, model
@@ -182,43 +189,73 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able progress as one file: a kill at any moment leaves the last state or this one."""
-    packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_binary(path) as stream:
-        stream.write(safetensors.torch.save(packed, metadata={"progress": json.dumps(progress)}))
+    _write_tensors(path, tensors, {"progress": json.dumps(progress)})
 
 
 def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what :func:`save_training_state` wrote.
+    """Read what :func:`save_training_state` wrote, bit for bit.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is missing, damaged or something else.
     """
+    tensors, metadata = _read_tensors(path, "the state of a run")
+    if "progress" not in metadata:
+        raise InputError(
+            path, found="tensors only", expected="the state of a run", remedy="remove the file to start anew"
+        )
+    return tensors, json.loads(metadata["progress"])
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    # Copies, since safetensors refuses tensors that share memory, as cuDNN's flat weights do. With a single key in
+    # the metadata the same tensors always give the same bytes: its order is a hash map's.
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    with atomic_binary(path) as stream:
+        stream.write(safetensors.torch.save(copies, metadata))
+
+
+def _read_tensors(path: Path, expected: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, json.loads(stream.metadata()["progress"])
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            path, found=f"no training state ({error})", expected="the state of a run", remedy="remove it to start anew"
-        ) from error
+            names = stream.keys()
+            # Copies: what safetensors gives is mapped from the file.
+            return {name: stream.get_tensor(name).clone() for name in names}, stream.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(path, found=str(error), expected=expected, remedy="copy or make the file again") from error
 
 
-def _describe(model: LanguageModel) -> dict[str, Any]:
-    if isinstance(model, Ensemble):
-        return {"ensemble": [_describe(member) for member in model.members]}
-    plain = asdict(model.config)
-    return {"model": {**plain, "hidden": list(plain["hidden"])}}
-
-
-def _build(path: Path, vocabulary_size: int) -> LanguageModel:
+def _read_facts(directory: Path) -> dict[str, Any]:
+    path = directory / PROVENANCE_FILE
     text = "\n".join(line for _, line in read_lines(path))
     try:
-        tree = yaml.safe_load(text)
-        parts = tree["ensemble"] if "ensemble" in tree else [tree]
-        configs: list[ModelConfig] = [from_dict(part, str(path)).model for part in parts]
-    except (yaml.YAMLError, TypeError, AttributeError) as error:
-        raise InputError(
-            path, found=" ".join(str(error).split()), expected="model: or ensemble:", remedy="restore the file"
-        ) from error
-    members = [models.build(config, vocabulary_size) for config in configs]
-    return Ensemble(members) if "ensemble" in tree else members[0]
+        facts = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(path, found=f"no JSON ({error})", expected="facts", remedy="copy the file again") from error
+    if not isinstance(facts, dict):
+        raise InputError(path, found=text[:40], expected="facts by name", remedy="copy the file again")
+    return facts
+
+
+def _misfit(path: Path, found: str, expected: str) -> InputError:
+    return InputError(path, found=found, expected=expected, remedy="keep the files of one model together")
+
+
+def _hash(directory: Path, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        with (directory / name).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _revision() -> str | None:
+    """Git revision of the source tree, marked where files were changed; None for an installed package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

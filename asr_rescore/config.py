@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.files import read_lines
 
 
 def _require(condition: bool, message: str) -> None:
@@ -35,6 +37,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        _require(self.kind == "awd-lstm-mos", f"model: kind {self.kind!r}, expected awd-lstm-mos")
         _require(self.embedding > 0 and self.experts > 0, "model: embedding and experts must be positive")
         _require(len(self.hidden) > 0 and min(self.hidden) > 0, "model: hidden needs a positive size for each layer")
         _require(self.embedding_init > 0, f"model: embedding_init is {self.embedding_init}, expected above 0")
@@ -42,6 +45,20 @@ class ModelConfig:
             value = getattr(self, f"dropout_{name}")
             _require(0 <= value < 1, f"model: dropout_{name} is {value}, expected at least 0 and below 1")
         _require(0 <= self.dropconnect < 1, f"model: dropconnect is {self.dropconnect}, expected 0 to below 1")
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """The mean of several models' probabilities: put together from trained ones, not trained itself."""
+
+    members: tuple[AnyModelConfig, ...]
+    kind: str = "ensemble"  # a name in models.REGISTRY
+
+    def __post_init__(self) -> None:
+        _require(len(self.members) > 0, "model: an ensemble needs a member")
+
+
+AnyModelConfig: TypeAlias = ModelConfig | EnsembleConfig
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,10 @@ class ObjectiveConfig:
     temperature: float = 1.0  # softens teacher and student alike; the paper's 1
 
     def __post_init__(self) -> None:
-        _require(self.kind in ("ce", "kl", "fixed", "trust"), f"objective: kind {self.kind!r}, expected ce, kl, fixed or trust")
-        _require(min(self.alpha, self.label_weight, self.teacher_weight) >= 0, "objective: weights cannot be negative")
+        kinds = ("ce", "kl", "fixed", "trust")
+        _require(self.kind in kinds, f"objective: kind {self.kind!r}, expected ce, kl, fixed or trust")
+        for name in ("alpha", "label_weight", "teacher_weight"):
+            _require(getattr(self, name) >= 0, f"objective: {name} is {getattr(self, name)}, expected 0 or more")
         _require(self.temperature > 0, f"objective: temperature is {self.temperature}, expected above 0")
 
     @property
@@ -87,13 +106,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("sgd", "adamw"), f"train: optimizer {self.optimizer!r}, expected sgd or adamw")
-        _require(self.schedule in ("constant", "cosine"), f"train: schedule {self.schedule!r}, expected constant or cosine")
+        schedules = ("constant", "cosine")
+        _require(self.schedule in schedules, f"train: schedule {self.schedule!r}, expected constant or cosine")
         _require(self.lr > 0, f"train: lr is {self.lr}, expected above 0")
         _require(min(self.batch, self.bptt, self.epochs) >= 1, "train: batch, bptt and epochs must be 1 or more")
         _require(0 <= self.small_batch <= self.batch, "train: small_batch must lie between 0 and batch")
         _require(0 <= self.bptt_half <= 1, f"train: bptt_half is {self.bptt_half}, expected a probability")
-        nonnegative = ("weight_decay", "clip", "bptt_deviation", "activation_reg", "temporal_reg", "nonmono", "patience")
-        for name in nonnegative:
+        regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg")
+        for name in (*regularizers, "bptt_deviation", "nonmono", "patience"):
             _require(getattr(self, name) >= 0, f"train: {name} is {getattr(self, name)}, expected 0 or more")
 
 
@@ -107,20 +127,23 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as YAML and JSON take them."""
-        plain = asdict(self)
-        plain["model"]["hidden"] = list(plain["model"]["hidden"])
-        return plain
+        return {**asdict(self), "model": model_to_dict(self.model)}
 
 
 def from_dict(tree: Mapping[str, Any], where: str = "config") -> Config:
-    """Build a Config from nested mappings; an unknown key or a wrong type is an error that names it."""
+    """Build a Config from nested mappings.
+
+    Raises:
+        InputError: an unknown key or a value of another type than the default's, named with ``where``.
+        UsageError: a value out of its range.
+    """
     sections = {section.name: section.default_factory for section in fields(Config)}
-    built = {}
-    for name, values in tree.items():
-        if name not in sections:
-            raise InputError(where, found=f"section {name!r}", expected=", ".join(sections), remedy="correct its name")
-        built[name] = _section(sections[name], values or {}, f"{where}: {name}")
-    return Config(**built)
+    unknown = [name for name in tree if name not in sections]
+    if unknown:
+        raise InputError(
+            where, found=f"section {unknown[0]!r}", expected=", ".join(sections), remedy="correct its name"
+        )
+    return Config(**{name: _section(sections[name], values, where, name) for name, values in tree.items()})
 
 
 def load_config(path: str | Path) -> Config:
@@ -128,37 +151,84 @@ def load_config(path: str | Path) -> Config:
 
     Raises:
         InputError: no file, no YAML, an unknown key or a value of another type than the default's.
+        UsageError: a value out of its range.
     """
+    return from_dict(_load_yaml(path), str(path))
+
+
+def load_model_config(path: str | Path) -> AnyModelConfig:
+    """Read a YAML file whose one section is ``model:``, as a model directory has it; an ensemble's is nested.
+
+    Raises:
+        InputError: no file, no YAML, or not what :func:`model_to_dict` makes.
+    """
+    tree = _load_yaml(path)
+    if set(tree) != {"model"}:
+        found = ", ".join(map(str, tree)) or "an empty file"
+        raise InputError(path, found=found, expected="one section, model:", remedy="restore the file")
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise InputError(path, found=str(error.strerror), expected="a YAML file", remedy="check the path") from error
-    except yaml.YAMLError as error:
+        return _model_from_dict(tree["model"], str(path), "model")
+    except UsageError as error:
+        raise InputError(path, found=str(error), expected="a model's sizes", remedy="restore the file") from error
+
+
+def model_to_dict(config: AnyModelConfig) -> dict[str, Any]:
+    """Plain values of a model's section, as YAML and JSON take them."""
+    if isinstance(config, EnsembleConfig):
+        return {"kind": config.kind, "members": [model_to_dict(member) for member in config.members]}
+    return {**asdict(config), "hidden": list(config.hidden)}
+
+
+def _model_from_dict(values: Any, where: str, section: str) -> AnyModelConfig:
+    if not isinstance(values, Mapping) or values.get("kind") != EnsembleConfig.kind:
+        return _section(ModelConfig, values, where, section)
+    members = values.get("members")
+    if set(values) != {"kind", "members"} or not isinstance(members, list):
         raise InputError(
-            path, found=" ".join(str(error).split()), expected="YAML", remedy="correct the line named"
-        ) from error
+            f"{where}: {section}",
+            found="keys " + ", ".join(map(str, values)),
+            expected="kind, and members: a list of models",
+            remedy="restore the file",
+        )
+    return EnsembleConfig(
+        tuple(_model_from_dict(member, where, f"{section}.members.{index}") for index, member in enumerate(members))
+    )
+
+
+def _load_yaml(path: str | Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load("\n".join(line for _, line in read_lines(path)))
+    except yaml.YAMLError as error:
+        found = " ".join(str(error).split())
+        raise InputError(path, found=found, expected="YAML", remedy="correct the line named") from error
+    if tree is None:  # an empty file, or nothing but comments
+        return {}
     if not isinstance(tree, dict):
         raise InputError(path, found=type(tree).__name__, expected="sections of keys", remedy="see docs/recipes.md")
-    return from_dict(tree, str(path))
+    return tree
 
 
-def _section(kind: type, values: Mapping[str, Any], where: str) -> Any:
+def _section(kind: type, values: Any, where: str, section: str) -> Any:
     known = {option.name: option for option in fields(kind)}
+    values = {} if values is None else values
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: {section}", found=repr(values), expected="key: value lines", remedy="correct it")
     arguments = {}
     for name, value in values.items():
         if name not in known:
-            raise InputError(where, found=f"key {name!r}", expected="one of " + ", ".join(known), remedy="correct its name")
+            expected = "one of " + ", ".join(known)
+            raise InputError(f"{where}: {section}", found=f"key {name!r}", expected=expected, remedy="correct its name")
         default = known[name].default
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(default, float) and type(value) is int:
             value = float(value)
         if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
             value = tuple(value)
-        if type(value) is not type(default):
-            raise InputError(
-                f"{where}: {name}",
-                found=repr(value),
-                expected=f"a value like {default!r}",
-                remedy="YAML reads 1e-6 as text: write 1.0e-6" if isinstance(value, str) else "correct the value",
-            )
+        if type(value) is not type(default) or (type(value) is float and not math.isfinite(value)):
+            remedy = "YAML reads 1e-6 as text: write 1.0e-6" if isinstance(value, str) else "correct the value"
+            place, expected = f"{where}: {section}.{name}", f"a value like {default!r}"
+            raise InputError(place, found=repr(value), expected=expected, remedy=remedy)
         arguments[name] = value
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error

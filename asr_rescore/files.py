@@ -24,13 +24,24 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
     path = Path(path)
     try:
         stream = path.open("rb")
+        head = stream.peek(2)[:2]  # not read and sought back: a named pipe cannot
     except OSError as error:
         raise InputError(
             path, found=error.strerror or str(error), expected="a readable file", remedy="check the path"
         ) from error
-    head = stream.read(2)
-    stream.seek(0)
-    return gzip.open(stream, "rb") if head == GZIP_MAGIC else stream  # type: ignore[return-value]
+    return _GzipReader(stream) if head == GZIP_MAGIC else stream  # type: ignore[return-value]
+
+
+class _GzipReader(gzip.GzipFile):
+    """Closes the file below it as well, which a GzipFile that was handed one leaves open."""
+
+    def __init__(self, stream: BinaryIO):
+        self._below = stream
+        super().__init__(fileobj=stream, mode="rb")
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:

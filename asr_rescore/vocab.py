@@ -17,6 +17,7 @@ PLAIN_UNK = "<unk>"  # the class where the text itself writes it so, as Penn Tre
 OOV_PROBABILITY = 1e-7  # P(word | class) of a word in neither list (Kaldi's rnnlm_compute_scores.sh)
 # Entries of a Kaldi words.txt that are no words of the language.
 KALDI_SYMBOLS = frozenset({"<eps>", "<s>", "</s>", "#0", "!SIL", "<SIL>", "<SPOKEN_NOISE>", "<NOISE>", "<UNK>"})
+_BLANKS = frozenset(" \t\r\n")  # would break the files that hold one word a line
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Vocabulary:
             object.__setattr__(self, "members", {self.unk: 1.0})
         if not self.words or self.words[0] != SENTENCE_END:
             raise RescoreError(f"a vocabulary starts with {SENTENCE_END}, found {self.words[:1]}")
+        unwritable = [word for word in (*self.words, *self.members) if not word or not _BLANKS.isdisjoint(word)]
+        if unwritable:
+            raise RescoreError(f"the vocabulary holds {unwritable[0]!r}, expected words without blanks")
         twice = [word for word, count in Counter(self.words).items() if count > 1]
         if twice:
             raise RescoreError(f"word {twice[0]!r} stands in the vocabulary twice")
@@ -56,9 +60,7 @@ class Vocabulary:
             raise RescoreError(f"the probabilities in class {self.unk} sum to {total}, expected 1, each above 0")
 
     @classmethod
-    def from_counts(
-        cls, counts: Mapping[str, int], size: int | None = None, lexicon: Iterable[str] = ()
-    ) -> Vocabulary:
+    def from_counts(cls, counts: Mapping[str, int], size: int | None = None, lexicon: Iterable[str] = ()) -> Vocabulary:
         """The ``size`` − 2 most frequent words (ties by spelling), ``</s>`` and the class of the rest.
 
         Args:
@@ -71,7 +73,8 @@ class Vocabulary:
         ranked = sorted((word for word in counts if word not in (unk, SENTENCE_END)), key=lambda w: (-counts[w], w))
         kept = len(ranked) if size is None else size - 2
         if kept < 1:
-            raise RescoreError(f"a vocabulary of {size} entries holds no word; expected 3 or more")
+            what = "a text without words" if size is None else f"a vocabulary of {size} entries"
+            raise RescoreError(f"{what} leaves no word to list; expected 3 entries or more")
         listed, rest = ranked[:kept], ranked[kept:]
         class_counts = {word: counts[word] for word in rest}
         for word in lexicon:
@@ -100,15 +103,19 @@ class Vocabulary:
         ids, unk = self.ids, self.unk_id
         return [ids.get(word, unk) for word in words]
 
+    def is_listed(self, word: str) -> bool:
+        """Whether the word has an id of its own; the class itself is no word."""
+        return word in self.ids and word != self.unk
+
     def member_cost(self, word: str) -> float:
         """What a word costs beyond its id's −ln P: 0 for a listed one, −ln P(word | class) for any other."""
-        if word in self.ids and word not in self.members:
+        if self.is_listed(word):
             return 0.0
         return -math.log(self.members.get(word, OOV_PROBABILITY))
 
     def is_oov(self, word: str) -> bool:
         """Whether the word is in neither list."""
-        return word not in self.ids and word not in self.members
+        return not self.is_listed(word) and word not in self.members
 
     @cached_property
     def hash(self) -> str:

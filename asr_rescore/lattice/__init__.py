@@ -1,5 +1,24 @@
 """Lattices and what is computed on them; no files, no torch."""
 
 from asr_rescore.lattice.graph import EPSILON, Lattice, Ragged
+from asr_rescore.lattice.nbest_search import n_best
+from asr_rescore.lattice.oracle import oracle
+from asr_rescore.lattice.order import connect, topological_order
+from asr_rescore.lattice.paths import Path, best_path, best_paths
+from asr_rescore.lattice.transform import from_paths, prune, scale
 
-__all__ = ["EPSILON", "Lattice", "Ragged"]
+__all__ = [
+    "EPSILON",
+    "Lattice",
+    "Path",
+    "Ragged",
+    "best_path",
+    "best_paths",
+    "connect",
+    "from_paths",
+    "n_best",
+    "oracle",
+    "prune",
+    "scale",
+    "topological_order",
+]

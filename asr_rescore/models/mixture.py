@@ -13,7 +13,7 @@ CPU_CHUNK_BYTES = 16 << 20
 def mixture_log_probs(
     latent: torch.Tensor, prior_logits: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 ) -> torch.Tensor:
-    """ln Σₖ πₖ softmax(W·zₖ + b), normalised exactly (Yang et al. 2018, equation 3).
+    """ln Σₖ πₖ softmax(W·zₖ + b), normalised exactly (Yang et al. 2018).
 
     Args:
         latent: expert vectors zₖ, (time, batch, experts, embedding).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,10 @@ from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.lattice import Lattice, best_paths, n_best
 from asr_rescore.lattice import Path as LatticePath
-from asr_rescore.nbest import ACOUSTIC, GRAPH, NO_LM, OLD_LM, NBest
+from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
+from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.options import RescoringConfig, Share
-
-
-@dataclass
-class Failures:
-    """What was refused or is missing, and why; the rest goes on."""
-
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def add(self, what: str, reason: object) -> None:
-        """Note a failure; the first reason given for an utterance is kept, being nearest to the cause."""
-        self.reasons.setdefault(what, " ".join(str(reason).split()))
 
 
 @dataclass(frozen=True)
@@ -76,21 +66,6 @@ class FirstPass:
                 seen.add(path.words)
                 paths.append(path)
         return paths
-
-    def nbest(self, utt: str, paths: list[LatticePath]) -> NBest:
-        """The hypotheses as words, with first-pass costs.
-
-        Raises:
-            InputError: a word id of the lattice is not in words.txt.
-        """
-        return NBest(
-            utt,
-            tuple(tuple(self.words.word(index) for index in path.words) for path in paths),
-            {
-                GRAPH: np.array([path.graph for path in paths]),
-                ACOUSTIC: np.array([path.acoustic for path in paths]),
-            },
-        )
 
 
 def split_old_lm(nbest: NBest, paths: list[LatticePath], grammar: Grammar) -> NBest:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.files import atomic_text
 from asr_rescore.lattice import Lattice, from_paths, oracle
 from asr_rescore.nbest import NBest
 from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column
-from asr_rescore.rescoring.first_pass import Failures, FirstPass
+from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.first_pass import FirstPass
+from asr_rescore.rescoring.nbest_lists import to_nbest
 from asr_rescore.rescoring.options import Share
 from asr_rescore.rescoring.share import read_failures
-from asr_rescore.wer import ErrorCount, edit_distances
-
-FAILED_FILE = "failed.txt"
+from asr_rescore.wer import edit_distances
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def write_lattices(
         kaldi.write_lattices(
             out_dir / f"lat.{job}.gz", _rescored(first_pass, costed, lm_weights, Share(job, jobs))
         )
-    with atomic_text(out_dir / "num_jobs") as stream:
-        stream.write(f"{jobs}\n")
+    kaldi.write_num_jobs(out_dir, jobs)
 
 
 def _rescored(
@@ -96,7 +94,7 @@ def _rescored(
         if nbest is None:
             continue
         paths = first_pass.paths(lattice)
-        if first_pass.nbest(utt, paths).words != nbest.words:
+        if to_nbest(utt, paths, first_pass.words).words != nbest.words:
             raise UsageError(
                 f"{utt}: its lattice no longer gives the hypotheses of archives.{share.job}; "
                 "remove the out-dir and run again"
@@ -125,17 +123,3 @@ def lattice_oracle(
             if path is not None:
                 best[utt] = [first_pass.words.word(index) for index in path.words]
     return best
-
-
-def write_failures(out_dir: Path, failures: Failures) -> None:
-    """failed.txt: a line for each utterance or file that was refused or is missing; none removes the file."""
-    path = out_dir / FAILED_FILE
-    if not failures.reasons:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_text(path) as stream:
-        for what, reason in sorted(failures.reasons.items()):
-            stream.write(f"{what}\t{reason}\n")
-
-
-__all__ = ["Costed", "ErrorCount", "lattice_oracle", "nbest_oracle", "note_missing", "write_failures", "write_lattices"]

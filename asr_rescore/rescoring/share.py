@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from asr_rescore import __version__, kaldi
@@ -16,7 +17,9 @@ from asr_rescore.lattice import Lattice
 from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.rescore import neural_column
-from asr_rescore.rescoring.first_pass import Failures, FirstPass, split_old_lm
+from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
+from asr_rescore.rescoring.nbest_lists import to_nbest
 from asr_rescore.rescoring.options import Share
 from asr_rescore.scoring import SentenceScorer
 
@@ -118,9 +121,9 @@ def _first_pass_lists(
         try:
             paths = first_pass.paths(lattice)
             if not paths:
-                failures.add(utt, "its lattice has no path from start to end; decode it again with a wider beam")
+                failures.add_empty(utt)
                 continue
-            nbest = first_pass.nbest(utt, paths)
+            nbest = to_nbest(utt, paths, first_pass.words)
         except RescoreError as error:
             failures.add(utt, error)
             continue
@@ -156,7 +159,7 @@ def _add_costs(
 ) -> Iterator[NBest]:
     wanted = [nbest for nbest, costed in group if costed]
     try:
-        done = iter(_costed(wanted, scorers))
+        done = iter(_costed(wanted, scorers) if wanted else [])
     except RescoreError:  # one by one, so that the good ones do not go with the bad
         done = iter([_costed_or_neutral(nbest, scorers, failures) for nbest in wanted])
     for nbest, costed in group:
@@ -165,12 +168,10 @@ def _add_costs(
 
 def _costed(lists: list[NBest], scorers: Sequence[SentenceScorer]) -> list[NBest]:
     sentences = [words for nbest in lists for words in nbest.words]
+    ends = np.cumsum([len(nbest) for nbest in lists])
     for index, scorer in enumerate(scorers):
-        costs = scorer.costs(sentences)
-        begin = 0
-        for place, nbest in enumerate(lists):
-            lists[place] = nbest.with_cost(neural_column(index), costs[begin : begin + len(nbest)])
-            begin += len(nbest)
+        parts = np.split(scorer.costs(sentences), ends[:-1])
+        lists = [nbest.with_cost(neural_column(index), part) for nbest, part in zip(lists, parts, strict=True)]
     return lists
 
 

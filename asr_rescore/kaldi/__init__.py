@@ -1,0 +1,32 @@
+"""Kaldi's formats, read and written without Kaldi."""
+
+from asr_rescore.kaldi.archive import read_lattices, write_lattices
+from asr_rescore.kaldi.directories import DataDir, lattice_files, read_data_dir, write_data_dir, write_num_jobs
+from asr_rescore.kaldi.grammar import grammar_file, read_grammar, write_grammar
+from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
+from asr_rescore.kaldi.symbols import SymbolTable, read_words, write_words
+from asr_rescore.kaldi.table import read_table, write_table
+from asr_rescore.kaldi.vectors import read_vectors, write_vectors
+
+__all__ = [
+    "DataDir",
+    "NBestWriter",
+    "SymbolTable",
+    "grammar_file",
+    "lattice_files",
+    "read_data_dir",
+    "read_grammar",
+    "read_lattices",
+    "read_nbest_dir",
+    "read_table",
+    "read_vectors",
+    "read_words",
+    "write_data_dir",
+    "write_grammar",
+    "write_lattices",
+    "write_nbest",
+    "write_num_jobs",
+    "write_table",
+    "write_vectors",
+    "write_words",
+]

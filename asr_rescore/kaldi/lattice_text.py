@@ -1,0 +1,188 @@
+"""Text lattice entries: a line an arc, a line a final state, a blank line behind the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from asr_rescore.kaldi.lattice_binary import build, first_ids, optional_items
+from asr_rescore.kaldi.state_level import expand
+from asr_rescore.kaldi.stream import Window
+from asr_rescore.lattice import Lattice, Ragged
+
+_ZERO = (float("inf"), float("inf"))
+_REMEDY = "write the archive again"
+# A state number far beyond the number of lines is an error, not a wish for that many states.
+_STATES_PER_LINE = 1000
+_LARGEST_LABEL = 2**31 - 1
+
+
+def read_text(window: Window) -> Lattice:
+    """Consume a text lattice, from the line end behind its key to the blank line behind it, compact or state level.
+
+    Raises:
+        BrokenArchive: the stream broke before the blank line.
+        InputError: a line that does not parse, or no sound lattice; the blank line has been consumed.
+    """
+    rest = window.line()
+    lines = list(_entry_lines(window))
+    if rest.strip():
+        raise window.error(repr(rest[:40]), "a line end behind the key", _REMEDY)
+    entry = _Entry()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry.add(line.split())
+        except ValueError as error:
+            found = f"{line[:60].decode('utf-8', errors='replace')!r} in line {number} of the entry ({error})"
+            raise window.error(found, "an arc or a final state", _REMEDY) from error
+    highest = max((*entry.sources, *entry.targets, *entry.finals), default=-1)
+    if highest > _STATES_PER_LINE * len(lines):
+        raise window.error(f"state {highest} in {len(lines)} lines", "states numbered from 0", _REMEDY)
+    return entry.lattice(window, highest + 1)
+
+
+def skip_text(window: Window) -> None:
+    """Consume lines to the next blank one."""
+    for _ in _entry_lines(window):
+        pass
+
+
+def _entry_lines(window: Window) -> Iterator[bytes]:
+    while True:
+        line = window.line()
+        if not line.endswith(b"\n") and window.broken is not None:
+            raise window.cut_off()
+        if not line.strip():
+            return
+        yield line.strip()
+
+
+class _Entry:
+    """What the lines read so far say. Whether they are compact is told by the first line on which it shows."""
+
+    def __init__(self) -> None:
+        self.start = -1
+        self.compact: bool | None = None
+        self.sources: list[int] = []
+        self.targets: list[int] = []
+        self.words: list[int] = []
+        self.costs: list[tuple[float, float]] = []
+        self.strings: list[list[int]] = []
+        self.finals: dict[int, tuple[tuple[float, float], list[int]]] = {}
+
+    def add(self, columns: list[bytes]) -> None:
+        """Take in a line; ValueError says what is wrong with it."""
+        state = _label(columns[0])
+        if self.start < 0:
+            self.start = state
+        count = len(columns)
+        if count <= 2:
+            self.finals[state] = self._weight(columns[1] if count == 2 else None)
+            return
+        if count > 5:
+            raise ValueError(f"{count} columns")
+        bare = count == 3 or (count == 4 and b"," not in columns[3])  # an absent weight is one of no cost
+        labels = columns[1:] if bare else columns[1:-1]
+        self._settle(len(labels) == 2)
+        costs, string = self._weight(None if bare else columns[-1])
+        if not self.compact:
+            string = [_label(labels[1])]
+        self.sources.append(state)
+        self.targets.append(_label(labels[0]))
+        self.words.append(_label(labels[-1]))
+        self.costs.append(costs)
+        self.strings.append(string)
+
+    def _settle(self, compact: bool) -> None:
+        if self.compact is None:
+            self.compact = compact
+        elif self.compact != compact:
+            raise ValueError("compact and state-level lines in one entry")
+
+    def _weight(self, text: bytes | None) -> tuple[tuple[float, float], list[int]]:
+        if text is None:
+            return (0.0, 0.0), []
+        parts = text.split(b",")
+        if len(parts) not in (2, 3):
+            raise ValueError(f"a weight of {len(parts)} parts")
+        self._settle(len(parts) == 3)
+        string = [_label(part) for part in parts[2].split(b"_")] if len(parts) == 3 and parts[2] else []
+        return (_cost(parts[0]), _cost(parts[1])), string
+
+    def lattice(self, window: Window, states: int) -> Lattice:
+        """The lattice, arcs ordered by source."""
+        final_costs = np.full((states, 2), np.inf)
+        final_strings: list[list[int]] = [[] for _ in range(states)]
+        for state, (costs, string) in self.finals.items():
+            final_costs[state] = costs
+            if costs != _ZERO:
+                final_strings[state] = string
+        source = np.array(self.sources, np.int64)
+        order = np.argsort(source, kind="stable")
+        strings = [self.strings[arc] for arc in order]
+        return build(
+            window,
+            Lattice,
+            start=self.start,
+            source=source[order],
+            target=np.array(self.targets, np.int64)[order],
+            word=np.array(self.words, np.int32)[order],
+            costs=np.array(self.costs, np.float64).reshape(-1, 2)[order],
+            final_costs=final_costs,
+            alignment=optional_items(np.array(strings, np.int32).reshape(-1))
+            if self.compact is False
+            else Ragged.from_lists(strings),
+            final_alignment=Ragged.from_lists(final_strings),
+        )
+
+
+def _label(text: bytes) -> int:
+    if not text.isdigit():
+        raise ValueError(f"{text.decode('utf-8', errors='replace')!r} is no number from 0 on")
+    label = int(text[:20])
+    if label > _LARGEST_LABEL:
+        raise ValueError(f"{label} is beyond 32 bits")
+    return label
+
+
+def _cost(text: bytes) -> float:
+    if b"_" in text:  # float() would take it for a thousands separator
+        raise ValueError("transition ids for a cost")
+    return float("nan") if text == b"BadNumber" else float(text)
+
+
+def encode_text(lattice: Lattice, *, compact: bool) -> Iterator[str]:
+    """The lines behind an entry's key, as Kaldi prints them.
+
+    Costs have six digits, a weight of no cost is left out, and the start state comes first.
+    """
+    lattice = lattice if compact else expand(lattice)
+    columns = (
+        [lattice.target, lattice.word] if compact else [lattice.target, first_ids(lattice.alignment), lattice.word]
+    )
+    offsets, is_final = lattice.arc_offsets.tolist(), lattice.is_final.tolist()
+    labels = ["\t".join(map(str, row)) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    weights = _weights(lattice.graph, lattice.acoustic, lattice.alignment if compact else None)
+    finals = _weights(lattice.final_graph, lattice.final_acoustic, lattice.final_alignment if compact else None)
+    states = sorted(range(lattice.num_states), key=lambda state: state != lattice.start)
+    for state in states:
+        arcs = range(offsets[state], offsets[state + 1])
+        for arc in arcs:
+            yield f"{state}\t{labels[arc]}{weights[arc]}\n"
+        if is_final[state] or not arcs:
+            yield f"{state}{finals[state]}\n"
+    yield "\n"
+
+
+def _weights(graph: np.ndarray, acoustic: np.ndarray, strings: Ragged | None) -> list[str]:
+    written = []
+    for item, (one, other) in enumerate(zip(graph.tolist(), acoustic.tolist(), strict=True)):
+        string = "" if strings is None else "," + "_".join(map(str, strings[item].tolist()))
+        if one == 0 and other == 0 and string in ("", ","):
+            written.append("")
+        elif one == float("inf"):
+            written.append(f"\tInfinity,Infinity{string}")
+        else:
+            written.append(f"\t{one:g},{other:g}{string}")
+    return written

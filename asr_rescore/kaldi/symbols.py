@@ -1,0 +1,105 @@
+"""words.txt: the recogniser's words and the numbers that stand for them in its lattices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from asr_rescore.errors import InputError
+from asr_rescore.files import atomic_text, read_lines
+from asr_rescore.kaldi.table import fields
+
+
+@dataclass(frozen=True, eq=False)
+class SymbolTable:
+    """Words ↔ ids. Two tables may give one word different ids: map between them by word.
+
+    Attributes:
+        ids: word → id.
+        name: where it was read from, for error messages.
+    """
+
+    ids: Mapping[str, int]
+    name: str = "words.txt"
+    _words: dict[int, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_words", {index: word for word, index in self.ids.items()})
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.ids
+
+    def word(self, index: int) -> str:
+        """The word of an id.
+
+        Raises:
+            InputError: the table has no such id.
+        """
+        try:
+            return self._words[index]
+        except KeyError:
+            raise InputError(
+                self.name,
+                found=f"no word for id {index}",
+                expected="every id of the lattices",
+                remedy="give the words.txt of the graph the lattices were decoded with",
+            ) from None
+
+    def id(self, word: str) -> int:
+        """The id of a word.
+
+        Raises:
+            InputError: the table has no such word.
+        """
+        try:
+            return self.ids[word]
+        except KeyError:
+            raise InputError(
+                self.name,
+                found=f"no id for {word!r}",
+                expected="every word that is looked up",
+                remedy="give the words.txt that the word comes from",
+            ) from None
+
+    def get(self, word: str, default: int = -1) -> int:
+        """The id of a word, or ``default``."""
+        return self.ids.get(word, default)
+
+
+def read_words(path: str | os.PathLike[str]) -> SymbolTable:
+    """Read a words.txt (``word id`` lines).
+
+    Raises:
+        InputError: a line that is not a word and a number from 0 on, a word or an id that comes twice, or no line.
+    """
+    ids: dict[str, int] = {}
+    taken: dict[int, str] = {}
+    for number, line in read_lines(path):
+        parts = fields(line)
+        where = f"{path}: line {number}"
+        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit()):
+            raise InputError(
+                where, found=repr(line[:60]), expected="a word and its id", remedy="give a lang directory's words.txt"
+            )
+        word, index = parts[0], int(parts[1])
+        if word in ids or index in taken:
+            found = f"word {word!r} again" if word in ids else f"id {index} for {word!r} and {taken[index]!r}"
+            raise InputError(
+                where, found=found, expected="each word and each id once", remedy="make the lang directory again"
+            )
+        ids[word] = index
+        taken[index] = word
+    if not ids:
+        raise InputError(path, found="no line", expected="a word and its id in each", remedy="check the path")
+    return SymbolTable(ids, str(path))
+
+
+def write_words(path: str | os.PathLike[str], symbols: SymbolTable) -> None:
+    """Write a words.txt, in the order of the ids."""
+    with atomic_text(path) as stream:
+        for word, index in sorted(symbols.ids.items(), key=lambda item: item[1]):
+            stream.write(f"{word} {index}\n")

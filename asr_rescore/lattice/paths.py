@@ -1,0 +1,113 @@
+"""Paths through a lattice, and the cheapest of them at one or many operating points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_rescore.lattice.graph import EPSILON, Lattice
+from asr_rescore.lattice.order import topological_order
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """One way from the start to an end.
+
+    Attributes:
+        arcs: int64 (length,), arcs of the lattice in order.
+        words: their word ids without epsilons.
+        graph, acoustic: summed costs, the final weight's included; acoustic unscaled.
+        final_state: where it ends.
+    """
+
+    arcs: np.ndarray
+    words: tuple[int, ...]
+    graph: float
+    acoustic: float
+    final_state: int
+
+    @classmethod
+    def along(cls, lattice: Lattice, arcs: list[int], final_state: int) -> Path:
+        """The path over ``arcs``, which must lead from the start to ``final_state``."""
+        taken = np.array(arcs, dtype=np.int64)
+        words = lattice.word[taken]
+        return cls(
+            taken,
+            tuple(words[words != EPSILON].tolist()),
+            float(lattice.graph[taken].sum() + lattice.final_graph[final_state]),
+            float(lattice.acoustic[taken].sum() + lattice.final_acoustic[final_state]),
+            final_state,
+        )
+
+
+def best_path(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float = 0.0) -> Path | None:
+    """The path of the least graph + ``acoustic_scale`` · acoustic + ``word_penalty`` · words; None without any path.
+
+    Kaldi: lattice-scale --acoustic-scale, lattice-add-penalty --word-ins-penalty, lattice-best-path.
+    """
+    return best_paths(lattice, [acoustic_scale], [word_penalty])[0]
+
+
+def best_paths(
+    lattice: Lattice, acoustic_scales: Sequence[float], word_penalties: Sequence[float]
+) -> list[Path | None]:
+    """:func:`best_path` for each pair of scale and penalty, in one pass over the lattice."""
+    scales, penalties = np.array(acoustic_scales)[:, None], np.array(word_penalties)[:, None]
+    costs = lattice.graph + scales * lattice.acoustic + penalties * (lattice.word != EPSILON)  # (points, arcs)
+    cost_to_end = lattice.final_graph + scales * lattice.final_acoustic  # (points, states)
+    best_arc = np.full(cost_to_end.shape, -1)  # −1: end here
+    offsets, points = lattice.arc_offsets.tolist(), np.arange(len(scales))
+    for state in topological_order(lattice)[::-1].tolist():
+        low, high = offsets[state], offsets[state + 1]
+        if low == high:
+            continue
+        ahead = costs[:, low:high] + cost_to_end[:, lattice.target[low:high]]  # (points, arcs of the state)
+        arc = ahead.argmin(axis=1)
+        cheapest = ahead[points, arc]
+        better = cheapest < cost_to_end[:, state]
+        cost_to_end[better, state] = cheapest[better]
+        best_arc[better, state] = low + arc[better]
+    return [_follow(lattice, best_arc[point], cost_to_end[point]) for point in points]
+
+
+def _follow(lattice: Lattice, best_arc: np.ndarray, cost_to_end: np.ndarray) -> Path | None:
+    state = lattice.start
+    if state < 0 or not np.isfinite(cost_to_end[state]):
+        return None
+    arcs = []
+    while (arc := int(best_arc[state])) >= 0:
+        arcs.append(arc)
+        state = int(lattice.target[arc])
+    return Path.along(lattice, arcs, state)
+
+
+def costs_to_end(lattice: Lattice, acoustic_scale: float) -> list[float]:
+    """Cost of the cheapest way from each state to an end, its final cost included; inf where there is none."""
+    costs = (lattice.graph + acoustic_scale * lattice.acoustic).tolist()
+    cost_to_end = (lattice.final_graph + acoustic_scale * lattice.final_acoustic).tolist()
+    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    for state in topological_order(lattice)[::-1].tolist():
+        cheapest = cost_to_end[state]
+        for arc in range(offsets[state], offsets[state + 1]):
+            cost = costs[arc] + cost_to_end[targets[arc]]
+            if cost < cheapest:
+                cheapest = cost
+        cost_to_end[state] = cheapest
+    return cost_to_end
+
+
+def costs_from_start(lattice: Lattice, acoustic_scale: float) -> list[float]:
+    """Cost of the cheapest way from the start to each state; inf where there is none."""
+    costs = (lattice.graph + acoustic_scale * lattice.acoustic).tolist()
+    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    from_start = [float("inf")] * lattice.num_states
+    if lattice.start >= 0:
+        from_start[lattice.start] = 0.0
+    for state in topological_order(lattice).tolist():
+        for arc in range(offsets[state], offsets[state + 1]):
+            cost = from_start[state] + costs[arc]
+            if cost < from_start[targets[arc]]:
+                from_start[targets[arc]] = cost
+    return from_start

@@ -1,0 +1,1 @@
+"""A decode directory in, a rescored decode directory out."""

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+from asr_rescore import __version__
+from asr_rescore.cli import main as cli
+from asr_rescore.errors import InputError, RescoreError, UsageError
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Register a module as command ``probe``; its run does what the test hands over."""
+
+    def register(run):
+        def configure(parser):
+            parser.add_argument("--number", type=int, default=0)
+            parser.add_argument("file")
+
+        module = SimpleNamespace(HELP="Probes.", configure=configure, run=run)
+        monkeypatch.setitem(sys.modules, "probe_module", module)
+        monkeypatch.setitem(cli.COMMANDS, "probe", "probe_module")
+
+    return register
+
+
+def test_arguments_reach_the_command_and_its_status_comes_back(command):
+    seen = []
+
+    def run(arguments):
+        seen.append((arguments.number, arguments.file))
+        return 7
+
+    command(run)
+    assert cli.main(["probe", "--number", "3", "F"]) == 7
+    assert seen == [(3, "F")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (RescoreError("it is broken"), 1, "asr-rescore probe: error: it is broken"),
+        (
+            InputError("a.gz: byte 7", found="0x00", expected="0xD6", remedy="copy it again"),
+            1,
+            "asr-rescore probe: error: a.gz: byte 7: found 0x00, expected 0xD6; copy it again",
+        ),
+        (RescoreError("two\nlines"), 1, "asr-rescore probe: error: two lines"),
+        (UsageError("--a with --b"), 2, "asr-rescore probe: error: --a with --b"),
+        (KeyboardInterrupt(), 130, "asr-rescore probe: interrupted"),
+    ],
+    ids=["refused", "input", "one line", "usage", "interrupted"],
+)
+def test_each_error_is_one_line_and_a_status(command, capsys, error, status, line):
+    def run(_):
+        raise error
+
+    command(run)
+    assert cli.main(["probe", "F"]) == status
+    assert capsys.readouterr() == ("", line + "\n")
+
+
+def test_an_error_nobody_foresaw_keeps_its_traceback(command):
+    def run(_):
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+    command(run)
+    with pytest.raises(PermissionError):
+        cli.main(["probe", "F"])
+
+
+@pytest.mark.parametrize("wrong", [["--num", "3", "F"], ["--number", "x", "F"], [], ["F", "G"]])
+def test_wrong_arguments_exit_with_2(command, capsys, wrong):
+    command(lambda arguments: 0)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["probe", *wrong])
+    assert stopped.value.code == 2
+    assert "asr-rescore probe: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [[], ["rescore"], ["--verbose"], ["--version", "report"]])
+def test_no_such_command_exits_with_2_and_lists_those_there_are(capsys, wrong):
+    assert cli.main(wrong) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert all(name in message for name in cli.COMMANDS)
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"asr-rescore {__version__}\n"
+
+
+def test_help_lists_every_command_with_its_line(capsys):
+    assert cli.main(["--help"]) == 0
+    listed = [line.split(maxsplit=1) for line in capsys.readouterr().out.partition("commands:\n")[2].splitlines()]
+    assert [name for name, _ in listed] == list(cli.COMMANDS)
+    assert all(len(line) > 10 for _, line in listed)
+
+
+def test_only_the_command_asked_for_is_imported(command, monkeypatch):
+    command(lambda arguments: 0)
+    monkeypatch.setitem(cli.COMMANDS, "broken", "no_such_module")
+    assert cli.main(["probe", "F"]) == 0
+
+
+def run_probe(body: str, **options) -> subprocess.CompletedProcess:
+    """Run a command with ``body`` in a process of its own: what happens to its output happens at exit, too."""
+    script = f"""
+import errno, sys
+from types import SimpleNamespace
+from asr_rescore.cli import main as cli
+def run(arguments):
+    {body}
+    return 0
+sys.modules["probe_module"] = SimpleNamespace(HELP="Probes.", configure=lambda parser: None, run=run)
+cli.COMMANDS["probe"] = "probe_module"
+sys.exit(cli.main(["probe"]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize("body", ["print('x')", "print('x' * 1_000_000)"], ids=["at exit", "while it writes"])
+def test_a_reader_that_has_gone_is_no_error(body):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run_probe(body, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
+def test_output_to_a_full_disk_is_one_line():
+    with FULL.open("w") as full:
+        done = run_probe("print('x')", stdout=full)
+    line = "asr-rescore probe: error: No space left on device; make room and run the same command again\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_full_disk_under_a_file_names_it_and_keeps_what_was_printed():
+    body = "print('before'); raise OSError(errno.ENOSPC, 'No space left on device', 'exp/lat.1.gz')"
+    done = run_probe(body, stdout=subprocess.PIPE)
+    line = "asr-rescore probe: error: No space left on device: exp/lat.1.gz; make room and run the same command again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "before\n", line)
+
+
+def test_doors_and_commands_are_the_same_set():
+    doors = {door.stem for door in (ROOT / "bin").glob("*.py")}
+    modules = {module.rpartition(".")[2] for module in cli.COMMANDS.values()}
+    assert doors == set(cli.COMMANDS) == modules
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_door_works_from_anywhere(name, tmp_path):
+    arguments = [sys.executable, "-I", ROOT / "bin" / f"{name}.py", "--help"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: asr-rescore {name} ")
+    assert os.access(ROOT / "bin" / f"{name}.py", os.X_OK)

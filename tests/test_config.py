@@ -1,0 +1,149 @@
+"""What a YAML file may say, and what is said to it when it may not."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from asr_rescore import models
+from asr_rescore.config import (
+    Config,
+    EnsembleConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    TrainConfig,
+    from_dict,
+    load_config,
+    load_model_config,
+    model_to_dict,
+)
+from asr_rescore.errors import InputError, UsageError
+
+NESTED = EnsembleConfig((ModelConfig(), EnsembleConfig((ModelConfig(experts=3), ModelConfig(hidden=(4,))))))
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text: str | bytes):
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "model:\ntrain:\n"])
+def test_nothing_said_is_all_defaults(config_file, text):
+    assert load_config(config_file(text)) == Config()
+
+
+def test_only_differences_need_be_said(config_file):
+    text = "model: {hidden: [8, 4], dropout_rows: 0.1}\nobjective: {kind: trust}\ntrain: {lr: 20, epochs: 3}\n"
+    expected = Config(
+        ModelConfig(hidden=(8, 4), dropout_rows=0.1), ObjectiveConfig("trust"), TrainConfig(lr=20.0, epochs=3)
+    )
+    actual = load_config(config_file(text))
+    assert actual == expected
+    assert isinstance(actual.train.lr, float)
+
+
+def test_plain_values_and_back(config_file):
+    config = Config(ModelConfig(hidden=(7, 5)), ObjectiveConfig("fixed"), TrainConfig(optimizer="adamw"))
+    assert from_dict(config.to_dict()) == config
+    assert load_config(config_file(yaml.safe_dump(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {}", r"config.yaml: found section 'modle', expected model, objective, train"),
+        (
+            "train: {learning_rate: 1.0}",
+            r"config.yaml: train: found key 'learning_rate', expected one of optimizer, lr",
+        ),
+        ("train: {lr: 1e-3}", r"config.yaml: train.lr: found '1e-3', .* write 1.0e-6"),
+        ("train: {epochs: 2.5}", r"train.epochs: found 2.5, expected a value like 1000"),
+        ("train: {epochs: true}", r"train.epochs: found True"),
+        ("train: {lr: true}", r"train.lr: found True"),
+        ("train: {lr: .nan}", r"train.lr: found nan"),
+        ("train: {clip: .inf}", r"train.clip: found inf"),
+        ("model: {hidden: 300}", r"model.hidden: found 300, expected a value like \(480, 480, 300\)"),
+        ("model: {hidden: [300, x]}", r"model.hidden: found \[300, 'x'\]"),
+        ("model: 3", r"config.yaml: model: found 3, expected key: value lines"),
+        ("- model", r"config.yaml: found list, expected sections of keys"),
+        ("model: {", r"config.yaml: found while parsing .* expected YAML"),
+        ("train: {lr: 1.0}\n\xff".encode("latin-1"), r"config.yaml: line 2: found bytes that are not UTF-8"),
+    ],
+)
+def test_what_a_file_may_not_hold(config_file, text, message):
+    with pytest.raises(InputError, match=message):
+        load_config(config_file(text))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("model", {"kind": "transformer"}, "model: kind 'transformer', expected awd-lstm-mos"),
+        ("model", {"kind": "ensemble"}, "model: kind 'ensemble'"),
+        ("model", {"hidden": []}, "hidden needs a positive size"),
+        ("model", {"hidden": [4, 0]}, "hidden needs a positive size"),
+        ("model", {"experts": 0}, "experts must be positive"),
+        ("model", {"dropout_latent": 1.0}, "dropout_latent is 1.0, expected at least 0 and below 1"),
+        ("model", {"dropconnect": -0.1}, "dropconnect is -0.1"),
+        ("objective", {"kind": "mse"}, "kind 'mse', expected ce, kl, fixed or trust"),
+        ("objective", {"alpha": -1.0}, "alpha is -1.0, expected 0 or more"),
+        ("objective", {"temperature": 0.0}, "temperature is 0.0, expected above 0"),
+        ("train", {"optimizer": "adam"}, "optimizer 'adam', expected sgd or adamw"),
+        ("train", {"schedule": "linear"}, "schedule 'linear'"),
+        ("train", {"lr": 0.0}, "lr is 0.0, expected above 0"),
+        ("train", {"batch": 0}, "must be 1 or more"),
+        ("train", {"small_batch": 13}, "small_batch must lie between 0 and batch"),
+        ("train", {"bptt_half": 1.5}, "bptt_half is 1.5"),
+        ("train", {"weight_decay": -1.0}, "weight_decay is -1.0, expected 0 or more"),
+    ],
+)
+def test_values_out_of_range_name_file_and_key(section, values, message):
+    with pytest.raises(UsageError, match=rf"^my.yaml: {section}: .*{message.split(': ')[-1]}"):
+        from_dict({section: values}, "my.yaml")
+
+
+def test_every_option_has_a_default_that_passes_its_own_check():
+    for section in fields(Config):
+        section.default_factory()
+
+
+@pytest.mark.parametrize("config", [ModelConfig(hidden=(3,)), NESTED], ids=["single", "nested-ensemble"])
+def test_a_models_config_and_back(config_file, config):
+    assert load_model_config(config_file(yaml.safe_dump({"model": model_to_dict(config)}))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found an empty file, expected one section"),
+        ("train: {}", "found train, expected one section"),
+        ("model: {}\ntrain: {}", "found model, train, expected one section"),
+        ("model: {kind: ensemble}", "model: found keys kind, expected kind, and members"),
+        ("model: {kind: ensemble, members: 2}", "found keys kind, members, expected"),
+        ("model: {kind: ensemble, members: [{}], weights: []}", "found keys kind, members, weights"),
+        ("model: {kind: ensemble, members: []}", "an ensemble needs a member"),
+        ("model: {kind: ensemble, members: [{}, {experts: x}]}", "model.members.1.experts: found 'x'"),
+        ("model: {kind: ensemble, members: [{}, 3]}", "model.members.1: found 3"),
+        ("model: {experts: 0}", "experts must be positive"),
+        ("model: {kind: lstm}", "kind 'lstm', expected awd-lstm-mos"),
+    ],
+)
+def test_a_broken_models_config(config_file, text, message):
+    with pytest.raises(InputError, match=rf"config.yaml.*{message}"):
+        load_model_config(config_file(text))
+
+
+def test_registry_and_config_know_the_same_models():
+    assert set(models.REGISTRY) == {ModelConfig.kind, EnsembleConfig.kind}

@@ -1,0 +1,96 @@
+"""The mixture of softmaxes: the definition, exactness where probabilities underflow, and its gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_rescore.models import mixture
+from asr_rescore.models.mixture import mixture_log_probs
+
+
+def arguments(time=3, batch=2, experts=4, embedding=5, vocabulary=7, scale=1.0, dtype=torch.float64, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return (scale * torch.randn(*shape, generator=draw, dtype=torch.float64)).to(dtype)
+
+    return (
+        normal(time, batch, experts, embedding),
+        normal(time, batch, experts),
+        normal(vocabulary, embedding),
+        normal(vocabulary),
+    )
+
+
+def definition(latent, prior_logits, weight, bias):
+    softmax = (latent @ weight.T + bias).softmax(-1)  # (time, batch, experts, vocabulary)
+    return (prior_logits.softmax(-1).unsqueeze(-1) * softmax).sum(-2).log()
+
+
+def test_is_the_definition():
+    torch.testing.assert_close(mixture_log_probs(*arguments()), definition(*arguments()))
+
+
+def test_by_hand():
+    """Two experts, two words: π = (1/4, 3/4), p₁ = (1/2, 1/2), p₂ = (1/5, 4/5)."""
+    latent = torch.tensor([[[[0.0], [1.0]]]]).double()
+    prior = torch.tensor([[[1.0, 3.0]]]).double().log()
+    weight = torch.tensor([[1.0], [4.0]]).double().log()
+    actual = mixture_log_probs(latent, prior, weight, torch.zeros(2).double())
+    torch.testing.assert_close(actual.exp(), torch.tensor([[[0.275, 0.725]]]).double())
+
+
+@given(st.floats(0.1, 60), st.integers(0, 1000), st.sampled_from([1, 4]), st.sampled_from([1, 2, 50]))
+def test_sums_to_one_and_stays_finite_at_any_scale(scale, seed, experts, vocabulary):
+    """Logits of some thousands: probabilities far below float32's least are still right in log space."""
+    single = arguments(experts=experts, vocabulary=vocabulary, scale=scale, dtype=torch.float32, seed=seed)
+    log_probs = mixture_log_probs(*single)
+    assert torch.isfinite(log_probs).all()
+    largest = (single[0] @ single[2].T + single[3]).abs().max().item()
+    rounding = 1e-6 + 2e-7 * largest  # a float32 logit's own
+    torch.testing.assert_close(log_probs.double().logsumexp(-1), torch.zeros(3, 2).double(), rtol=0, atol=rounding)
+    exact = mixture_log_probs(*(tensor.double() for tensor in single))
+    torch.testing.assert_close(log_probs.double(), exact, rtol=0, atol=4 * rounding)
+
+
+def test_an_impossible_word_has_a_cost_not_infinity():
+    latent, prior, weight, bias = arguments(dtype=torch.float32)
+    bias[3] = -1000.0
+    assert -1100 < mixture_log_probs(latent, prior, weight, bias)[..., 3].max() < -900
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2 * 4 * 7 * 8, 1 << 30])  # one token, two tokens, all at once
+def test_chunks_change_nothing(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(mixture, "CPU_CHUNK_BYTES", chunk_bytes)
+    torch.testing.assert_close(mixture_log_probs(*arguments()), definition(*arguments()))
+    inputs = [tensor.requires_grad_() for tensor in arguments(time=2, vocabulary=3, experts=2)]
+    assert torch.autograd.gradcheck(mixture_log_probs, inputs)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_gradient_is_the_closed_form(seed):
+    """For a loss −Σ T ln P: ∂/∂logitₖ(w) = pₖ(w)·sₖ − T(w)·rₖ(w), rₖ = πₖpₖ/P, sₖ = Σ T·rₖ;
+    ∂/∂(prior logit k) = πₖ·ΣT − sₖ."""
+    latent, prior, weight, bias = arguments(seed=seed)
+    target = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(seed)).double()  # T: no distribution needed
+    for tensor in (latent, prior, weight, bias):
+        tensor.requires_grad_()
+    loss = -(target * mixture_log_probs(latent, prior, weight, bias)).sum()
+    actual = torch.autograd.grad(loss, (latent, prior, weight, bias))
+
+    with torch.no_grad():
+        softmax = (latent @ weight.T + bias).softmax(-1)  # pₖ(w): (time, batch, experts, vocabulary)
+        pi = prior.softmax(-1)
+        joint = pi.unsqueeze(-1) * softmax
+        share = joint / joint.sum(-2, keepdim=True)  # rₖ(w)
+        seen = target.unsqueeze(-2) * share
+        total = seen.sum(-1, keepdim=True)  # sₖ
+        logits = softmax * total - seen
+        torch.testing.assert_close(actual[0], logits @ weight)
+        torch.testing.assert_close(actual[1], pi * target.sum(-1, keepdim=True) - total.squeeze(-1))
+        torch.testing.assert_close(actual[2], torch.einsum("tbkv,tbke->ve", logits, latent))
+        torch.testing.assert_close(actual[3], logits.sum((0, 1, 2)))

@@ -1,0 +1,180 @@
+"""The losses by hand, their gradients, and the identities between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_rescore import objectives
+from asr_rescore.config import ObjectiveConfig
+from asr_rescore.models.mixture import mixture_log_probs
+from asr_rescore.objectives import LEAST_DOUBT, trust
+
+KINDS = tuple(objectives.REGISTRY)
+# Two tokens over three words.
+STUDENT = torch.tensor([[0.5, 0.25, 0.25], [0.125, 0.5, 0.375]], dtype=torch.float64).log()
+TEACHER = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]], dtype=torch.float64).log()
+LABELS = torch.tensor([0, 2])
+CE = np.array([math.log(2), -math.log(0.375)])
+KL = np.array(
+    [
+        -(0.6 * math.log(0.5) + 0.4 * math.log(0.25)),
+        -(0.2 * math.log(0.125) + 0.7 * math.log(0.5) + 0.1 * math.log(0.375)),
+    ]
+)
+TRUST = np.array([-0.1 * math.log(0.4), -0.1 * math.log(0.9)])  # −α ln(1 − Q(y)), α = 0.1
+
+
+def loss(kind: str = "trust", student=STUDENT, teacher=TEACHER, labels=LABELS, **options) -> torch.Tensor:
+    return objectives.build(ObjectiveConfig(kind, **options))(student, teacher, labels)
+
+
+def random_log_probs(seed: int, tokens: int = 4, vocabulary: int = 6, scale: float = 2.0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(tokens, vocabulary, generator=draw, dtype=torch.float64)).log_softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("ce", {}, CE),
+        ("kl", {}, KL),
+        ("fixed", {"label_weight": 0.25, "teacher_weight": 0.75}, 0.25 * CE + 0.75 * KL),
+        ("fixed", {}, 0.1 * CE + KL),
+        ("trust", {}, TRUST * CE + KL),
+        ("trust", {"alpha": 0.01}, 0.1 * TRUST * CE + KL),
+    ],
+)
+def test_by_hand(kind, options, expected):
+    np.testing.assert_allclose(loss(kind, **options), expected, rtol=1e-12)
+
+
+def test_ce_needs_no_teacher():
+    np.testing.assert_allclose(loss("ce", teacher=None), CE)
+
+
+def test_registry_and_config_know_the_same_names():
+    for kind in KINDS:
+        assert ObjectiveConfig(kind).needs_teacher == (kind != "ce")
+
+
+@given(st.integers(0, 10_000))
+def test_identities(seed):
+    student, teacher = random_log_probs(seed), random_log_probs(seed + 1)
+    inputs = {"student": student, "teacher": teacher, "labels": torch.tensor([0, 5, 2, 2])}
+    assert torch.equal(loss("trust", **inputs, alpha=0.0), loss("kl", **inputs))
+    assert torch.equal(loss("fixed", **inputs, label_weight=1.0, teacher_weight=0.0), loss("ce", **inputs))
+    assert torch.equal(loss("fixed", **inputs, label_weight=0.0, teacher_weight=1.0), loss("kl", **inputs))
+    # KL's constant is Q's entropy: the loss is least, and equal to it, where the student is the teacher.
+    entropy = -(teacher.exp() * teacher).sum(-1)
+    assert (loss("kl", **inputs) >= entropy).all()
+    torch.testing.assert_close(loss("kl", **{**inputs, "student": teacher}), entropy)
+
+
+class TestTrust:
+    def test_grows_with_the_teachers_belief(self):
+        beliefs = torch.tensor([0.0, 0.1, 0.5, 0.9, 0.999], dtype=torch.float64)
+        actual = trust(beliefs.log().unsqueeze(-1), torch.zeros(5, dtype=torch.int64), 0.1)
+        assert actual.tolist() == pytest.approx([-0.1 * math.log1p(-b) for b in beliefs.tolist()])
+        assert actual[0] == 0
+
+    @pytest.mark.parametrize("doubt", [1e-2, 1e-4, 1e-6])
+    def test_small_doubt_is_not_rounded_in_float32(self, doubt):
+        teacher = torch.tensor([[math.log1p(-doubt)]], dtype=torch.float32)
+        assert trust(teacher, torch.tensor([0]), 1.0).item() == pytest.approx(-math.log(doubt), rel=1e-6)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    @pytest.mark.parametrize("log_prob", [0.0, 1e-7])  # a log softmax may round to a hair above 0
+    def test_certainty_is_bounded(self, dtype, log_prob):
+        actual = trust(torch.tensor([[log_prob, -20.0]], dtype=dtype), torch.tensor([0]), 0.1)
+        assert actual.item() == pytest.approx(-0.1 * math.log(LEAST_DOUBT))
+        assert actual.dtype == torch.promote_types(dtype, torch.float32)
+
+    def test_a_certain_teacher_leaves_loss_and_gradient_finite(self):
+        student = random_log_probs(1).float().requires_grad_()
+        teacher = torch.full((4, 6), -torch.inf)
+        teacher[:, 2] = 0.0
+        actual = loss("trust", student, teacher, torch.tensor([2, 2, 0, 1]))
+        actual.sum().backward()
+        assert torch.isfinite(actual).all() and torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_summed_in_float32(kind):
+    student, teacher = random_log_probs(1), random_log_probs(2)
+    labels = torch.tensor([0, 5, 2, 2])
+    actual = loss(kind, student.half(), teacher.half(), labels)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.double(), loss(kind, student, teacher, labels), rtol=3e-3, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_gradient_by_finite_differences(kind, temperature):
+    logits = random_log_probs(3).requires_grad_()
+    teacher, labels = random_log_probs(4), torch.tensor([1, 0, 3, 3])
+
+    def of_logits(logits: torch.Tensor) -> torch.Tensor:
+        return loss(kind, logits.log_softmax(-1), teacher, labels, alpha=0.7, temperature=temperature)
+
+    assert torch.autograd.gradcheck(of_logits, (logits,))
+
+
+@pytest.mark.parametrize("kind", ["kl", "fixed", "trust"])
+def test_nothing_flows_into_the_teacher(kind):
+    student, teacher = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
+    loss(kind, student, teacher).sum().backward()
+    assert student.grad is not None and teacher.grad is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 1000))
+def test_gradient_through_the_mixture_is_the_closed_form(kind, seed):
+    """T = Q + R·onehot(y) for trust, likewise for the others; then
+    ∂L/∂logitₖ(w) = pₖ(w)·sₖ − T(w)·rₖ(w) and ∂L/∂(prior logit k) = πₖ·ΣT − sₖ."""
+    config = ObjectiveConfig(kind, alpha=0.4, label_weight=0.3, teacher_weight=0.8)
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(1, 4, 3, 6, generator=draw, dtype=torch.float64, requires_grad=True)  # (1, tokens, experts, V)
+    prior = torch.randn(1, 4, 3, generator=draw, dtype=torch.float64, requires_grad=True)
+    teacher, labels = random_log_probs(seed), torch.randint(6, (4,), generator=draw)
+    # With W = identity and no bias the latent vectors are the logits.
+    student = mixture_log_probs(logits, prior, torch.eye(6).double(), torch.zeros(6).double())[0]
+    objectives.build(config)(student, teacher, labels).sum().backward()
+
+    with torch.no_grad():
+        onehot = torch.eye(6).double()[labels]
+        q, q_label = teacher.exp(), teacher.exp().gather(1, labels.unsqueeze(1))
+        target = {
+            "ce": onehot,
+            "kl": q,
+            "fixed": 0.3 * onehot + 0.8 * q,
+            "trust": q - 0.4 * torch.log(1 - q_label) * onehot,
+        }[kind].unsqueeze(1)  # (tokens, 1, V)
+        pi, softmax = prior[0].softmax(-1), logits[0].softmax(-1)
+        share = pi.unsqueeze(-1) * softmax / (pi.unsqueeze(-1) * softmax).sum(1, keepdim=True)
+        seen = (target * share).sum(-1)  # sₖ
+        torch.testing.assert_close(logits.grad[0], softmax * seen.unsqueeze(-1) - target * share)
+        torch.testing.assert_close(prior.grad[0], pi * target.sum(-1) - seen)
+
+
+class TestTemperature:
+    def test_softens_both_and_scales_by_its_square(self):
+        """τ = 2 takes square roots of probabilities: (0.64, 0.36) → (4/7, 3/7), (0.5, 0.5) stays."""
+        student = torch.tensor([[0.5, 0.5]]).double().log()
+        teacher = torch.tensor([[0.64, 0.36]]).double().log()
+        actual = loss("kl", student, teacher, torch.tensor([0]), temperature=2.0)
+        assert actual.item() == pytest.approx(4 * math.log(2))
+        skewed = loss("kl", teacher, student, torch.tensor([0]), temperature=2.0)
+        assert skewed.item() == pytest.approx(-4 * (0.5 * math.log(4 / 7) + 0.5 * math.log(3 / 7)))
+
+    def test_leaves_label_and_trust_alone(self):
+        config = ObjectiveConfig("trust", temperature=3.0)
+        hot = objectives.build(config)(STUDENT, TEACHER, LABELS)
+        soft = objectives.build(replace(config, alpha=0.0))(STUDENT, TEACHER, LABELS)
+        np.testing.assert_allclose(hot - soft, TRUST * CE)
