@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         train, valid = list(sentences), list(corpus.read_sentences(arguments.valid))
     else:
         train, valid = corpus.hold_out(sentences)
-    lexicon = kaldi.read_words(arguments.lexicon) if arguments.lexicon else ()
+    lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
     vocabulary = Vocabulary.from_counts(corpus.count_words(train), arguments.vocabulary_size, lexicon)
     corpus.write_sentences(arguments.dir / "train.txt", train)
     corpus.write_sentences(arguments.dir / "valid.txt", valid)

@@ -118,3 +118,13 @@ class Lattice:
     def is_final(self) -> np.ndarray:
         """bool (states,)."""
         return np.isfinite(self.final_graph) & np.isfinite(self.final_acoustic)
+
+    def arc_costs(self, acoustic_scale: float | np.ndarray) -> np.ndarray:
+        """graph + ``acoustic_scale`` · acoustic of each arc: (arcs,), or (points, arcs) for scales (points, 1)."""
+        return self.graph + acoustic_scale * self.acoustic
+
+    def final_costs(self, acoustic_scale: float | np.ndarray) -> np.ndarray:
+        """The same of each final weight, (…, states); inf where not final, at a scale of 0 too."""
+        final = self.is_final
+        costs = np.where(final, self.final_graph, 0.0) + acoustic_scale * np.where(final, self.final_acoustic, 0.0)
+        return np.where(final, costs, np.inf)

@@ -61,8 +61,8 @@ class _Search:
 
     def __init__(self, lattice: Lattice, acoustic_scale: float):
         self.lattice = lattice
-        self.costs = (lattice.graph + acoustic_scale * lattice.acoustic).tolist()
-        self.final = (lattice.final_graph + acoustic_scale * lattice.final_acoustic).tolist()
+        self.costs = lattice.arc_costs(acoustic_scale).tolist()
+        self.final = lattice.final_costs(acoustic_scale).tolist()
         self.offsets, self.targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
         self.words = lattice.word.tolist()
         self.to_end = costs_to_end(lattice, acoustic_scale)

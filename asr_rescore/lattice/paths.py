@@ -55,8 +55,8 @@ def best_paths(
 ) -> list[Path | None]:
     """:func:`best_path` for each pair of scale and penalty, in one pass over the lattice."""
     scales, penalties = np.array(acoustic_scales)[:, None], np.array(word_penalties)[:, None]
-    costs = lattice.graph + scales * lattice.acoustic + penalties * (lattice.word != EPSILON)  # (points, arcs)
-    cost_to_end = lattice.final_graph + scales * lattice.final_acoustic  # (points, states)
+    costs = lattice.arc_costs(scales) + penalties * (lattice.word != EPSILON)  # (points, arcs)
+    cost_to_end = lattice.final_costs(scales)  # (points, states)
     best_arc = np.full(cost_to_end.shape, -1)  # −1: end here
     offsets, points = lattice.arc_offsets.tolist(), np.arange(len(scales))
     for state in topological_order(lattice)[::-1].tolist():
@@ -85,8 +85,8 @@ def _follow(lattice: Lattice, best_arc: np.ndarray, cost_to_end: np.ndarray) -> 
 
 def costs_to_end(lattice: Lattice, acoustic_scale: float) -> list[float]:
     """Cost of the cheapest way from each state to an end, its final cost included; inf where there is none."""
-    costs = (lattice.graph + acoustic_scale * lattice.acoustic).tolist()
-    cost_to_end = (lattice.final_graph + acoustic_scale * lattice.final_acoustic).tolist()
+    costs = lattice.arc_costs(acoustic_scale).tolist()
+    cost_to_end = lattice.final_costs(acoustic_scale).tolist()
     offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
     for state in topological_order(lattice)[::-1].tolist():
         cheapest = cost_to_end[state]
@@ -100,7 +100,7 @@ def costs_to_end(lattice: Lattice, acoustic_scale: float) -> list[float]:
 
 def costs_from_start(lattice: Lattice, acoustic_scale: float) -> list[float]:
     """Cost of the cheapest way from the start to each state; inf where there is none."""
-    costs = (lattice.graph + acoustic_scale * lattice.acoustic).tolist()
+    costs = lattice.arc_costs(acoustic_scale).tolist()
     offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
     from_start = [float("inf")] * lattice.num_states
     if lattice.start >= 0:

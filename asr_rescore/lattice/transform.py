@@ -35,9 +35,8 @@ def prune(lattice: Lattice, beam: float, acoustic_scale: float) -> Lattice:
         return select(lattice, nothing, np.zeros(lattice.num_arcs, dtype=bool))
     limit = to_end[lattice.start] + beam
     states = from_start + to_end <= limit
-    costs = lattice.graph + acoustic_scale * lattice.acoustic
-    arcs = from_start[lattice.source] + costs + to_end[lattice.target] <= limit
-    ends = from_start + lattice.final_graph + acoustic_scale * lattice.final_acoustic <= limit
+    arcs = from_start[lattice.source] + lattice.arc_costs(acoustic_scale) + to_end[lattice.target] <= limit
+    ends = from_start + lattice.final_costs(acoustic_scale) <= limit
     kept = replace(
         lattice,
         final_graph=np.where(ends, lattice.final_graph, np.inf),
