@@ -218,8 +218,7 @@ def _read_tensors(path: Path, expected: str) -> tuple[dict[str, torch.Tensor], d
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             names = stream.keys()
-            # Copies: what safetensors gives is mapped from the file.
-            return {name: stream.get_tensor(name).clone() for name in names}, stream.metadata() or {}
+            return {name: stream.get_tensor(name) for name in names}, stream.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(path, found=str(error), expected=expected, remedy="copy or make the file again") from error
 

@@ -251,7 +251,9 @@ class TestProvenance:
         """Even when it is installed inside somebody else's repository."""
         package = tmp_path / "repo/.venv/site-packages/asr_rescore"
         package.mkdir(parents=True)
-        subprocess.run(["git", "init", "-q", tmp_path / "repo"], check=True)
+        git = ["git", "-C", tmp_path / "repo", "-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
         monkeypatch.setattr(checkpoint, "__file__", str(package / "checkpoint.py"))
         assert provenance()["revision"] is None
 

@@ -123,6 +123,12 @@ def test_every_dropout_is_used(name):
     assert not torch.allclose(log_probs(network(**{name: 0.5}), ids), log_probs(network(), ids))
 
 
+def test_hidden_dropout_is_between_layers_only():
+    ids = text()
+    single = models.build(ModelConfig(embedding=6, hidden=(8,), experts=3, dropout_hidden=0.5), VOCABULARY)
+    assert torch.equal(log_probs(single.train(), ids), log_probs(single.eval(), ids))
+
+
 def test_masks_are_drawn_anew_each_pass_and_repeat_with_the_seed():
     model, ids = network(dropout_input=0.5, dropconnect=0.5), text()
     torch.manual_seed(3)

@@ -170,6 +170,8 @@ class TestTemperature:
         teacher = torch.tensor([[0.64, 0.36]]).double().log()
         actual = loss("kl", student, teacher, torch.tensor([0]), temperature=2.0)
         assert actual.item() == pytest.approx(4 * math.log(2))
+        both = loss("kl", teacher, teacher, torch.tensor([0]), temperature=2.0)
+        assert both.item() == pytest.approx(-4 * (4 / 7 * math.log(4 / 7) + 3 / 7 * math.log(3 / 7)))
         skewed = loss("kl", teacher, student, torch.tensor([0]), temperature=2.0)
         assert skewed.item() == pytest.approx(-4 * (0.5 * math.log(4 / 7) + 0.5 * math.log(3 / 7)))
 
