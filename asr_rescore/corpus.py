@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,22 @@ from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_text, read_lines
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
+# From so many lines on, first words that are all different and all hold a digit are taken for utterance ids.
+TELLING_LINES = 10
 
-def read_sentences(path: str | Path) -> Iterator[list[str]]:
+
+def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[list[str]]:
     """Yield the words of each line of a plain or gzipped text; blank lines are passed over.
 
+    Args:
+        path: the text.
+        kaldi_text: whether it is a Kaldi ``text``, whose lines start with an utterance id that is no word.
+
     Raises:
-        InputError: a line holds ``</s>`` or ``<s>``: sentence ends are added here, once.
+        InputError: a line holds ``</s>`` or ``<s>``, since sentence ends are added here, once; or, at the end, the
+            lines seem to start with utterance ids and ``kaldi_text`` was not given.
     """
+    first_words: set[str] | None = None if kaldi_text else set()
     for number, line in read_lines(path):
         words = line.split()
         if SENTENCE_END in words or "<s>" in words:
@@ -30,8 +41,23 @@ def read_sentences(path: str | Path) -> Iterator[list[str]]:
                 expected="words only",
                 remedy="remove the sentence marks, which are added by themselves",
             )
+        if first_words is not None and words:
+            first = words[0]
+            if first in first_words or not any(map(str.isdigit, first)):
+                first_words = None
+            else:
+                first_words.add(first)
+        if kaldi_text:
+            del words[:1]
         if words:
             yield words
+    if first_words and len(first_words) >= TELLING_LINES:
+        raise InputError(
+            path,
+            found=f"{len(first_words)} lines that start with {min(first_words)!r} and the like, none of them twice",
+            expected="sentences without utterance ids",
+            remedy="pass --kaldi-text to prepare_text or compute_ppl, or remove the first column",
+        )
 
 
 def count_words(sentences: Iterable[list[str]]) -> Counter[str]:
@@ -59,48 +85,56 @@ class TokenStream:
     sentences: int
 
     @classmethod
-    def read(cls, path: str | Path, vocabulary: Vocabulary) -> TokenStream:
+    def encode(cls, sentences: Iterable[list[str]], vocabulary: Vocabulary) -> TokenStream:
+        """Map words to ids, one sentence after the other."""
+        ids = array("q")  # int64; a list would take four times the memory
+        outside: Counter[str] = Counter()
+        end, unk, count = vocabulary.ids[SENTENCE_END], vocabulary.unk_id, 0
+        for words in sentences:
+            encoded = vocabulary.encode(words)
+            ids.extend(encoded)
+            ids.append(end)
+            outside.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
+            count += 1
+        cost = sum(count * vocabulary.member_cost(word) for word, count in outside.items())
+        oov = Counter({word: count for word, count in outside.items() if vocabulary.is_oov(word)})
+        return cls(np.array(ids, dtype=np.int64), cost, oov, count)
+
+    @classmethod
+    def read(cls, path: str | Path, vocabulary: Vocabulary, *, kaldi_text: bool = False) -> TokenStream:
         """Encode a text file.
 
         Raises:
-            InputError: the file holds no sentence.
+            InputError: the file holds no sentence, or what :func:`read_sentences` refuses.
         """
-        ids: list[int] = []
-        outside: Counter[str] = Counter()
-        end, sentences = vocabulary.ids[SENTENCE_END], 0
-        for words in read_sentences(path):
-            ids.extend(vocabulary.encode(words))
-            ids.append(end)
-            outside.update(word for word in words if word not in vocabulary.ids or word in vocabulary.members)
-            sentences += 1
-        if not sentences:
+        stream = cls.encode(read_sentences(path, kaldi_text=kaldi_text), vocabulary)
+        if not stream.sentences:
             raise InputError(path, found="no sentence", expected="text", remedy="check how the file was made")
-        cost = sum(count * vocabulary.member_cost(word) for word, count in outside.items())
-        oov = Counter({word: count for word, count in outside.items() if vocabulary.is_oov(word)})
-        return cls(np.array(ids, dtype=np.int64), cost, oov, sentences)
+        return stream
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of the ids."""
         return hashlib.sha256(self.ids.tobytes()).hexdigest()
 
 
-def hold_out(sentences: Iterable[list[str]], every: int = 20) -> tuple[list[list[str]], list[list[str]]]:
-    """Split a text: each ``every``-th sentence is valid, the rest train, both in their order.
+def hold_out(sentences: Iterable[list[str]], every: int, *, valid: bool) -> Iterator[list[str]]:
+    """Yield each ``every``-th sentence for the valid text, or else the others.
 
     Spread over the whole text, the held-out part has its topics, whichever way the text is ordered.
     """
-    train: list[list[str]] = []
-    valid: list[list[str]] = []
-    for number, words in enumerate(sentences, 1):
-        (train if number % every else valid).append(words)
-    return train, valid
+    return (words for number, words in enumerate(sentences, 1) if (number % every == 0) == valid)
 
 
-def write_sentences(path: str | Path, sentences: Iterable[list[str]]) -> None:
-    """Write a sentence a line."""
+def write_sentences(path: str | Path, sentences: Iterable[list[str]]) -> Counter[str]:
+    """Write a sentence a line; returns word → count, with the number of sentences under ``</s>``."""
+    counts: Counter[str] = Counter()
     with atomic_text(path) as stream:
-        stream.writelines(" ".join(words) + "\n" for words in sentences)
+        for words in sentences:
+            stream.write(" ".join(words) + "\n")
+            counts.update(words)
+            counts[SENTENCE_END] += 1
+    return counts

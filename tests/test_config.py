@@ -95,6 +95,7 @@ def test_a_missing_file(tmp_path):
         ("model", {"hidden": []}, "hidden needs a positive size"),
         ("model", {"hidden": [4, 0]}, "hidden needs a positive size"),
         ("model", {"experts": 0}, "experts must be positive"),
+        ("model", {"embedding_init": 0.0}, "embedding_init is 0.0, expected above 0"),
         ("model", {"dropout_latent": 1.0}, "dropout_latent is 1.0, expected at least 0 and below 1"),
         ("model", {"dropconnect": -0.1}, "dropconnect is -0.1"),
         ("objective", {"kind": "mse"}, "kind 'mse', expected ce, kl, fixed or trust"),

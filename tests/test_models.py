@@ -63,6 +63,9 @@ def test_initial_weights():
     model = models.build(ModelConfig(), 2000)
     assert 0.0999 < model.embedding.max() <= 0.1
     assert -0.1 <= model.embedding.min() < -0.0999
+    wide = models.build(ModelConfig(embedding_init=1.0), 2000).embedding
+    assert 0.999 < wide.max() <= 1
+    assert -1 <= wide.min() < -0.999
     assert not model.decoder_bias.any()
     assert model.prior.bias is None
     for layer in model.layers:  # PyTorch's: U(±1/√cells)

@@ -33,7 +33,9 @@ def test_old_lm_removed_as_kaldi_does(mini, failure, golden):
 def fst(arcs: list[tuple[int, int, int, float]], final: dict[int, float], states: int) -> WordFst:
     """Arcs as (source, target, word or BACKOFF, cost)."""
     arcs = sorted(arcs)
-    source, target, label, cost = (np.array(column) for column in zip(*arcs, strict=True)) if arcs else [np.empty(0)] * 4
+    source, target, label, cost = (
+        (np.array(column) for column in zip(*arcs, strict=True)) if arcs else [np.empty(0)] * 4
+    )
     integers = [column.astype(np.int32) for column in (source, target, label)]
     output = np.where(integers[2] == BACKOFF, 0, integers[2])
     finals = np.array([final.get(state, np.inf) for state in range(states)])

@@ -8,6 +8,8 @@ from pathlib import Path
 from asr_rescore.cli.training_options import add_device_option, choose_device
 
 HELP = "print a text's perplexity, its tokens and its out-of-vocabulary words"
+SENTENCES_AT_ONCE = 1000  # bounds the memory for their hidden states
+SHOWN = 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +19,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start every sentence anew, as rescoring does; default: one running text",
     )
+    parser.add_argument("--kaldi-text", action="store_true", help="lines start with an utterance id; leave it out")
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir")
     parser.add_argument("text", type=Path, help="a sentence a line, plain or gzipped")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Predict every token once, sentence ends included, and print what that costs."""
     import math
+    from itertools import islice
 
     from asr_rescore.checkpoint import load_model
     from asr_rescore.corpus import TokenStream, read_sentences
@@ -33,15 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
-    text = TokenStream.read(arguments.text, loaded.vocabulary)
+    text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
     if arguments.by_sentence:
         scorer = SentenceScorer(loaded.model, loaded.vocabulary, device)
-        cost = float(scorer.costs(list(read_sentences(arguments.text))).sum())
+        sentences = read_sentences(arguments.text, kaldi_text=arguments.kaldi_text)
+        cost = 0.0
+        while some := list(islice(sentences, SENTENCES_AT_ONCE)):
+            cost += float(scorer.costs(some).sum())
     else:
         cost = stream_cost(loaded.model, text.ids, device) + text.member_cost
-    print(
-        f"ppl {math.exp(cost / len(text)):.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs"
-    )
+    ppl = math.exp(cost / len(text))
+    print(f"ppl {ppl:.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs")
     if text.oov:
-        print("OOVs: " + ", ".join(f"{word} {count}" for word, count in text.oov.most_common(20)))
+        listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))
+        more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
+        print(f"OOVs: {listed}{more}")
     return 0

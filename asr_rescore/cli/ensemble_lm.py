@@ -5,31 +5,41 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr_rescore.cli.training_options import add_device_option, choose_device
+
 HELP = "combine language models into one: the mean of their probabilities"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.add_argument("--valid", type=Path, help="text whose perplexity is noted in the ensemble's provenance")
+    add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, nargs="+", metavar="lm-dir", help="models over one vocabulary")
     parser.add_argument("ensemble_dir", type=Path, metavar="ensemble-dir", help="where the ensemble goes")
-    parser.add_argument("--valid", type=Path, help="text whose perplexity is noted in the ensemble's provenance")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Copy the members into a model directory of its own."""
     import math
 
-    from asr_rescore.checkpoint import combine, load_model, provenance, save_model
+    from asr_rescore.checkpoint import CONFIG_FILE, combine, load_model, provenance, save_model
+    from asr_rescore.config import EnsembleConfig, load_model_config
     from asr_rescore.corpus import TokenStream
+    from asr_rescore.errors import UsageError
     from asr_rescore.training import stream_cost
 
-    members = [load_model(path) for path in arguments.lm_dir]
+    target, device = arguments.ensemble_dir, choose_device(arguments.device)
+    if len(arguments.lm_dir) < 2:
+        raise UsageError(f"found one model, {arguments.lm_dir[0]}, to go into {target}; expected two or more")
+    if (target / CONFIG_FILE).exists() and not isinstance(load_model_config(target / CONFIG_FILE), EnsembleConfig):
+        raise UsageError(f"{target} holds a model that is no ensemble; the last directory is where the ensemble goes")
+    members = [load_model(path, device) for path in arguments.lm_dir]
     vocabulary, ensemble = combine(members)
-    facts = {"members": {member.name: member.hash for member in members}}
+    facts = {"members": [{"name": member.name, "hash": member.hash} for member in members]}
     if arguments.valid:
         text = TokenStream.read(arguments.valid, vocabulary)
-        facts["valid_ppl"] = math.exp((stream_cost(ensemble, text.ids, "cpu") + text.member_cost) / len(text))
-        print(f"{arguments.ensemble_dir}: valid ppl {facts['valid_ppl']:.2f}")
-    save_model(arguments.ensemble_dir, ensemble, vocabulary, provenance(**facts))
-    print(f"{arguments.ensemble_dir}: {len(members)} models, {ensemble.num_parameters} parameters")
+        facts["valid_ppl"] = math.exp((stream_cost(ensemble, text.ids, device) + text.member_cost) / len(text))
+        print(f"{target}: valid ppl {facts['valid_ppl']:.2f}")
+    save_model(target, ensemble, vocabulary, provenance(**facts))
+    print(f"{target}: {len(members)} models, {ensemble.num_parameters} parameters")
     return 0

@@ -14,29 +14,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--vocabulary-size", type=int, help="entries at most, </s> and the class included; default: all"
     )
     parser.add_argument("--lexicon", type=Path, help="a words.txt whose unseen words join the class")
-    parser.add_argument("--valid", type=Path, help="the valid text; default: every 20th sentence of the text")
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument("--valid", type=Path, help="the valid text; default: sentences held out of the text")
+    held_out.add_argument(
+        "--valid-fraction", type=float, default=0.05, help="held out, as every n-th sentence of the text (0.05)"
+    )
+    parser.add_argument("--kaldi-text", action="store_true", help="lines start with an utterance id; leave it out")
     parser.add_argument("text", type=Path, nargs="+", help="a sentence a line, plain or gzipped")
     parser.add_argument("dir", type=Path, help="where train.txt, valid.txt, vocab.txt and unk_probs.txt go")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Write the texts and the vocabulary of the train text."""
+    from collections.abc import Iterator
+
     from asr_rescore import corpus, kaldi
     from asr_rescore.checkpoint import save_vocabulary
-    from asr_rescore.vocab import Vocabulary
+    from asr_rescore.errors import InputError, UsageError
+    from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
-    sentences = (words for path in arguments.text for words in corpus.read_sentences(path))
-    if arguments.valid:
-        train, valid = list(sentences), list(corpus.read_sentences(arguments.valid))
-    else:
-        train, valid = corpus.hold_out(sentences)
+    if not 0 < arguments.valid_fraction <= 0.5:
+        raise UsageError(f"--valid-fraction {arguments.valid_fraction}, expected above 0 and at most 0.5")
+
+    def read(*paths: Path) -> Iterator[list[str]]:
+        return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))
+
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
-    vocabulary = Vocabulary.from_counts(corpus.count_words(train), arguments.vocabulary_size, lexicon)
-    corpus.write_sentences(arguments.dir / "train.txt", train)
-    corpus.write_sentences(arguments.dir / "valid.txt", valid)
+    if arguments.valid:
+        train, valid = read(*arguments.text), read(arguments.valid)
+    else:  # read twice rather than kept in memory
+        every = round(1 / arguments.valid_fraction)
+        train, valid = (corpus.hold_out(read(*arguments.text), every, valid=part) for part in (False, True))
+    counts = corpus.write_sentences(arguments.dir / "train.txt", train)
+    valid_sentences = corpus.write_sentences(arguments.dir / "valid.txt", valid)[SENTENCE_END]
+    if not (counts[SENTENCE_END] and valid_sentences):
+        raise InputError(
+            arguments.valid or arguments.text[0],
+            found=f"{counts[SENTENCE_END]} sentences to train on and {valid_sentences} to validate with",
+            expected="some of each",
+            remedy="give more text, or a text by --valid",
+        )
+    vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon)
     save_vocabulary(arguments.dir, vocabulary)
     print(
-        f"{arguments.dir}: {len(train)} train and {len(valid)} valid sentences, {len(vocabulary)} entries in the "
-        f"vocabulary, {len(vocabulary.members)} words in {vocabulary.unk}"
+        f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
+        f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.members)} words in {vocabulary.unk}"
     )
     return 0

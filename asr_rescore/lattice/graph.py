@@ -76,7 +76,9 @@ class Lattice:
         arcs, states = len(self.source), len(self.final_graph)
         for name in ("target", "word", "graph", "acoustic", "alignment"):
             if len(getattr(self, name)) != arcs:
-                raise RescoreError(f"lattice: {len(getattr(self, name))} entries in {name}, expected {arcs} (one an arc)")
+                raise RescoreError(
+                    f"lattice: {len(getattr(self, name))} entries in {name}, expected {arcs} (one an arc)"
+                )
         for name in ("final_acoustic", "final_alignment"):
             if len(getattr(self, name)) != states:
                 raise RescoreError(f"lattice: {len(getattr(self, name))} entries in {name}, expected {states} (states)")
@@ -86,7 +88,9 @@ class Lattice:
             low = min(int(self.source.min()), int(self.target.min()))
             high = max(int(self.source.max()), int(self.target.max()))
             if low < 0 or high >= states:
-                raise RescoreError(f"lattice: an arc touches state {low if low < 0 else high}, expected 0 to {states - 1}")
+                raise RescoreError(
+                    f"lattice: an arc touches state {low if low < 0 else high}, expected 0 to {states - 1}"
+                )
             if np.any(np.diff(self.source) < 0):
                 raise RescoreError("lattice: arcs are not ordered by source state")
             for name in ("graph", "acoustic"):

@@ -26,7 +26,9 @@ def topological_order(lattice: Lattice) -> np.ndarray:
                 order.append(target)
     if len(order) < lattice.num_states:
         stuck = next(state for state, arcs in enumerate(waiting) if arcs)
-        raise RescoreError(f"lattice: state {stuck} lies on or behind a cycle, expected none; decode the utterance again")
+        raise RescoreError(
+            f"lattice: state {stuck} lies on or behind a cycle, expected none; decode the utterance again"
+        )
     return np.array(order, dtype=np.int64)
 
 

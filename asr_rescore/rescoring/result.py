@@ -10,13 +10,17 @@ from asr_rescore import kaldi
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lattice import Lattice, from_paths, oracle
 from asr_rescore.nbest import NBest
-from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.report import LmFacts, SystemReport, write_scoring
+from asr_rescore.rescore import Weights, best_hypothesis, graph_costs, neural_column
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.nbest_lists import to_nbest
 from asr_rescore.rescoring.options import Share
 from asr_rescore.rescoring.share import read_failures
-from asr_rescore.wer import edit_distances
+from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.wer import edit_distances, score, score_by_utterance
+
+Texts = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,9 @@ class Costed:
                 job_of[nbest.utt] = job
         return cls(lists, job_of)
 
-    def hypotheses(self, weights: Weights) -> dict[str, list[str]]:
+    def hypotheses(self, weights: Weights) -> dict[str, Sequence[str]]:
         """Utterance → words of its cheapest hypothesis."""
-        return {utt: list(nbest.words[best_hypothesis(nbest, weights)]) for utt, nbest in self.lists.items()}
-
-    def by_point(
-        self, lm_weights: tuple[float, ...], points: Sequence[OperatingPoint]
-    ) -> dict[OperatingPoint, dict[str, list[str]]]:
-        """:meth:`hypotheses` at each LMWT and WIP."""
-        return {point: self.hypotheses(Weights(lm_weights, point)) for point in points}
+        return {utt: nbest.words[best_hypothesis(nbest, weights)] for utt, nbest in self.lists.items()}
 
 
 def note_missing(
@@ -80,9 +78,7 @@ def write_lattices(
     The old LM's part of the graph cost is replaced on the final weights, so a path's total is exactly its list's.
     """
     for job in range(1, jobs + 1):
-        kaldi.write_lattices(
-            out_dir / f"lat.{job}.gz", _rescored(first_pass, costed, lm_weights, Share(job, jobs))
-        )
+        kaldi.write_lattices(out_dir / f"lat.{job}.gz", _rescored(first_pass, costed, lm_weights, Share(job, jobs)))
     kaldi.write_num_jobs(out_dir, jobs)
 
 
@@ -102,24 +98,59 @@ def _rescored(
         yield utt, from_paths(lattice, paths, graph_costs(nbest, lm_weights))
 
 
-def nbest_oracle(costed: Costed, references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def nbest_oracle(costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
     """Utterance → the hypothesis with the fewest errors."""
-    best = {}
-    for utt, nbest in costed.lists.items():
-        if utt in references:
-            distances = edit_distances(references[utt], nbest.words)
-            best[utt] = list(nbest.words[int(distances.argmin())])
-    return best
+    return {
+        utt: nbest.words[int(edit_distances(references[utt], nbest.words).argmin())]
+        for utt, nbest in costed.lists.items()
+        if utt in references
+    }
 
 
-def lattice_oracle(
-    first_pass: FirstPass, references: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi's lattice-oracle)."""
+def lattice_oracle(first_pass: FirstPass, references: Texts) -> dict[str, Sequence[str]]:
+    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
     best = {}
     for utt, lattice in first_pass.lattices(Share(1, 1), Failures()):
         if utt in references:
-            path, _ = oracle(lattice, [first_pass.words.get(word, -1) for word in references[utt]])
-            if path is not None:
-                best[utt] = [first_pass.words.word(index) for index in path.words]
+            found = oracle(lattice, [first_pass.words.get(word, -1) for word in references[utt]])
+            if found is not None:
+                best[utt] = [first_pass.words.word(index) for index in found[0].words]
     return best
+
+
+def write_report(
+    out_dir: Path,
+    first_pass: FirstPass,
+    costed: Costed,
+    data: kaldi.DataDir,
+    data_name: str,
+    lms: Sequence[LmFacts],
+    chosen: ChosenWeights,
+    failures: Failures,
+    with_lattice_oracle: bool,
+) -> SystemReport:
+    """Score everything there is a reference for, and write Kaldi's files and report.json."""
+    references = {utt: words for utt, words in data.text.items() if utt in first_pass.utterances}
+    points = first_pass.config.points
+    points += tuple({chosen.weights.point, chosen.first_pass} - set(points))  # given ones may lie off the grid
+    texts = {point: costed.hypotheses(Weights(chosen.weights.lm, point)) for point in points}
+    write_scoring(out_dir, references, texts, data.utt2spk, chosen.weights.point)
+    before = costed.hypotheses(Weights((0.0,) * len(lms), chosen.first_pass))
+    report = SystemReport(
+        system="+".join(lm.name for lm in lms),
+        decoding=first_pass.decode_dir.name,
+        data=data_name,
+        lms=tuple(lms),
+        lm_weights=chosen.weights.lm,
+        point=chosen.weights.point,
+        first_pass_point=chosen.first_pass,
+        source=chosen.source,
+        n=first_pass.config.n,
+        rescored=score_by_utterance(references, texts[chosen.weights.point]),
+        first_pass=score_by_utterance(references, before),
+        nbest_oracle=score(references, nbest_oracle(costed, references)),
+        lattice_oracle=score(references, lattice_oracle(first_pass, references)) if with_lattice_oracle else None,
+        failures=failures.reasons,
+    )
+    report.save(out_dir)
+    return report

@@ -12,6 +12,7 @@ from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.ngram import Grammar
+from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.options import RescoringConfig, Share
@@ -95,15 +96,33 @@ class Rescoring:
         chosen.save(self.out_dir / WEIGHTS_FILE)
         write_lattices(self.first_pass, costed, chosen.weights.lm, self.out_dir, jobs)
         if self.data.text is not None:
-            write_report(self, costed, chosen, lattice_oracle)
+            self._report(costed, chosen, failures, lattice_oracle)
         failures.write(self.out_dir)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"{self.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
         return failures
 
-    def _choose(
-        self, costed: Costed, lm_weights: Sequence[float] | None, weights_file: Path | None
-    ) -> ChosenWeights:
+    def _report(self, costed: Costed, chosen: ChosenWeights, failures: Failures, lattice_oracle: bool) -> None:
+        facts = [LmFacts(lm.name, lm.hash, lm.model.num_parameters, lm.provenance.get("valid_ppl")) for lm in self.lms]
+        report = write_report(
+            self.out_dir,
+            self.first_pass,
+            costed,
+            self.data,
+            self.data_dir.name,
+            facts,
+            chosen,
+            failures,
+            lattice_oracle,
+        )
+        print(f"first pass:     {report.first_pass_total.wer_line()}")
+        print(f"rescored:       {report.total.wer_line()}")
+        print(f"N-best oracle:  {report.nbest_oracle.wer_line()}")
+        if report.lattice_oracle is not None:
+            print(f"lattice oracle: {report.lattice_oracle.wer_line()}")
+        print(f"weights:        {report.signature}")
+
+    def _choose(self, costed: Costed, lm_weights: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights:
         if lm_weights is not None:
             return ChosenWeights.given(lm_weights, self.hashes, self.config.inv_acwt)
         if weights_file is not None:

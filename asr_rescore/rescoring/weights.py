@@ -50,9 +50,7 @@ class ChosenWeights:
         """Write weights.yaml."""
         tree = {
             "source": self.source,
-            "lms": [
-                {"hash": lm, "weight": weight} for lm, weight in zip(self.lms, self.weights.lm, strict=True)
-            ],
+            "lms": [{"hash": lm, "weight": weight} for lm, weight in zip(self.lms, self.weights.lm, strict=True)],
             "lmwt": self.weights.point.lmwt,
             "wip": self.weights.point.wip,
             "first_pass": {"lmwt": self.first_pass.lmwt, "wip": self.first_pass.wip},

@@ -16,19 +16,20 @@ import torch
 from tqdm import tqdm
 
 from asr_rescore import objectives
-from asr_rescore.checkpoint import load_training_state, provenance, save_model, save_training_state
+from asr_rescore.checkpoint import WEIGHTS_FILE, load_training_state, provenance, save_model, save_training_state
 from asr_rescore.config import Config
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.models import LanguageModel, detach_state, flatten_state, unflatten_state
 from asr_rescore.training.chunks import Streams, chunk_length, column_groups
 from asr_rescore.training.evaluation import stream_cost
+from asr_rescore.training.interrupt import Interrupt
+from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, build_optimizer, learning_rate
 from asr_rescore.training.teacher import Teacher
 from asr_rescore.vocab import Vocabulary
 
 STATE_FILE = "training_state.safetensors"
-LOG_FILE = "log.jsonl"
 SAVE_EVERY = 600.0  # seconds between states within an epoch
 
 
@@ -71,8 +72,10 @@ class Progress:
     """Where a run stands; JSON-able."""
 
     epoch: int = 0  # epochs finished
+    steps: int = 0  # updates of the weights
     position: int = 0  # time steps of the present epoch behind
-    loss: float = 0.0  # summed over this epoch's tokens so far
+    tokens: int = 0  # of this epoch so far
+    loss: float = 0.0  # summed over them
     seconds: float = 0.0  # spent in this epoch so far
     valid: list[float] = field(default_factory=list)  # cost per token after each epoch, nats
     averaged: int = 0  # steps in the mean of the weights; 0 until averaging starts
@@ -96,43 +99,54 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
     Raises:
         UsageError: the directory holds another run.
         RescoreError: the loss is no number any more.
+        KeyboardInterrupt: Ctrl-C; the state was saved.
     """
     options = run.config.train
     if run.config.objective.needs_teacher and teacher is None:
         raise UsageError(f"objective {run.config.objective.kind} needs a teacher; use distill_lm")
-    trainer = _Trainer(run, model, device, teacher)
-    trainer.resume()
-    progress = trainer.progress
-    while not progress.finished:
-        trainer.epoch()
-        cost = trainer.validate()
-        progress.valid.append(cost)
-        progress.epoch, progress.position = progress.epoch + 1, 0
-        if cost == min(progress.valid):
-            trainer.save_best()
-        if options.optimizer == "sgd" and trainer.mean is None and averaging_starts(progress.valid, options.nonmono):
-            trainer.start_averaging()
-        since_best = len(progress.valid) - 1 - progress.valid.index(min(progress.valid))
-        progress.finished = progress.epoch >= options.epochs or (0 < options.patience <= since_best)
-        trainer.log_epoch()
-        trainer.save_state()
+    with Interrupt() as interrupt:
+        trainer = _Trainer(run, model, device, teacher, interrupt)
+        trainer.start_or_resume()
+        progress = trainer.progress
+        while not progress.finished:
+            trainer.read_text()
+            cost = trainer.validate()
+            progress.valid.append(cost)
+            progress.epoch, progress.position = progress.epoch + 1, 0
+            if cost == min(progress.valid):
+                trainer.save_best()
+            if options.optimizer == "sgd" and not trainer.mean and averaging_starts(progress.valid, options.nonmono):
+                trainer.start_averaging()
+            since_best = len(progress.valid) - 1 - progress.valid.index(min(progress.valid))
+            progress.finished = progress.epoch >= options.epochs or 0 < options.patience <= since_best
+            trainer.log(valid_ppl=math.exp(cost), best_valid_ppl=math.exp(min(progress.valid)))
+            trainer.save_state()
     return math.exp(min(progress.valid))
 
 
 class _Trainer:
     """The loop's moving parts."""
 
-    def __init__(self, run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None):
-        self.run, self.model, self.device, self.teacher = run, model, device, teacher
+    def __init__(
+        self,
+        run: TrainingRun,
+        model: LanguageModel,
+        device: torch.device,
+        teacher: Teacher | None,
+        interrupt: Interrupt,
+    ):
+        self.run, self.model, self.device, self.teacher, self.interrupt = run, model, device, teacher, interrupt
         self.options = run.config.train
         self.parameters = list(model.parameters())
         self.optimizer = build_optimizer(self.parameters, self.options)
         self.objective = objectives.build(run.config.objective)
         self.mean: ParameterMean | None = None
         self.progress = Progress()
+        self.history = TrainingLog(run.directory)
         self.streams = Streams(run.train.ids, self.options.batch, device)
         self.groups = list(column_groups(self.options.batch, self.options.small_batch))
         self.lengths = torch.Generator().manual_seed(run.seed)
+        torch.manual_seed(run.seed)  # for the dropouts, whatever was drawn before
         self.start_streams()
 
     def start_streams(self) -> None:
@@ -142,11 +156,11 @@ class _Trainer:
         if self.teacher is not None:
             self.teacher.start(sizes)
 
-    def epoch(self) -> None:
-        """All chunks of the text from ``progress.position`` on."""
+    def read_text(self) -> None:
+        """One epoch: all chunks of the text from ``progress.position`` on."""
         progress, total = self.progress, len(self.streams)
         if progress.position == 0:
-            progress.loss, progress.seconds = 0.0, 0.0
+            progress.tokens, progress.loss, progress.seconds = 0, 0.0, 0.0
             self.start_streams()
         self.model.train()
         began = saved = time.monotonic()
@@ -155,39 +169,54 @@ class _Trainer:
             while progress.position < total:
                 length = min(chunk_length(self.options, self.lengths), total - progress.position)
                 loss = self.step(length)
-                progress.loss += loss * length * self.options.batch
+                progress.steps += 1
                 progress.position += length
+                progress.tokens += length * self.options.batch
+                progress.loss += loss * length * self.options.batch
                 progress.seconds = before + time.monotonic() - began
                 bar.update(length)
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                if time.monotonic() - saved > SAVE_EVERY:
+                if self.interrupt.wanted:
+                    self.save_state()
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > SAVE_EVERY and progress.position < total:
+                    self.log()
                     self.save_state()
                     saved = time.monotonic()
 
     def step(self, length: int) -> float:
         """One chunk of ``length`` time steps: forward, backward, update; the mean loss of its tokens."""
-        options, progress = self.options, self.progress
-        here = slice(progress.position, progress.position + length)
-        done = (progress.epoch + progress.position / len(self.streams)) / options.epochs
+        options, position = self.options, self.progress.position
+        here = slice(position, position + length)
         # A short chunk's gradient is a mean over fewer tokens, so it moves the weights less.
-        rate = learning_rate(options, done) * length / options.bptt
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = self.learning_rate * length / options.bptt
         self.optimizer.zero_grad()
         loss = sum(self.backward(index, here) for index in range(len(self.groups)))
-        if not math.isfinite(loss):
-            raise RescoreError(
-                f"{self.run.directory}: epoch {progress.epoch + 1}, time step {progress.position} of "
-                f"{len(self.streams)}: the loss is {loss}; lower train.lr or train.clip and start in a new directory "
-                "(the best model so far stays)"
-            )
-        if options.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, options.clip or math.inf).item()
+        self.check_finite("loss", loss)
+        self.check_finite("gradient's norm", norm)
         self.optimizer.step()
         if self.mean is not None:
             self.mean.update()
-            progress.averaged = self.mean.count
+            self.progress.averaged = self.mean.count
         return loss
+
+    @property
+    def learning_rate(self) -> float:
+        """The schedule's, for a chunk of ``bptt`` time steps."""
+        done = self.progress.epoch + self.progress.position / len(self.streams)
+        return learning_rate(self.options, done / self.options.epochs)
+
+    def check_finite(self, what: str, value: float) -> None:
+        """Stop before anything that is no number gets into the weights or the state."""
+        if math.isfinite(value):
+            return
+        progress = self.progress
+        raise RescoreError(
+            f"{self.run.directory}: epoch {progress.epoch + 1}, step {progress.steps + 1}: the {what} is {value}; "
+            "lower train.lr or train.clip and start in a new directory (the best model so far stays)"
+        )
 
     def backward(self, index: int, here: slice) -> float:
         """Add one group's gradient; returns its part of the mean loss, without AR and TAR."""
@@ -210,7 +239,9 @@ class _Trainer:
         """Nats per token of the valid text, with the averaged weights where there are any."""
         valid = self.run.valid
         with self.averaged_weights():
-            return (stream_cost(self.model, valid.ids, self.device) + valid.member_cost) / len(valid)
+            cost = (stream_cost(self.model, valid.ids, self.device) + valid.member_cost) / len(valid)
+        self.check_finite("valid loss", cost)
+        return cost
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -230,32 +261,27 @@ class _Trainer:
 
     def save_best(self) -> None:
         """Write the model directory."""
-        facts = provenance(
-            **self.run.identity, epoch=self.progress.epoch, valid_ppl=math.exp(self.progress.valid[-1])
-        )
+        facts = provenance(**self.run.identity, epoch=self.progress.epoch, valid_ppl=math.exp(self.progress.valid[-1]))
         with self.averaged_weights():
             save_model(self.run.directory, self.model, self.run.vocabulary, facts)
 
-    def log_epoch(self) -> None:
-        """One line of JSON for the epoch behind, and the same for the eye."""
-        progress, tokens = self.progress, len(self.streams) * self.options.batch
+    def log(self, **facts: float) -> None:
+        """Where the run stands, as a line of JSON and one for the eye; ``facts`` are those of an epoch's end."""
+        progress = self.progress
+        loss, speed = progress.loss / progress.tokens, round(progress.tokens / max(progress.seconds, 1e-9))
         line = {
-            "epoch": progress.epoch,
-            "train_loss": progress.loss / tokens,
-            "valid_ppl": math.exp(progress.valid[-1]),
-            "best_valid_ppl": math.exp(min(progress.valid)),
+            "epoch": progress.epoch + round(progress.position / len(self.streams), 3),  # epochs behind
+            "step": progress.steps,
+            "lr": self.learning_rate,
             "averaging": self.mean is not None,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": loss,
+            **facts,
             "seconds": round(progress.seconds, 3),
-            "tokens_per_second": round(tokens / max(progress.seconds, 1e-9)),
+            "tokens_per_second": speed,
         }
-        with (self.run.directory / LOG_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-        print(
-            f"epoch {line['epoch']}: train loss {line['train_loss']:.3f}, valid ppl {line['valid_ppl']:.2f}, "
-            f"{line['tokens_per_second']} tokens/s",
-            flush=True,
-        )
+        self.history.append(line)
+        valid = "".join(f"{name.replace('_', ' ')} {value:.2f}, " for name, value in facts.items())
+        print(f"epoch {line['epoch']:g}: train loss {loss:.3f}, {valid}{speed} tokens/s", flush=True)
 
     def save_state(self) -> None:
         """Everything from which :meth:`resume` goes on."""
@@ -275,21 +301,28 @@ class _Trainer:
             self.run.directory / STATE_FILE, tensors, {"run": self.run.identity, "progress": vars(self.progress)}
         )
 
-    def resume(self) -> None:
-        """Take up the directory's state, if there is one."""
-        path = self.run.directory / STATE_FILE
+    def start_or_resume(self) -> None:
+        """Take up the directory's state; where there is none, leave the first one."""
+        directory = self.run.directory
+        path = directory / STATE_FILE
         if not path.exists():
-            (self.run.directory / LOG_FILE).unlink(missing_ok=True)
-            self.run.directory.mkdir(parents=True, exist_ok=True)
+            if (directory / WEIGHTS_FILE).exists():
+                raise UsageError(
+                    f"{directory} holds a model but not the state of its training; name another directory, or remove it"
+                )
+            directory.mkdir(parents=True, exist_ok=True)
+            self.history.cut(0)
+            self.save_state()
             return
         tensors, saved = load_training_state(path)
-        if saved["run"] != json.loads(json.dumps(self.run.identity)):
-            differs = [key for key, value in saved["run"].items() if self.run.identity.get(key) != value]
+        wanted = json.loads(json.dumps(self.run.identity))
+        differs = [key for key in {**saved["run"], **wanted} if saved["run"].get(key) != wanted.get(key)]
+        if differs:
             raise UsageError(
-                f"{self.run.directory} holds a run of another {', '.join(differs) or 'kind'}; "
-                "remove it or name another directory"
+                f"{directory} holds a run of another {', '.join(differs)}; remove it or name another directory"
             )
         self.progress = Progress(**saved["progress"])
+        self.history.cut(self.progress.steps)
         part = _by_prefix(tensors)
         self.model.load_state_dict(part["model"])
         slots: dict[int, dict[str, torch.Tensor]] = {}

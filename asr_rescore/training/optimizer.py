@@ -42,7 +42,7 @@ class ParameterMean:
         """Take the parameters as they are into the mean."""
         self.count += 1
         for mean, parameter in zip(self.means, self.parameters, strict=True):
-            mean.add_(parameter.detach() - mean, alpha=1 / self.count)
+            mean.lerp_(parameter, 1 / self.count)
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -1,0 +1,45 @@
+"""score_wer: hypotheses against references."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer does"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--mode",
+        choices=("all", "present"),
+        default="all",
+        help="all: a missing hypothesis counts as deletions; present: it is left out (all)",
+    )
+    parser.add_argument("--details-dir", type=Path, metavar="DIR", help="gets per_utt, per_spk, ops and wer_bootci")
+    parser.add_argument("--utt2spk", type=Path, help="speakers for per_spk; default: each utterance is one")
+    parser.add_argument("reference", type=Path, metavar="ref-text", help="utterance id and words in each line")
+    parser.add_argument("hypothesis", type=Path, metavar="hyp-text", help="the same")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it."""
+    import sys
+
+    from asr_rescore.kaldi import read_table
+    from asr_rescore.report import write_details
+    from asr_rescore.wer import score
+
+    references, hypotheses = read_table(arguments.reference), read_table(arguments.hypothesis)
+    print(score(references, hypotheses, arguments.mode).lines(), end="")
+    if arguments.details_dir:
+        speakers = read_table(arguments.utt2spk) if arguments.utt2spk else {}
+        write_details(
+            arguments.details_dir, references, hypotheses, {utt: speaker[0] for utt, speaker in speakers.items()}
+        )
+    missing, superfluous = references.keys() - hypotheses.keys(), hypotheses.keys() - references.keys()
+    for utt in sorted(missing):
+        print(f"{arguments.hypothesis}: no hypothesis for {utt}", file=sys.stderr)
+    for utt in sorted(superfluous):
+        print(f"{arguments.reference}: no reference for {utt}, which is not scored", file=sys.stderr)
+    return 1 if missing or superfluous else 0

@@ -1,0 +1,8 @@
+"""Results as Kaldi's files, as a table over systems, and as a page."""
+
+from asr_rescore.report.kaldi_files import write_details, write_scoring
+from asr_rescore.report.page import to_html
+from asr_rescore.report.system import LmFacts, SystemReport
+from asr_rescore.report.table import Comparison, to_text
+
+__all__ = ["Comparison", "LmFacts", "SystemReport", "to_html", "to_text", "write_details", "write_scoring"]

@@ -1,0 +1,129 @@
+"""report.json: one system on one set, everything a table or a page about it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr_rescore import __version__
+from asr_rescore.errors import InputError
+from asr_rescore.files import atomic_text
+from asr_rescore.rescore import OperatingPoint
+from asr_rescore.wer import ErrorCount
+
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True)
+class LmFacts:
+    """A language model as a report names it: directory name, hash, parameters, valid perplexity if known."""
+
+    name: str
+    hash: str
+    parameters: int
+    valid_ppl: float | None
+
+
+@dataclass(frozen=True)
+class SystemReport:
+    """The outcome of one rescoring.
+
+    Attributes:
+        system: the name of the language models.
+        decoding: the name of the first pass, that is of its decode directory.
+        data: the name of the data directory.
+        lms: the models, each with its weight in ``lm_weights``.
+        lm_weights: the old LM has one minus their sum.
+        point: LMWT and word insertion penalty.
+        first_pass_point: those of the first pass.
+        source: how the weights came about: tuned here, frozen from another set, or given.
+        n: hypotheses of an utterance at most.
+        rescored, first_pass: errors at their points, by utterance.
+        nbest_oracle: errors of the best hypotheses of the lists.
+        lattice_oracle: errors of the best paths of the lattices; None where they were not asked for.
+        failures: utterance → why it could not be done, or not whole.
+    """
+
+    system: str
+    decoding: str
+    data: str
+    lms: tuple[LmFacts, ...]
+    lm_weights: tuple[float, ...]
+    point: OperatingPoint
+    first_pass_point: OperatingPoint
+    source: str
+    n: int
+    rescored: Mapping[str, ErrorCount]
+    first_pass: Mapping[str, ErrorCount]
+    nbest_oracle: ErrorCount
+    lattice_oracle: ErrorCount | None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    version: str = __version__
+
+    @property
+    def total(self) -> ErrorCount:
+        """All errors after rescoring."""
+        return sum(self.rescored.values(), ErrorCount())
+
+    @property
+    def first_pass_total(self) -> ErrorCount:
+        """All errors of the first pass."""
+        return sum(self.first_pass.values(), ErrorCount())
+
+    @property
+    def tuned_here(self) -> bool:
+        """Whether the weights were chosen on this very set, which makes its figure a little too good."""
+        return self.source.startswith("tuned")
+
+    @property
+    def signature(self) -> str:
+        """What the figure depends on, in one line."""
+        lms = ", ".join(
+            f"{lm.name} {lm.hash[:12]} weight {weight:g}" for lm, weight in zip(self.lms, self.lm_weights, strict=True)
+        )
+        return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; N {self.n}; {self.source}; {self.version}"
+
+    def save(self, out_dir: Path) -> None:
+        """Write report.json."""
+        tree = asdict(self)
+        for name in ("rescored", "first_pass"):
+            tree[name] = {utt: asdict(count) for utt, count in getattr(self, name).items()}
+        tree["wer"], tree["signature"] = round(self.total.wer, 2), self.signature
+        with atomic_text(out_dir / REPORT_FILE) as stream:
+            json.dump(tree, stream, indent=1)
+            stream.write("\n")
+
+    @classmethod
+    def load(cls, out_dir: Path) -> SystemReport:
+        """Read report.json of an out-dir.
+
+        Raises:
+            InputError: there is none, or it is another file.
+        """
+        path = out_dir / REPORT_FILE
+        try:
+            tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            del tree["wer"], tree["signature"]
+            tree["lms"] = tuple(LmFacts(**lm) for lm in tree["lms"])
+            tree["lm_weights"] = tuple(tree["lm_weights"])
+            for name in ("point", "first_pass_point"):
+                tree[name] = OperatingPoint(**tree[name])
+            for name in ("rescored", "first_pass"):
+                tree[name] = {utt: ErrorCount(**count) for utt, count in tree[name].items()}
+            for name in ("nbest_oracle", "lattice_oracle"):
+                tree[name] = tree[name] and ErrorCount(**tree[name])
+            return cls(**tree)
+        except OSError as error:
+            raise InputError(
+                path, found=str(error.strerror), expected="the report of a rescoring", remedy="run rescore_nbest first"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                path,
+                found=f"{type(error).__name__}: {error}",
+                expected="the report of a rescoring",
+                remedy="run rescore_nbest again",
+            ) from error
