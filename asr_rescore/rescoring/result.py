@@ -107,11 +107,11 @@ def nbest_oracle(costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
     }
 
 
-def lattice_oracle(first_pass: FirstPass, references: Texts) -> dict[str, Sequence[str]]:
+def lattice_oracle(first_pass: FirstPass, costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
     """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
     best = {}
     for utt, lattice in first_pass.lattices(Share(1, 1), Failures()):
-        if utt in references:
+        if utt in references and utt in costed.lists:
             found = oracle(lattice, [first_pass.words.get(word, -1) for word in references[utt]])
             if found is not None:
                 best[utt] = [first_pass.words.word(index) for index in found[0].words]
@@ -149,7 +149,7 @@ def write_report(
         rescored=score_by_utterance(references, texts[chosen.weights.point]),
         first_pass=score_by_utterance(references, before),
         nbest_oracle=score(references, nbest_oracle(costed, references)),
-        lattice_oracle=score(references, lattice_oracle(first_pass, references)) if with_lattice_oracle else None,
+        lattice_oracle=score(references, lattice_oracle(first_pass, costed, references)) if with_lattice_oracle else None,
         failures=failures.reasons,
     )
     report.save(out_dir)

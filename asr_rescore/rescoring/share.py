@@ -14,7 +14,7 @@ from asr_rescore import __version__, kaldi
 from asr_rescore.errors import RescoreError
 from asr_rescore.files import atomic_directory, atomic_text
 from asr_rescore.lattice import Lattice
-from asr_rescore.nbest import OLD_LM, NBest
+from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.rescore import neural_column
 from asr_rescore.rescoring.failures import Failures
@@ -131,7 +131,9 @@ def _first_pass_lists(
             yield split_old_lm(nbest, paths, grammar), True
         except RescoreError as error:
             failures.add(utt, f"first pass kept: {error}")
-            yield _neutral(nbest.with_cost(OLD_LM, 0 * nbest.word_counts), models), False
+            nothing = np.zeros(len(nbest))
+            nbest = nbest.with_cost(OLD_LM, nothing).with_cost(NO_LM, nbest.costs[GRAPH])
+            yield _neutral(nbest, models), False
 
 
 def _neutral(nbest: NBest, models: int) -> NBest:

@@ -30,7 +30,7 @@ def averaging_starts(valid_costs: Sequence[float], nonmono: int) -> bool:
 
 
 class ParameterMean:
-    """The running mean of the parameters since averaging began, which is what ASGD with t0 = 0 and λ = 0 keeps."""
+    """The running mean of the parameters since averaging began: ASGD with t0 = 0 and λ = 0, beside any optimizer."""
 
     def __init__(self, parameters: Sequence[torch.nn.Parameter]):
         self.parameters = parameters

@@ -9,3 +9,4 @@ elif [ -x "${KALDI_ROOT:-}/egs/wsj/s5/utils/run.pl" ]; then
 else
   rescore_cmd=../steps/run_local.sh
 fi
+train_cmd=$rescore_cmd # a training profits from a GPU: on a cluster, "queue.pl --gpu 1"

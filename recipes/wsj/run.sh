@@ -25,9 +25,9 @@ n=1000
 
 echo "$0 $*"
 cd "$(dirname "$0")"
+. ../steps/parse_options.sh
 . ./path.sh
 . ./cmd.sh
-. ../steps/parse_options.sh
 
 if [ $# -ne 0 ]; then
   echo "$0: takes options only, found '$1'; see --help" >&2
@@ -57,24 +57,36 @@ if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
   done
 fi
 
+# Trainings run side by side, each with its share of the cores and a log of its own.
+train_side_by_side() { # train_side_by_side <jobs>: reads "<name> <command ...>" lines
+  local threads=$(($(nproc) / $1)) pids=() name command
+  echo "$0: $1 trainings side by side; logs in $exp/log/"
+  while read -r name command; do
+    # shellcheck disable=SC2086 # a command line
+    OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) $train_cmd "$exp/log/$name.log" $command </dev/null &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid"; done
+  tail -qn 1 "$exp"/log/teacher_*.log "$exp"/log/student_*.log 2>/dev/null || true
+}
+
 if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
   echo "$0: stage 2: teachers of seeds $teacher_seeds, and their ensemble"
-  members=
+  members=$(printf "$exp/teacher_%s " $teacher_seeds)
   for seed in $teacher_seeds; do
-    asr-rescore train_lm --config "$conf/teacher.yaml" --train "$exp/text/train.txt" --valid "$exp/text/valid.txt" \
-      --vocab "$exp/text" --seed "$seed" "$exp/teacher_$seed"
-    members="$members $exp/teacher_$seed"
-  done
+    echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --train $exp/text/train.txt" \
+      "--valid $exp/text/valid.txt --vocab $exp/text --seed $seed $exp/teacher_$seed"
+  done | train_side_by_side "$(echo "$teacher_seeds" | wc -w)"
   # shellcheck disable=SC2086 # a list of directories
-  asr-rescore ensemble_lm $members "$exp/teacher_ensemble"
+  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" $members "$exp/teacher_ensemble"
 fi
 
 if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
   echo "$0: stage 3: students by hard labels only, by fixed interpolation and by trust regularization"
   for student in $students; do
-    asr-rescore distill_lm --config "$conf/student_$student.yaml" --train "$exp/text/train.txt" \
-      --valid "$exp/text/valid.txt" --seed 1 "$exp/teacher_ensemble" "$exp/student_$student"
-  done
+    echo "student_$student asr-rescore distill_lm --config $conf/student_$student.yaml --train $exp/text/train.txt" \
+      "--valid $exp/text/valid.txt --seed 1 $exp/teacher_ensemble $exp/student_$student"
+  done | train_side_by_side "$(echo "$students" | wc -w)"
 fi
 
 rescore() { # rescore <set> [<options>]: every system on every graph

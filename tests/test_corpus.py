@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import gzip
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_rescore.corpus import TELLING_LINES, TokenStream, count_words, hold_out, read_sentences, write_sentences
+from asr_rescore.errors import InputError
+from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
+
+VOCABULARY = Vocabulary.from_counts({"a": 9, "b": 7, "c": 3, "d": 1}, size=4)  # </s>, class of c and d, a, b
+
+
+@pytest.fixture
+def text(tmp_path):
+    def write(content: str, name: str = "text"):
+        path = tmp_path / name
+        data = content.encode()
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz"])
+def test_sentences_are_lines_and_blank_lines_are_none(text, name):
+    path = text("a  b\tc \n\n   \nd\r\ne f", name)
+    assert list(read_sentences(path)) == [["a", "b", "c"], ["d"], ["e", "f"]]
+
+
+def test_an_utterance_id_is_left_out_on_demand(text):
+    path = text("utt-1 a b\nutt-2\nutt-3 c\n")
+    assert list(read_sentences(path, kaldi_text=True)) == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize("mark", ["<s>", "</s>"])
+def test_sentence_marks_are_refused_with_their_line(text, mark):
+    path = text(f"a b\nc {mark}\n")
+    with pytest.raises(InputError, match=r"text: line 2: found </s> or <s>"):
+        list(read_sentences(path))
+
+
+def test_first_words_that_look_like_utterance_ids_are_refused(text):
+    lines = "".join(f"4k0c03{n:02d} the same words\n" for n in range(TELLING_LINES))
+    with pytest.raises(InputError, match=r"10 lines that start with '4k0c0300' and the like.*--kaldi-text"):
+        list(read_sentences(text(lines)))
+    assert len(list(read_sentences(text(lines), kaldi_text=True))) == TELLING_LINES
+
+
+@pytest.mark.parametrize(
+    "first_words",
+    [
+        [f"utt{n}" for n in range(TELLING_LINES - 1)],  # too few to tell
+        [*(f"utt{n}" for n in range(TELLING_LINES)), "utt3"],  # an id stands for one sentence
+        [*(f"utt{n}" for n in range(TELLING_LINES)), "yesterday"],
+        [f"word{'abcdefghijkl'[n]}" for n in range(TELLING_LINES)],  # no digit
+    ],
+    ids=["few", "twice", "a word", "no digit"],
+)
+def test_other_first_words_are_words(text, first_words):
+    sentences = [[first, "and", "on"] for first in first_words]
+    assert list(read_sentences(text("".join(" ".join(words) + "\n" for words in sentences)))) == sentences
+
+
+def test_a_stream_has_one_sentence_end_a_sentence(text):
+    stream = TokenStream.read(text("a b\nb\n"), VOCABULARY)
+    assert stream.ids.dtype == np.int64
+    assert stream.ids.tolist() == [2, 3, 0, 3, 0]
+    assert (len(stream), stream.sentences, stream.member_cost, stream.oov) == (5, 2, 0.0, {})
+
+
+def test_a_stream_charges_members_and_unknown_words(text):
+    stream = TokenStream.read(text("a c d\nx c x\n"), VOCABULARY)
+    assert stream.ids.tolist() == [2, 1, 1, 0, 1, 1, 1, 0]
+    # P(c | class) = 3/4, P(d | class) = 1/4
+    assert stream.member_cost == pytest.approx(-2 * math.log(0.75) - math.log(0.25) - 2 * math.log(OOV_PROBABILITY))
+    assert stream.oov == {"x": 2}
+
+
+def test_the_texts_own_unk_costs_nothing_more():
+    vocabulary = Vocabulary.from_counts({"a": 2, "<unk>": 1})
+    stream = TokenStream.encode([["a", "<unk>"]], vocabulary)
+    assert (stream.member_cost, stream.oov) == (0.0, {})
+
+
+def test_a_text_without_sentences_is_refused(text):
+    with pytest.raises(InputError, match="no sentence"):
+        TokenStream.read(text("\n \n"), VOCABULARY)
+
+
+def test_the_hash_tells_texts_apart():
+    texts = [[["a"], ["b"]], [["a", "b"]], [["b"], ["a"]]]
+    assert len({TokenStream.encode(sentences, VOCABULARY).hash for sentences in texts}) == 3
+    assert TokenStream.encode(texts[0], VOCABULARY).hash == TokenStream.encode(texts[0], VOCABULARY).hash
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=4)
+SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=4), max_size=12)
+
+
+@given(SENTENCES)
+def test_what_is_written_is_read_again(tmp_path_factory, sentences):
+    path = tmp_path_factory.mktemp("text") / "text.gz"
+    counts = write_sentences(path, sentences)
+    assert counts.pop("</s>", 0) == len(sentences)
+    assert counts == count_words(sentences)
+    if not any(any(map(str.isdigit, words[0])) for words in sentences):
+        assert list(read_sentences(path)) == sentences
+
+
+@given(SENTENCES, st.integers(2, 7))
+def test_held_out_sentences_are_not_trained_on(sentences, every):
+    numbered = [[str(number), *words] for number, words in enumerate(sentences)]
+    train = list(hold_out(numbered, every, valid=False))
+    valid = list(hold_out(numbered, every, valid=True))
+    assert sorted(train + valid, key=lambda words: int(words[0])) == numbered
+    assert len(valid) == len(sentences) // every
+    assert valid == numbered[every - 1 :: every]

@@ -1,0 +1,236 @@
+"""Rescoring a decode directory through the command line: what it promises, share by share and weight by weight."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr_rescore import kaldi, models
+from asr_rescore.checkpoint import save_model
+from asr_rescore.cli.main import main
+from asr_rescore.config import ModelConfig
+from asr_rescore.lattice import best_path, best_paths
+from asr_rescore.report import SystemReport
+from asr_rescore.rescoring.options import Share
+from asr_rescore.vocab import Vocabulary
+from asr_rescore.wer import score
+
+GOLDENS = Path(__file__).parent / "goldens"
+POINTS = [(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18)]
+
+
+@pytest.fixture(scope="session")
+def lang(mini):
+    return mini / "lang_bd_tgpr"
+
+
+@pytest.fixture(scope="session")
+def decode(tmp_path_factory):
+    """Twelve of Kaldi's lattices in two files."""
+    folder = tmp_path_factory.mktemp("decode")
+    lattices = list(kaldi.read_lattices(GOLDENS / "formats" / "compact.ark"))
+    for job, part in enumerate((lattices[:7], lattices[7:]), 1):
+        kaldi.write_lattices(folder / f"lat.{job}.gz", part)
+    kaldi.write_num_jobs(folder, 2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "dev"
+    text = kaldi.read_table(GOLDENS / "lattice" / "ref.txt")
+    kaldi.write_data_dir(folder, kaldi.DataDir({utt: utt.split("-")[0] for utt in text}, text))
+    return folder
+
+
+def save_random_lm(folder: Path, words: list[str], seed: int) -> Path:
+    torch.manual_seed(seed)
+    vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1), size=900, lexicon=["yesterday"])
+    model = models.build(ModelConfig(embedding=8, hidden=(8,), experts=2, embedding_init=2.0), len(vocabulary))
+    save_model(folder, model, vocabulary, {"valid_ppl": 123.0})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lm(tmp_path_factory, lang):
+    words = [word for word in kaldi.read_words(lang / "words.txt").ids if word[0] not in "<#!"]
+    return save_random_lm(tmp_path_factory.mktemp("lm") / "random", words, 1)
+
+
+@pytest.fixture
+def rescore(lang, lm, data, decode, tmp_path):
+    """Run the command into ``tmp_path``/out; returns its exit status and the out-dir."""
+
+    def run(*options: object, lang=lang, lms=(lm,), data=data, decode=decode, out="out") -> tuple[int, Path]:
+        place = tmp_path / out
+        arguments = ["--device", "cpu", *options, lang, *lms, data, decode, place]
+        return main(["rescore_nbest", *map(str, arguments)]), place
+
+    return run
+
+
+def hypotheses(out: Path, lmwt: int, wip: float) -> dict[str, list[str]]:
+    return {utt: list(words) for utt, words in texts(out, lmwt, wip).items()}
+
+
+def texts(out: Path, lmwt: int, wip: float):
+    return kaldi.read_table(out / "scoring_kaldi" / f"penalty_{wip}" / f"{lmwt}.txt")
+
+
+@pytest.mark.parametrize("n", [1000, 2], ids=["whole lists", "lists cut at 2"])
+def test_weight_zero_is_the_first_pass_at_every_operating_point(rescore, decode, data, lang, n):
+    status, out = rescore("--lm-weight", 0, "--n", n)
+    assert status == 0
+    words, references = kaldi.read_words(lang / "words.txt"), kaldi.read_table(data / "text")
+    lattices = dict(kaldi.read_lattices(decode))
+    best = {
+        utt: best_paths(lattice, [1 / lmwt for lmwt, _ in POINTS], [wip for _, wip in POINTS])
+        for utt, lattice in lattices.items()
+    }
+    for index, (lmwt, wip) in enumerate(POINTS):
+        expected = {utt: [words.word(word) for word in paths[index].words] for utt, paths in best.items()}
+        assert hypotheses(out, lmwt, wip) == expected
+        assert (out / f"wer_{lmwt}_{wip}").read_text() == score(references, expected).lines()
+
+
+def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, decode):
+    status, out = rescore("--lm-weight", 0.6)
+    assert status == 0
+    before, after = dict(kaldi.read_lattices(decode)), dict(kaldi.read_lattices(out))
+    assert before.keys() == after.keys()
+    words = kaldi.read_table(out / "scoring_kaldi" / "penalty_0.5" / "12.txt")
+    lists = {nbest.utt: nbest for job in (1,) for nbest in kaldi.read_nbest_dir(out, job)}
+    symbols = None
+    for utt, lattice in after.items():
+        path = best_path(lattice, 1 / 12, 0.5)
+        first = best_path(before[utt])
+        frames = sum(len(lattice.alignment[arc]) for arc in path.arcs) + len(lattice.final_alignment[path.final_state])
+        frames_before = sum(len(before[utt].alignment[arc]) for arc in first.arcs)
+        frames_before += len(before[utt].final_alignment[first.final_state])
+        assert frames == frames_before
+        assert len(path.words) == len(words[utt])
+        nbest = lists[utt]
+        k = nbest.words.index(tuple(words[utt]))
+        columns = {name: column[k] for name, column in nbest.costs.items()}
+        new = columns["lmwt.nolm"] + 0.6 * columns["lmwt.rnn"] + 0.4 * columns["lmwt.lmonly"]
+        assert path.graph == pytest.approx(new, abs=1e-3)
+        assert path.acoustic == pytest.approx(columns["acwt"], rel=1e-6)
+        symbols = symbols or nbest
+    assert symbols is not None
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 5])
+def test_shares_add_up_to_the_whole(rescore, jobs):
+    _, whole = rescore("--lm-weight", 0.5)
+    for job in range(1, jobs + 1):
+        assert rescore("--nj", jobs, "--job", job, out="shared")[0] == 0
+    stamps = {file: file.stat().st_mtime_ns for file in (whole.parent / "shared").glob("archives.*/share.json")}
+    assert len(stamps) == jobs
+    status, shared = rescore("--nj", jobs, "--lm-weight", 0.5, out="shared")
+    assert status == 0
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps  # nothing was costed again
+    assert (shared / "num_jobs").read_text() == f"{jobs}\n"
+    for lmwt, wip in POINTS[::7]:
+        assert hypotheses(shared, lmwt, wip) == hypotheses(whole, lmwt, wip)
+    assert dict(kaldi.read_lattices(shared)).keys() == dict(kaldi.read_lattices(whole)).keys()
+
+
+@pytest.mark.parametrize(("jobs", "files"), [(1, 1), (1, 3), (2, 3), (3, 3), (4, 3), (7, 3), (3, 1)])
+def test_each_entry_is_in_one_share(jobs, files):
+    entries = [(file, entry) for file in range(1, files + 1) for entry in range(10)]
+    taken = []
+    for job in range(1, jobs + 1):
+        for file, offset, step in Share(job, jobs).parts(files):
+            taken += [(file, entry) for entry in range(10)[offset::step]]
+    assert sorted(taken) == entries
+
+
+def test_other_options_are_costed_anew(rescore):
+    _, out = rescore("--lm-weight", 0.5)
+    stamp = (out / "archives.1" / "share.json").stat().st_mtime_ns
+    rescore("--lm-weight", 0.25)
+    assert (out / "archives.1" / "share.json").stat().st_mtime_ns == stamp
+    rescore("--lm-weight", 0.25, "--n", 5)
+    assert (out / "archives.1" / "share.json").stat().st_mtime_ns != stamp
+
+
+def test_tuned_weights_freeze(rescore, lm):
+    status, tuned = rescore("--tune")
+    assert status == 0
+    report = SystemReport.load(tuned)
+    assert report.tuned_here
+    assert report.total.errors <= report.first_pass_total.errors
+    assert report.nbest_oracle.errors <= report.total.errors
+    assert report.lattice_oracle.errors == 3  # Kaldi's lattice-oracle
+    status, frozen = rescore("--weights", tuned, out="frozen")
+    assert status == 0
+    again = SystemReport.load(frozen)
+    assert not again.tuned_here
+    assert (again.lm_weights, again.point, again.total) == (report.lm_weights, report.point, report.total)
+    assert lm.name in again.signature
+
+
+def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
+    other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
+    status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, lms=(lm, other))
+    assert status == 0
+    (nbest, *_) = kaldi.read_nbest_dir(out, 1)
+    assert {"lmwt.rnn", "lmwt.rnn2"} <= nbest.costs.keys()
+    assert not np.allclose(nbest.costs["lmwt.rnn"], nbest.costs["lmwt.rnn2"])
+    assert SystemReport.load(out).lm_weights == (0.25, 0.5)
+
+
+def test_without_references_there_are_lattices_but_no_scores(rescore, data, tmp_path):
+    silent = tmp_path / "silent"
+    silent.mkdir()
+    shutil.copy(data / "utt2spk", silent)
+    status, out = rescore("--lm-weight", 0.5, data=silent)
+    assert status == 0
+    assert len(dict(kaldi.read_lattices(out))) == 12
+    assert not (out / "wer_12_0.0").exists()
+    assert rescore("--tune", data=silent)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ((), 2),
+        (("--lm-weight", 1.5), 2),
+        (("--lm-weight", 0.5, "--lm-weight", 0.5), 2),
+        (("--lm-weight", 0.5, "--nj", 2, "--job", 3), 2),
+        (("--lm-weight", 0.5, "--n", 0), 2),
+        (("--lm-weight", 0.5, "--inv-acwt", 0), 2),
+        (("--weights", "/nowhere"), 1),
+    ],
+)
+def test_wrong_usage(rescore, options, status, capsys):
+    assert rescore(*options)[0] == status
+    assert "error: " in capsys.readouterr().err
+
+
+def test_weights_of_other_models_are_refused(rescore, tmp_path, capsys):
+    _, out = rescore("--tune")
+    other = save_random_lm(tmp_path / "other", ["the", "a"], 3)
+    assert rescore("--weights", out, lms=(other,), out="else")[0] == 1
+    assert "weights of models" in capsys.readouterr().err
+
+
+def test_the_decode_directory_is_never_the_output(rescore, decode, lang, lm, data, capsys):
+    command = ["rescore_nbest", "--lm-weight", "0", *map(str, (lang, lm, data, decode, decode))]
+    assert main(command) == 2
+    assert "overwritten" in capsys.readouterr().err
+
+
+def test_n_best_directory_of_kaldi(decode, lang, tmp_path):
+    out = tmp_path / "nbest"
+    arguments = ["--acoustic-scale", "0.083333", decode, lang / "words.txt", out]
+    assert main(["lattice_to_nbest", *map(str, arguments)]) == 0
+    lists = [nbest for job in (1, 2) for nbest in kaldi.read_nbest_dir(out, job)]
+    assert sum(map(len, lists)) == 4117  # as many as Kaldi's lattice-to-nbest gives
+    assert (out / "num_jobs").read_text() == "2\n"
+    lines = (out / "archives.1" / "ali").read_text().splitlines()
+    assert len(lines) == sum(map(len, kaldi.read_nbest_dir(out, 1)))
+    frames = {line.split()[0]: len(line.split()) - 1 for line in lines}
+    assert all(frames[f"{nbest.utt}-{len(nbest)}"] == frames[f"{nbest.utt}-1"] for nbest in kaldi.read_nbest_dir(out, 1))

@@ -1,0 +1,160 @@
+"""Input that is broken: each fault is named once, and everything else is done."""
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lattices import lattice_of
+from test_rescoring import data, decode, hypotheses, lang, lm, rescore, save_random_lm  # noqa: F401 (fixtures)
+
+from asr_rescore import kaldi
+from asr_rescore.kaldi import SymbolTable
+from asr_rescore.report import SystemReport
+
+
+@pytest.fixture
+def broken(decode, tmp_path):  # noqa: F811
+    """A copy of the decode directory to be broken."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for file in decode.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def failures_of(out: Path) -> dict[str, str]:
+    return dict(line.split("\t") for line in (out / "failed.txt").read_text().splitlines())
+
+
+def add_lattice(folder: Path, utt: str, lattice) -> None:
+    entries = [*kaldi.read_lattices(folder / "lat.2.gz"), (utt, lattice)]
+    kaldi.write_lattices(folder / "lat.2.gz", entries)
+
+
+def wanting(data_dir: Path, place: Path, utt: str, words: str = "the firm") -> Path:
+    """A data directory with one utterance more."""
+    known = kaldi.read_data_dir(data_dir)
+    text = {**known.text, utt: words.split()}
+    kaldi.write_data_dir(place / "dev", kaldi.DataDir({**known.utt2spk, utt: utt}, text))
+    return place / "dev"
+
+
+def test_a_truncated_archive(rescore, broken, capsys):  # noqa: F811
+    whole = (broken / "lat.1.gz").read_bytes()
+    (broken / "lat.1.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    status, out = rescore("--lm-weight", 0.5, decode=broken)
+    assert status == 1
+    failed = failures_of(out)
+    assert any("lat.1.gz" in reason and "byte" in reason for reason in failed.values())
+    done = set(dict(kaldi.read_lattices(out)))
+    assert {utt for utt, _ in kaldi.read_lattices(broken / "lat.2.gz")} < done  # all of the sound file, some of the other
+    assert len(done | {utt for utt in failed if utt in SystemReport.load(out).rescored}) == 12
+    assert SystemReport.load(out).total.missing == 12 - len(done)
+    assert "failed" in capsys.readouterr().err
+
+
+def test_a_words_txt_that_does_not_fit(rescore, lang, tmp_path):  # noqa: F811
+    short = tmp_path / "lang"
+    short.mkdir()
+    words = kaldi.read_words(lang / "words.txt")
+    kaldi.write_words(short / "words.txt", SymbolTable({word: i for word, i in words.ids.items() if i < 1350}))
+    (short / "G.fst.gz").symlink_to(lang / "G.fst.gz")
+    status, out = rescore("--lm-weight", 0.5, lang=short)
+    assert status == 1
+    failed = failures_of(out)
+    assert failed
+    assert all("words.txt" in reason and "no word for id" in reason for reason in failed.values())
+    assert set(dict(kaldi.read_lattices(out))) == set(SystemReport.load(out).rescored) - failed.keys()
+
+
+def test_a_missing_reference(rescore, data, tmp_path):  # noqa: F811
+    known = kaldi.read_data_dir(data)
+    gone, *rest = known.text
+    kaldi.write_data_dir(tmp_path / "dev", kaldi.DataDir(known.utt2spk, {utt: known.text[utt] for utt in rest}))
+    status, out = rescore("--lm-weight", 0.5, data=tmp_path / "dev")
+    assert status == 1
+    assert list(failures_of(out)) == [gone]
+    assert "no reference" in failures_of(out)[gone]
+    assert gone in dict(kaldi.read_lattices(out))
+    assert SystemReport.load(out).total.sentences == 11
+
+
+def test_an_empty_lattice(rescore, broken, data, tmp_path):  # noqa: F811
+    add_lattice(broken, "empty-1", lattice_of([], {}, 0, start=-1))
+    status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "empty-1"))
+    assert status == 1
+    assert "no path from start to end" in failures_of(out)["empty-1"]
+    report = SystemReport.load(out)
+    assert (report.total.missing, report.rescored["empty-1"].deletions) == (1, 2)
+    assert len(dict(kaldi.read_lattices(out))) == 12
+
+
+def test_an_utterance_without_lattice(rescore, data, tmp_path):  # noqa: F811
+    status, out = rescore("--lm-weight", 0.5, data=wanting(data, tmp_path, "lost-1"))
+    assert status == 1
+    assert "no lattice" in failures_of(out)["lost-1"]
+    assert SystemReport.load(out).rescored["lost-1"].missing == 1
+
+
+def test_a_cost_that_is_no_number(rescore, broken, data, tmp_path):  # noqa: F811
+    (utt, lattice), *rest = kaldi.read_lattices(broken / "lat.2.gz")
+    raw = gzip.decompress((broken / "lat.2.gz").read_bytes())
+    cost = np.float32(lattice.acoustic[2]).tobytes()
+    assert raw.count(cost) >= 1
+    poisoned = raw.replace(cost, np.float32(math.nan).tobytes(), 1)
+    (broken / "lat.2.gz").write_bytes(gzip.compress(poisoned))
+    status, out = rescore("--lm-weight", 0.5, decode=broken)
+    assert status == 1
+    assert "nan" in failures_of(out)[utt].lower()
+    assert list(failures_of(out)) == [utt]
+    assert {key for key, _ in rest} <= set(dict(kaldi.read_lattices(out)))
+
+
+def test_an_old_lm_that_does_not_know_a_word_leaves_the_first_pass(rescore, broken, data, lang, tmp_path):  # noqa: F811
+    unk = kaldi.read_words(lang / "words.txt").id("!SIL")  # in words.txt, not in G.fst
+    add_lattice(broken, "odd-1", lattice_of([(0, 1, unk, 1.0, 2.0), (0, 1, 3, 9.0, 9.0)], {1: (0.0, 0.0)}, 2))
+    status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "odd-1"))
+    assert status == 1
+    assert "first pass kept" in failures_of(out)["odd-1"]
+    assert hypotheses(out, 12, 0.0)["odd-1"] == ["!SIL"]
+    assert len(dict(kaldi.read_lattices(out))) == 13
+
+
+def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_path):  # noqa: F811
+    tiny = save_random_lm(tmp_path / "tiny", ["the"], 5)  # every other word is out of its vocabulary
+    status, out = rescore("--lm-weight", 1.0, lms=(tiny,))
+    assert status == 0
+    for nbest in kaldi.read_nbest_dir(out, 1):
+        unknown = np.array([sum(word not in ("the", "yesterday") for word in words) for words in nbest.words])
+        assert np.all(nbest.costs["lmwt.rnn"] > 16.1 * unknown)  # −ln 1e-7 each, beyond the class
+
+
+def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):  # noqa: F811
+    from asr_rescore.checkpoint import load_model, save_model
+
+    loaded = load_model(lm)
+    with torch.no_grad():
+        loaded.model.decoder_bias[5] = math.nan
+    save_model(tmp_path / "nan", loaded.model, loaded.vocabulary, {})
+    status, out = rescore("--lm-weight", 0.5, lms=(tmp_path / "nan",))
+    _, first = rescore("--lm-weight", 0, out="first")
+    assert status == 1
+    assert len(failures_of(out)) == 12
+    assert all("first pass kept" in reason for reason in failures_of(out).values())
+    assert hypotheses(out, 12, 0.0) == hypotheses(first, 12, 0.0)
+
+
+def test_a_full_disk_keeps_what_was_there(rescore, monkeypatch, capfd):  # noqa: F811
+    status, out = rescore("--lm-weight", 0.5)
+    before = {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert rescore("--lm-weight", 0.25)[0] == 1
+    assert "No space left" in capfd.readouterr().err
+    assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before
