@@ -34,6 +34,10 @@ if [ $# -ne 0 ]; then
   exit 2
 fi
 
+if [ ! -f "local/corpus_$corpus.sh" ]; then
+  echo "$0: --corpus '$corpus', expected mini or wsj" >&2
+  exit 2
+fi
 exp=${exp:-exp/$corpus}
 . "local/corpus_$corpus.sh" # names: graphs, dev, eval, teacher_seeds, lang_dir, data_dir, decode_dir, text
 conf=conf/$corpus
