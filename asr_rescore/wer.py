@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from asr_rescore.errors import RescoreError
 
+if TYPE_CHECKING:
+    import jiwer
+
+Mode = Literal["all", "present"]
+Ties = tuple[str, str, str]
 # What an alignment prefers among equally cheap steps.
-COMPUTE_WER = ("ins", "del", "sub")
-ALIGN_TEXT = ("sub", "del", "ins")
+COMPUTE_WER: Ties = ("ins", "del", "sub")
+ALIGN_TEXT: Ties = ("sub", "del", "ins")
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class ErrorCount:
 
 
 def align(
-    reference: Sequence[str], hypothesis: Sequence[str], ties: tuple[str, str, str] = COMPUTE_WER
+    reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER
 ) -> list[tuple[str | None, str | None]]:
     """The cheapest alignment as (reference word, hypothesis word); None for an insertion's or deletion's other side.
 
@@ -106,22 +112,24 @@ def align(
 
 
 @lru_cache(maxsize=1 << 16)  # a hypothesis wins at many operating points
-def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...]) -> ErrorCount:
-    pairs = align(reference, hypothesis)
+def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], ties: Ties) -> ErrorCount:
+    pairs = align(reference, hypothesis, ties)
     insertions = sum(said is None for said, _ in pairs)
     deletions = sum(heard is None for _, heard in pairs)
     substitutions = sum(said != heard for said, heard in pairs) - insertions - deletions
-    wrong = int(insertions + deletions + substitutions > 0)
-    return ErrorCount(insertions, deletions, substitutions, len(reference), 1, wrong)
+    return ErrorCount(insertions, deletions, substitutions, len(reference), 1, int(reference != hypothesis))
 
 
-def count(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCount:
-    """The errors of one utterance, as Kaldi's compute-wer counts them."""
-    return _count(tuple(reference), tuple(hypothesis))
+def count(reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER) -> ErrorCount:
+    """The errors of one utterance, split into kinds as :func:`align` does with these ``ties``."""
+    return _count(tuple(reference), tuple(hypothesis), ties)
 
 
 def score_by_utterance(
-    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, Sequence[str]], mode: str = "all"
+    references: Mapping[str, Sequence[str]],
+    hypotheses: Mapping[str, Sequence[str]],
+    mode: Mode = "all",
+    ties: Ties = COMPUTE_WER,
 ) -> dict[str, ErrorCount]:
     """Errors of each utterance that has a reference.
 
@@ -129,22 +137,21 @@ def score_by_utterance(
         references, hypotheses: utterance → words. A hypothesis without a reference is not looked at.
         mode: ``all`` counts a missing hypothesis as an empty one, ``present`` leaves its utterance out of all but
             ``missing``. Both are compute-wer's ``--mode``.
+        ties: see :func:`align`.
     """
     counts = {}
     for utt, reference in references.items():
         if utt in hypotheses:
-            counts[utt] = count(reference, hypotheses[utt])
+            counts[utt] = count(reference, hypotheses[utt], ties)
         elif mode == "present":
             counts[utt] = ErrorCount(missing=1)
         else:
-            counts[utt] = ErrorCount(
-                deletions=len(reference), reference_words=len(reference), sentences=1, wrong_sentences=1, missing=1
-            )
+            counts[utt] = replace(count(reference, (), ties), missing=1)
     return counts
 
 
 def score(
-    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, Sequence[str]], mode: str = "all"
+    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, Sequence[str]], mode: Mode = "all"
 ) -> ErrorCount:
     """The sum of :func:`score_by_utterance`."""
     return sum(score_by_utterance(references, hypotheses, mode).values(), ErrorCount())
@@ -155,18 +162,21 @@ def edit_distances(reference: Sequence[str], hypotheses: Sequence[Sequence[str]]
 
     Only the sum of insertions, deletions and substitutions, which no tie can change; jiwer computes it.
     """
-    if not reference:  # jiwer refuses an empty reference
+    if not reference:  # which jiwer reserves the right to refuse
         return np.array([len(words) for words in hypotheses], dtype=np.int64)
     if not len(hypotheses):
         return np.empty(0, dtype=np.int64)
     import jiwer
 
-    output = jiwer.process_words([" ".join(reference)] * len(hypotheses), [" ".join(words) for words in hypotheses])
-    alignments = output.alignments
-    return np.array([_errors(chunks) for chunks in alignments], dtype=np.int64)
+    # jiwer's default would also strip and merge wide blanks, which are words to Kaldi.
+    split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
+    output = jiwer.process_words(
+        [" ".join(reference)] * len(hypotheses), [" ".join(words) for words in hypotheses], split, split
+    )
+    return np.array([_errors(chunks) for chunks in output.alignments], dtype=np.int64)
 
 
-def _errors(chunks: Sequence) -> int:
+def _errors(chunks: Sequence[jiwer.AlignmentChunk]) -> int:
     return sum(
         max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
         for chunk in chunks

@@ -98,7 +98,9 @@ def test_the_hash_tells_texts_apart():
     assert TokenStream.encode(texts[0], VOCABULARY).hash == TokenStream.encode(texts[0], VOCABULARY).hash
 
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=4)
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C", "N"]), min_size=1, max_size=4).filter(
+    lambda word: word not in ("<s>", "</s>")
+)
 SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=4), max_size=12)
 
 
@@ -108,8 +110,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, sentences):
     counts = write_sentences(path, sentences)
     assert counts.pop("</s>", 0) == len(sentences)
     assert counts == count_words(sentences)
-    if not any(any(map(str.isdigit, words[0])) for words in sentences):
-        assert list(read_sentences(path)) == sentences
+    assert list(read_sentences(path)) == sentences
 
 
 @given(SENTENCES, st.integers(2, 7))

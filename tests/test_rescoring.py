@@ -233,4 +233,6 @@ def test_n_best_directory_of_kaldi(decode, lang, tmp_path):
     lines = (out / "archives.1" / "ali").read_text().splitlines()
     assert len(lines) == sum(map(len, kaldi.read_nbest_dir(out, 1)))
     frames = {line.split()[0]: len(line.split()) - 1 for line in lines}
-    assert all(frames[f"{nbest.utt}-{len(nbest)}"] == frames[f"{nbest.utt}-1"] for nbest in kaldi.read_nbest_dir(out, 1))
+    assert all(
+        frames[f"{nbest.utt}-{len(nbest)}"] == frames[f"{nbest.utt}-1"] for nbest in kaldi.read_nbest_dir(out, 1)
+    )

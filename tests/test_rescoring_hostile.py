@@ -50,7 +50,9 @@ def test_a_truncated_archive(rescore, broken, capsys):  # noqa: F811
     failed = failures_of(out)
     assert any("lat.1.gz" in reason and "byte" in reason for reason in failed.values())
     done = set(dict(kaldi.read_lattices(out)))
-    assert {utt for utt, _ in kaldi.read_lattices(broken / "lat.2.gz")} < done  # all of the sound file, some of the other
+    assert {
+        utt for utt, _ in kaldi.read_lattices(broken / "lat.2.gz")
+    } < done  # all of the sound file, some of the other
     assert len(done | {utt for utt in failed if utt in SystemReport.load(out).rescored}) == 12
     assert SystemReport.load(out).total.missing == 12 - len(done)
     assert "failed" in capsys.readouterr().err

@@ -84,15 +84,15 @@ def state_of(run: TrainingRun) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"lr": 5.0}, {"optimizer": "adamw", "schedule": "cosine", "lr": 0.02}],
+    ("options", "bound"),
+    [({"lr": 5.0}, 3.5), ({"optimizer": "adamw", "schedule": "cosine", "lr": 0.05}, 2.0)],
     ids=["sgd", "adamw"],
 )
-def test_it_learns(tmp_path, options):
+def test_it_learns(tmp_path, options, bound):
+    """The words alone have perplexity 6; the text's own is 1.43: only a sentence's start and direction are chance."""
     run = make_run(tmp_path / "lm", epochs=25, clip=0.25, **options)
     ppl = go(run)
-    # Of a sentence's 3 to 5 words and its end, only the first two choices (direction and start) are chance.
-    assert ppl < 1.9
+    assert 1.43 < ppl < bound
     log = log_of(run)
     assert [line["epoch"] for line in log] == list(range(1, 26))
     assert log[0]["valid_ppl"] > 3
@@ -193,7 +193,7 @@ def test_patience(tmp_path, monkeypatch):
 class TestAveraging:
     def test_the_mean_since_the_trigger_is_validated_and_saved(self, tmp_path, monkeypatch):
         monkeypatch.setattr(loop, "averaging_starts", lambda costs, nonmono: len(costs) == 2)
-        run = make_run(tmp_path / "lm", epochs=4, lr=3.0)
+        run = make_run(tmp_path / "lm", epochs=4, lr=0.5)
         model, seen = network(run), []
         step = torch.optim.SGD.step
 
@@ -205,8 +205,9 @@ class TestAveraging:
         ppl = train(run, model, CPU)
         log = log_of(run)
         assert [line["averaging"] for line in log] == [False, True, True, True]
-        assert ppl == log[-1]["valid_ppl"]
-        averaged = seen[log[1]["step"] :]
+        best = [line["valid_ppl"] for line in log].index(ppl)
+        assert best >= 2
+        averaged = seen[log[1]["step"] : log[best]["step"]]
         loaded = load_model(run.directory).model
         for index, parameter in enumerate(loaded.parameters()):
             mean = torch.stack([weights[index] for weights in averaged]).mean(0)
@@ -266,7 +267,7 @@ class TestResume:
             assert log_of(straight)[-1]["averaging"]
         steps = log_of(straight)[-1]["step"]
         behind = 0
-        for stop in (0, steps // 5, steps // 3, steps // 2):
+        for stop in (0, steps // 5, steps // 4, steps // 3):
             kill_after(stop)
             with pytest.raises(Killed):
                 go(killed)

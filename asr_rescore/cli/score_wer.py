@@ -17,7 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="all: a missing hypothesis counts as deletions; present: it is left out (all)",
     )
     parser.add_argument("--details-dir", type=Path, metavar="DIR", help="gets per_utt, per_spk, ops and wer_bootci")
-    parser.add_argument("--utt2spk", type=Path, help="speakers for per_spk; default: each utterance is one")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="D",
+        help="its utt2spk has the speakers for per_spk; default: each utterance is one",
+    )
     parser.add_argument("reference", type=Path, metavar="ref-text", help="utterance id and words in each line")
     parser.add_argument("hypothesis", type=Path, metavar="hyp-text", help="the same")
 
@@ -26,17 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     import sys
 
-    from asr_rescore.kaldi import read_table
+    from asr_rescore.errors import UsageError
+    from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.report import write_details
     from asr_rescore.wer import score
 
+    if arguments.data_dir and not arguments.details_dir:
+        raise UsageError("--data-dir is for the files of --details-dir; give both")
     references, hypotheses = read_table(arguments.reference), read_table(arguments.hypothesis)
-    print(score(references, hypotheses, arguments.mode).lines(), end="")
     if arguments.details_dir:
-        speakers = read_table(arguments.utt2spk) if arguments.utt2spk else {}
-        write_details(
-            arguments.details_dir, references, hypotheses, {utt: speaker[0] for utt, speaker in speakers.items()}
-        )
+        speakers = read_data_dir(arguments.data_dir).utt2spk if arguments.data_dir else {}
+        write_details(arguments.details_dir, references, hypotheses, speakers, arguments.mode)
+    print(score(references, hypotheses, arguments.mode).lines(), end="")
     missing, superfluous = references.keys() - hypotheses.keys(), hypotheses.keys() - references.keys()
     for utt in sorted(missing):
         print(f"{arguments.hypothesis}: no hypothesis for {utt}", file=sys.stderr)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
 from asr_rescore.report.significance import confidence
 from asr_rescore.rescore import OperatingPoint
-from asr_rescore.wer import ALIGN_TEXT, ErrorCount, align, score, score_by_utterance
+from asr_rescore.wer import ALIGN_TEXT, ErrorCount, Mode, align, score, score_by_utterance
 
 Texts = Mapping[str, Sequence[str]]
+Alignment = Sequence[tuple[str | None, str | None]]
+NO_WORD = "***"  # the other side of an insertion or deletion
+# Column widths of Kaldi's scripts.
+MOST_WORD_WIDTH = 16
+LEAST_SPEAKER_WIDTH = 15
 
 
 def write_scoring(
@@ -32,7 +37,7 @@ def write_scoring(
         references: utterance → words.
         by_point: point → utterance → words.
         speakers: utterance → speaker.
-        chosen: the point that counts; one of ``by_point``'s or any other that ``by_point`` has.
+        chosen: the point that counts, one of ``by_point``'s.
 
     Returns:
         point → errors.
@@ -41,7 +46,7 @@ def write_scoring(
     for point, count in counts.items():
         with atomic_text(out_dir / wer_file(point)) as stream:
             stream.write(count.lines())
-        folder = out_dir / "scoring_kaldi" / f"penalty_{point.wip}"
+        folder = out_dir / "scoring_kaldi" / f"penalty_{float(point.wip)}"
         write_table(folder / f"{point.lmwt:g}.txt", by_point[point])
     best = min(counts, key=lambda point: (counts[point].errors, point.wip, point.lmwt))
     with atomic_text(out_dir / "scoring_kaldi" / "best_wer") as stream:
@@ -52,78 +57,106 @@ def write_scoring(
 
 def wer_file(point: OperatingPoint) -> str:
     """Name of the file with a point's errors."""
-    return f"wer_{point.lmwt:g}_{point.wip}"
+    return f"wer_{point.lmwt:g}_{float(point.wip)}"
 
 
-def write_details(folder: Path, references: Texts, hypotheses: Texts, speakers: Mapping[str, str]) -> None:
-    """Write per_utt, per_spk, ops and wer_bootci, as Kaldi's wer_details/."""
-    with atomic_text(folder / "per_utt") as stream:
-        for utt in sorted(references):
-            if utt in hypotheses:
-                stream.write(per_utt_lines(utt, references[utt], hypotheses[utt]))
-    counts = score_by_utterance(references, hypotheses)
-    with atomic_text(folder / "per_spk") as stream:
-        stream.write(per_speaker_table(counts, speakers))
-    with atomic_text(folder / "ops") as stream:
-        stream.writelines(f"{line}\n" for line in operations(references, hypotheses))
+def write_details(
+    folder: Path, references: Texts, hypotheses: Texts, speakers: Mapping[str, str], mode: Mode = "all"
+) -> None:
+    """Write per_utt, per_spk, ops and wer_bootci, as Kaldi's wer_details/.
+
+    A missing hypothesis has no alignment, so per_utt and ops leave it out; the others count it as ``mode`` says.
+
+    Args:
+        folder: wer_details/.
+        references, hypotheses: utterance → words.
+        speakers: utterance → speaker; an utterance without one is its own.
+        mode: see :func:`~asr_rescore.wer.score_by_utterance`.
+    """
+    alignments = {
+        utt: align(references[utt], hypotheses[utt], ALIGN_TEXT) for utt in sorted(references) if utt in hypotheses
+    }
+    counts = score_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
     rate, half = confidence(list(counts.values()))
-    with atomic_text(folder / "wer_bootci") as stream:
-        stream.write(f"Set1: %WER {rate:.2f} 95% Conf Interval [ {rate - half:.2f}, {rate + half:.2f} ]\n")
-
-
-def per_utt_lines(utt: str, reference: Sequence[str], hypothesis: Sequence[str]) -> str:
-    """Four lines on one utterance: both word sequences aligned, what happened, and how often."""
-    pairs = align(reference, hypothesis, ALIGN_TEXT)
-    marks = [_operation(said, heard) for said, heard in pairs]
-    rows = [
-        ("ref", [said or "***" for said, _ in pairs]),
-        ("hyp", [heard or "***" for _, heard in pairs]),
-        ("op", marks),
-    ]
-    widths = [max(len(words[place]) for _, words in rows) for place in range(len(pairs))]
-    lines = [
-        f"{utt} {name} " + " ".join(f" {word:^{width}}" for word, width in zip(words, widths, strict=True))
-        for name, words in rows
-    ]
-    counts = Counter(marks)
-    lines.append(f"{utt} #csid " + " ".join(str(counts[mark]) for mark in "CSID"))
-    return "".join(f"{line}\n" for line in lines)
+    contents = {
+        "per_utt": "".join(per_utt_lines(utt, pairs) for utt, pairs in alignments.items()),
+        "per_spk": per_speaker_table(counts, speakers),
+        "ops": operations(alignments.values()),
+        "wer_bootci": f"Set1: %WER {rate:.2f} 95% Conf Interval [ {rate - half:.2f}, {rate + half:.2f} ]\n",
+    }
+    for name, content in contents.items():
+        with atomic_text(folder / name) as stream:
+            stream.write(content)
 
 
 def _operation(said: str | None, heard: str | None) -> str:
     if said is None:
-        return "I"
+        return "insertion"
     if heard is None:
-        return "D"
-    return "C" if said == heard else "S"
+        return "deletion"
+    return "correct" if said == heard else "substitution"
 
 
-def operations(references: Texts, hypotheses: Texts) -> list[str]:
-    """``operation reference-word hypothesis-word count`` lines, the frequent ones first within each operation."""
-    names = {"C": "correct", "S": "substitution", "I": "insertion", "D": "deletion"}
-    seen: Counter[tuple[str, str, str]] = Counter()
-    for utt in references.keys() & hypotheses.keys():
-        for said, heard in align(references[utt], hypotheses[utt], ALIGN_TEXT):
-            seen[names[_operation(said, heard)], said or "***", heard or "***"] += 1
-    ranked = sorted(seen.items(), key=lambda item: (list(names.values()).index(item[0][0]), -item[1], item[0]))
-    return [" ".join([*key, str(count)]) for key, count in ranked]
+def per_utt_lines(utt: str, pairs: Alignment) -> str:
+    """Four lines on one utterance: both word sequences aligned, what happened, and how often (#csid).
+
+    Kaldi: wer_per_utt_details.pl.
+    """
+    marks = [_operation(said, heard)[0].upper() for said, heard in pairs]
+    columns = [(said or NO_WORD, heard or NO_WORD, mark) for (said, heard), mark in zip(pairs, marks, strict=True)]
+    lines = []
+    for row, name in enumerate(("ref", "hyp", "op")):
+        cells = [_centred(column[row], max(map(len, column))) for column in columns]
+        lines.append(f"{utt} {name:<4} " + "  ".join(cells))
+    seen = Counter(marks)
+    lines.append(f"{utt} #csid " + " ".join(str(seen[mark]) for mark in "CSID"))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _centred(word: str, width: int) -> str:
+    """Between blanks, the odd one on the left (str.center and format have other ideas)."""
+    return (word + " " * ((width - len(word)) // 2)).rjust(width)
+
+
+def operations(alignments: Iterable[Alignment]) -> str:
+    """``operation reference-word hypothesis-word count`` lines, the frequent ones first within each operation.
+
+    Kaldi: wer_ops_details.pl, sorted as score_kaldi.sh does.
+    """
+    seen = Counter(
+        (_operation(said, heard), said or NO_WORD, heard or NO_WORD) for pairs in alignments for said, heard in pairs
+    )
+    word = min(MOST_WORD_WIDTH, max((len(name) for _, *names in seen for name in names), default=0))
+    digits = len(str(max(seen.values(), default=0)))
+    ranked = sorted(seen.items(), key=lambda item: (item[0][0], -item[1], item[0]))
+    return "".join(
+        f"{operation:<12}  {said:>{word}}    {heard:>{word}}    {times:>{digits}}\n"
+        for (operation, said, heard), times in ranked
+    )
 
 
 def per_speaker_table(counts: Mapping[str, ErrorCount], speakers: Mapping[str, str]) -> str:
-    """Sentences, words and errors of each speaker and of all, in counts and in percent."""
+    """Sentences, words and errors of each speaker and of all, in counts (raw) and in percent (sys; not without words).
+
+    Kaldi: wer_per_spk_details.pl.
+    """
     by_speaker: dict[str, ErrorCount] = {}
     for utt, count in counts.items():
         speaker = speakers.get(utt, utt)
         by_speaker[speaker] = by_speaker.get(speaker, ErrorCount()) + count
-    rows = [("SPEAKER", "#SENT", "#WORD", "Corr", "Sub", "Ins", "Del", "Err", "S.Err")]
-    totals = {**dict(sorted(by_speaker.items())), "SUM": sum(by_speaker.values(), ErrorCount())}
-    for speaker, total in totals.items():
+    rows: list[tuple[str, str, Sequence[object]]] = [
+        ("SPEAKER", "id ", ("#SENT", "#WORD", "Corr", "Sub", "Ins", "Del", "Err", "S.Err"))
+    ]
+    for speaker, total in [*sorted(by_speaker.items()), ("SUM", sum(by_speaker.values(), ErrorCount()))]:
+        size = (total.sentences, total.reference_words)
         correct = total.reference_words - total.substitutions - total.deletions
         parts = (correct, total.substitutions, total.insertions, total.deletions, total.errors)
-        rows.append((f"{speaker} raw", total.sentences, total.reference_words, *parts, total.wrong_sentences))
-        percent = [f"{100 * part / total.reference_words:.2f}" if total.reference_words else "-" for part in parts]
-        rows.append((f"{speaker} sys", total.sentences, total.reference_words, *percent, f"{total.ser:.2f}"))
-    widths = [max(len(str(row[place])) for row in rows) for place in range(len(rows[0]))]
+        rows.append((speaker, "raw", (*size, *parts, total.wrong_sentences)))
+        if total.reference_words:
+            percent = (f"{100 * part / total.reference_words:.2f}" for part in parts)
+            rows.append((speaker, "sys", (*size, *percent, f"{total.ser:.2f}")))
+    width = max(LEAST_SPEAKER_WIDTH, *(len(speaker) for speaker, *_ in rows))
     return "".join(
-        " ".join(f"{cell!s:>{width}}" for cell, width in zip(row, widths, strict=True)) + "\n" for row in rows
+        f"{speaker:<{width}} {kind} " + " ".join(f"{cell!s:>10}" for cell in cells) + "\n"
+        for speaker, kind, cells in rows
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import Comparison
+from asr_rescore.report.table import FIRST_PASS, Comparison
 
+TITLE = "Word error rates after rescoring"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -16,34 +17,37 @@ th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #333; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 li { margin: .2rem 0; }
-@media print { body { margin: 0; max-width: none; } details > * { display: block; } }
+@media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; }
+  details::details-content { content-visibility: visible; } }
 """
 MOST_CHANGED = 15
 
 
 def to_html(comparison: Comparison) -> str:
-    """Table, weights, significance, and the utterances that changed most."""
+    """Table, notes, errors by kind, and the utterances that changed most."""
+    reports = list(comparison.cells.values())
     parts = [
-        "<h1>Word error rates after rescoring</h1>",
+        f"<h1>{TITLE}</h1>",
         _table("Systems", comparison.header(), comparison.rows()),
-        "<h2>Notes</h2>",
-        "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in comparison.notes()) + "</ul>",
-        "<h2>Errors</h2>",
+        *(_list(heading, lines) for heading, lines in comparison.notes().items()),
+        "<h2>Errors by kind</h2>",
         _table(
-            "Errors by kind",
-            ["system", "first pass", "words", "ins", "del", "sub", "%WER", "%SER", "before"],
-            [_error_row(report) for report in comparison.cells.values()],
+            "First pass and after rescoring",
+            ["system", "decoding", "words", "ins", "del", "sub", "%WER", "%SER"],
+            _error_rows(reports),
         ),
         "<h2>Utterances that changed most</h2>",
-        *(_changes(report) for report in comparison.cells.values()),
+        *(_changes(report) for report in reports),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Word error rates after rescoring</title><style>{STYLE}</style></head>\n<body>"
-        + "\n".join(parts)
-        + "</body></html>\n"
+        f"<title>{TITLE}</title><style>{STYLE}</style></head>\n<body>" + "\n".join(parts) + "</body></html>\n"
     )
+
+
+def _list(heading: str, lines: Sequence[str]) -> str:
+    return f"<h2>{escape(heading)}</h2><ul>" + "".join(f"<li>{escape(line)}</li>\n" for line in lines) + "</ul>"
 
 
 def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -52,22 +56,26 @@ def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
-def _error_row(report: SystemReport) -> list[str]:
-    total = report.total
-    counts = (total.reference_words, total.insertions, total.deletions, total.substitutions)
-    rates = (total.wer, total.ser, report.first_pass_total.wer)
-    return [report.system, report.decoding, *map(str, counts), *(f"{rate:.2f}" for rate in rates)]
+def _error_rows(reports: Iterable[SystemReport]) -> Iterator[list[str]]:
+    first_passes = set()
+    for report in reports:
+        rows = [(report.system, report.total)]
+        if report.decoding not in first_passes:
+            rows.insert(0, (FIRST_PASS, report.first_pass_total))
+            first_passes.add(report.decoding)
+        for name, total in rows:
+            counts = (total.reference_words, total.insertions, total.deletions, total.substitutions)
+            yield [name, report.decoding, *map(str, counts), f"{total.wer:.2f}", f"{total.ser:.2f}"]
 
 
 def _changes(report: SystemReport) -> str:
     change = {utt: report.rescored[utt].errors - report.first_pass[utt].errors for utt in report.rescored}
-    ranked = sorted((utt for utt in change if change[utt]), key=lambda utt: (-change[utt], utt))
-    shown = [*ranked[:MOST_CHANGED], *[utt for utt in ranked[-MOST_CHANGED:] if utt not in ranked[:MOST_CHANGED]]]
+    worse = sorted((utt for utt in change if change[utt] > 0), key=lambda utt: (-change[utt], utt))
+    better = sorted((utt for utt in change if change[utt] < 0), key=lambda utt: (change[utt], utt))
     rows = [
         [utt, str(report.first_pass[utt].errors), str(report.rescored[utt].errors), f"{change[utt]:+d}"]
-        for utt in shown
+        for utt in [*better[:MOST_CHANGED], *worse[:MOST_CHANGED]]
     ]
-    worse, better = (sum(sign * count > 0 for count in change.values()) for sign in (1, -1))
-    summary = f"{report.system}, {report.decoding}: {better} utterances better, {worse} worse"
-    table = _table("Most harmed and most helped", ["utterance", "errors before", "after", "change"], rows)
+    summary = f"{report.system}, {report.decoding}: {len(better)} utterances better, {len(worse)} worse"
+    table = _table("Most helped and most harmed", ["utterance", "errors before", "after", "change"], rows)
     return f"<details><summary>{escape(summary)}</summary>{table}</details>"

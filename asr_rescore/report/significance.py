@@ -9,42 +9,42 @@ import numpy as np
 from asr_rescore.errors import RescoreError
 from asr_rescore.wer import ErrorCount
 
-REPLICATIONS = 10_000
+# 10,000 replications, as in Kaldi, in chunks that bound memory.
+CHUNKS, CHUNK = 20, 500
 SEED = 0  # of the drawing; figures must not change from one call to the next
 
 
-def _resampled(errors: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """WER in percent of each replication, (replications, systems), for errors (utterances, systems)."""
+def _resampled(*columns: Sequence[int]) -> np.ndarray:
+    """Sums of each column over resampled utterances, (replications, columns); every column has a row an utterance."""
     random = np.random.default_rng(SEED)
-    utterances = len(words)
-    weights = random.multinomial(utterances, np.full(utterances, 1 / utterances), size=REPLICATIONS)
-    return 100 * (weights @ errors) / (weights @ words)[:, None]
+    table = np.column_stack(columns)
+    utterances = len(table)
+    even = np.full(utterances, 1 / utterances)
+    return np.concatenate([random.multinomial(utterances, even, size=CHUNK) @ table for _ in range(CHUNKS)])
 
 
 def confidence(counts: Sequence[ErrorCount]) -> tuple[float, float]:
     """WER and half of its 95 % confidence interval, in percent, by bootstrap (Bisani and Ney 2004).
 
-    Kaldi: compute-wer-bootci.
+    Kaldi: compute-wer-bootci. Both are nan where there are no reference words.
     """
-    if not sum(count.reference_words for count in counts):
+    if not any(count.reference_words for count in counts):
         return float("nan"), float("nan")
-    errors = np.array([[count.errors] for count in counts])
-    words = np.array([count.reference_words for count in counts])
-    rates = _resampled(errors, words)[:, 0]
+    errors, words = _resampled([count.errors for count in counts], [count.reference_words for count in counts]).T
+    rates = 100 * errors[words > 0] / words[words > 0]
     return float(rates.mean()), float(1.96 * rates.std())
 
 
 def probability_of_improvement(better: Mapping[str, ErrorCount], worse: Mapping[str, ErrorCount]) -> float:
     """How probable it is that ``better`` has fewer errors than ``worse`` on other data of this kind, in percent.
 
-    Paired bootstrap: the share of replications of the utterances in which it has, ties counting half.
+    Paired bootstrap: the share of replications of the utterances in which it has, ties counting half. (Both err on
+    the same words, so that error counts decide as error rates would.)
 
     Raises:
-        RescoreError: the two were not scored on the same utterances.
+        RescoreError: the two were not scored on the same utterances, or on none.
     """
-    if better.keys() != worse.keys():
-        raise RescoreError("two systems of different utterances cannot be compared")
-    errors = np.array([[better[utt].errors, worse[utt].errors] for utt in better])
-    words = np.array([count.reference_words for count in better.values()])
-    rates = _resampled(errors, words)
-    return float(100 * ((rates[:, 0] < rates[:, 1]) + 0.5 * (rates[:, 0] == rates[:, 1])).mean())
+    if better.keys() != worse.keys() or not better:
+        raise RescoreError("only systems scored on the same utterances can be compared, and on one at least")
+    [difference] = _resampled([better[utt].errors - worse[utt].errors for utt in better]).T
+    return float(100 * ((difference < 0) + 0.5 * (difference == 0)).mean())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_rescore import __version__
-from asr_rescore.errors import InputError
+from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_text
 from asr_rescore.rescore import OperatingPoint
 from asr_rescore.wer import ErrorCount
@@ -63,6 +63,12 @@ class SystemReport:
     failures: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
 
+    def __post_init__(self) -> None:
+        if len(self.lms) != len(self.lm_weights):
+            raise RescoreError(f"{len(self.lm_weights)} weights of {len(self.lms)} language models")
+        if self.rescored.keys() != self.first_pass.keys():
+            raise RescoreError("first pass and rescoring were scored on different utterances")
+
     @property
     def total(self) -> ErrorCount:
         """All errors after rescoring."""
@@ -87,11 +93,11 @@ class SystemReport:
         return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; N {self.n}; {self.source}; {self.version}"
 
     def save(self, out_dir: Path) -> None:
-        """Write report.json."""
+        """Write report.json, whole or not at all; ``wer`` and ``signature`` are there for other readers."""
         tree = asdict(self)
-        for name in ("rescored", "first_pass"):
-            tree[name] = {utt: asdict(count) for utt, count in getattr(self, name).items()}
-        tree["wer"], tree["signature"] = round(self.total.wer, 2), self.signature
+        total = self.total
+        tree["wer"] = round(total.wer, 2) if total.reference_words else None
+        tree["signature"] = self.signature
         with atomic_text(out_dir / REPORT_FILE) as stream:
             json.dump(tree, stream, indent=1)
             stream.write("\n")
@@ -114,13 +120,13 @@ class SystemReport:
             for name in ("rescored", "first_pass"):
                 tree[name] = {utt: ErrorCount(**count) for utt, count in tree[name].items()}
             for name in ("nbest_oracle", "lattice_oracle"):
-                tree[name] = tree[name] and ErrorCount(**tree[name])
+                tree[name] = None if tree[name] is None else ErrorCount(**tree[name])
             return cls(**tree)
         except OSError as error:
             raise InputError(
                 path, found=str(error.strerror), expected="the report of a rescoring", remedy="run rescore_nbest first"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RescoreError) as error:
             raise InputError(
                 path,
                 found=f"{type(error).__name__}: {error}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr_rescore.errors import UsageError
@@ -12,6 +12,7 @@ from asr_rescore.wer import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"
+MOST_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -62,48 +63,67 @@ class Comparison:
         return ["system", "parameters", "valid ppl", *(f"{data} %WER" for data in self.sets)]
 
     def rows(self) -> list[list[str]]:
-        """First pass, systems, oracles; a WER tuned on its own set has a star."""
-        rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(lambda report: report.first_pass_total, None)]]
+        """First pass, systems, oracles; a WER has a star where its weights were tuned on that very set."""
+        rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(None, lambda report: report.first_pass_total, stars=True)]]
         for system in self.systems:
             lms = next(report for (name, _), report in self.cells.items() if name == system).lms
             rows.append(
                 [
                     system,
                     f"{sum(lm.parameters for lm in lms):,}",
-                    " + ".join(f"{lm.valid_ppl:.2f}" if lm.valid_ppl else NOTHING for lm in lms),
-                    *self._rates(lambda report: report.total, system),
+                    " + ".join(NOTHING if lm.valid_ppl is None else f"{lm.valid_ppl:.2f}" for lm in lms),
+                    *self._rates(system, lambda report: report.total, stars=True),
                 ]
             )
-        rows.append(["N-best oracle", NOTHING, NOTHING, *self._rates(lambda report: report.nbest_oracle, None)])
-        rows.append(["lattice oracle", NOTHING, NOTHING, *self._rates(lambda report: report.lattice_oracle, None)])
+        rows.append(["N-best oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.nbest_oracle)])
+        rows.append(["lattice oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.lattice_oracle)])
         return rows
 
-    def _rates(self, errors, system: str | None) -> list[str]:
-        """A cell for each set: one rate for each of its first passes."""
+    def _rates(
+        self, system: str | None, errors: Callable[[SystemReport], ErrorCount | None], stars: bool = False
+    ) -> list[str]:
+        """A cell for each set: one rate for each of its first passes, of one system, or of the first that has it."""
         cells = []
         for decodings in self.sets.values():
             rates = []
             for decoding in decodings:
-                reports = self.of_decoding(decoding)
-                report = self.cells.get((system, decoding)) if system else reports[0]
-                count: ErrorCount | None = report and errors(report)
-                star = "*" if system and report and report.tuned_here else ""
-                rates.append(f"{count.wer:.2f}{star}" if count else NOTHING)
+                reports = [report for report in self.of_decoding(decoding) if system in (None, report.system)]
+                known = [(report, count) for report in reports if (count := errors(report)) is not None]
+                star = "*" if stars and known and known[0][0].tuned_here else ""
+                rates.append(f"{known[0][1].wer:.2f}{star}" if known else NOTHING)
             cells.append("/".join(rates))
         return cells
 
-    def notes(self) -> list[str]:
-        """What the columns and stars mean, the weights, and how sure the differences are."""
-        lines = [f"{data}: {' / '.join(decodings)}" for data, decodings in self.sets.items()]
+    def legend(self) -> Iterator[str]:
+        """What the columns and the stars mean, and where the table's rows do not fit each other."""
+        for data, decodings in self.sets.items():
+            yield f"{data}: {' / '.join(decodings)}"
         if any(report.tuned_here for report in self.cells.values()):
-            lines.append("*: weights tuned on this very set; without it, they were fixed before")
-        lines += [f"{system}, {decoding}: {report.signature}" for (system, decoding), report in self.cells.items()]
-        lines += list(self.comparisons())
-        failed = [(report, utt) for report in self.cells.values() for utt in report.failures]
-        lines += [f"{report.system}, {report.decoding}: {utt} failed: {report.failures[utt]}" for report, utt in failed]
-        return lines
+            yield "*: weights tuned on this very set; without it, they were fixed before"
+        for decoding in (decoding for decodings in self.sets.values() for decoding in decodings):
+            shown, *others = self.of_decoding(decoding)
+            for report in others:
+                if (report.first_pass_total, report.nbest_oracle) != (shown.first_pass_total, shown.nbest_oracle):
+                    yield (
+                        f"{report.system}, {decoding}: its first pass has {report.first_pass_total.wer:.2f} and its "
+                        f"N-best oracle {report.nbest_oracle.wer:.2f}: other lists or other weights of the first pass "
+                        "than those shown"
+                    )
 
-    def comparisons(self) -> Iterable[str]:
+    def weights(self) -> Iterator[str]:
+        """How each system was weighed on each first pass."""
+        for (system, decoding), report in self.cells.items():
+            yield f"{system}, {decoding}: {report.signature}"
+
+    def failures(self) -> Iterator[str]:
+        """What could not be done, or not whole; of many, the first few."""
+        for (system, decoding), report in self.cells.items():
+            for utt, reason in list(report.failures.items())[:MOST_FAILURES]:
+                yield f"{system}, {decoding}: {utt}: {reason}"
+            if len(report.failures) > MOST_FAILURES:
+                yield f"{system}, {decoding}: and {len(report.failures) - MOST_FAILURES} more, see its failed.txt"
+
+    def comparisons(self) -> Iterator[str]:
         """Each system against the first pass, and against the best system, by paired bootstrap."""
         for decodings in self.sets.values():
             for decoding in decodings:
@@ -117,14 +137,23 @@ class Comparison:
                         line += f"; {best.system} is better than it with {sure:.2f} %"
                     yield line
 
+    def notes(self) -> dict[str, list[str]]:
+        """Heading → lines, for what there is."""
+        notes = {
+            "Legend": self.legend(),
+            "Weights": self.weights(),
+            "Significance (paired bootstrap)": self.comparisons(),
+            "Not done": self.failures(),
+        }
+        return {heading: lines for heading, found in notes.items() if (lines := list(found))}
+
 
 def to_text(comparison: Comparison) -> str:
     """The table in Markdown, aligned for the eye too, and its notes."""
-    return (
-        markdown([comparison.header(), *comparison.rows()])
-        + "\n"
-        + "".join(f"- {line}\n" for line in comparison.notes())
-    )
+    parts = [markdown([comparison.header(), *comparison.rows()])]
+    for heading, lines in comparison.notes().items():
+        parts.append(f"{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
+    return "\n".join(parts)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

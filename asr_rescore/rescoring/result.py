@@ -149,7 +149,9 @@ def write_report(
         rescored=score_by_utterance(references, texts[chosen.weights.point]),
         first_pass=score_by_utterance(references, before),
         nbest_oracle=score(references, nbest_oracle(costed, references)),
-        lattice_oracle=score(references, lattice_oracle(first_pass, costed, references)) if with_lattice_oracle else None,
+        lattice_oracle=score(references, lattice_oracle(first_pass, costed, references))
+        if with_lattice_oracle
+        else None,
         failures=failures.reasons,
     )
     report.save(out_dir)

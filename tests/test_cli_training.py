@@ -1,0 +1,327 @@
+"""The commands that make and judge language models, from text to a distilled student."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from asr_rescore.checkpoint import load_model, load_vocabulary
+from asr_rescore.cli.main import main
+from asr_rescore.config import EnsembleConfig
+from asr_rescore.scoring import SentenceScorer
+
+TINY = """
+model: {embedding: 4, hidden: [6, 5], experts: 2, embedding_init: 0.5, dropout_output: 0.1}
+train: {optimizer: adamw, lr: 0.01, batch: 4, bptt: 9, epochs: 2}
+"""
+SENTENCES = ["the board met", "the share fell", "no share met the board", "a board fell", "oil rose"] * 12
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in SENTENCES).encode()))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path, text, capsys) -> Path:
+    assert main(["prepare_text", "--vocabulary-size", "8", str(text), str(tmp_path / "data")]) == 0
+    capsys.readouterr()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(objective: str = "ce", more: str = "") -> str:
+        path = tmp_path / f"{objective}.yaml"
+        path.write_text(f"{TINY}\nobjective: {{kind: {objective}}}\n{more}")
+        return str(path)
+
+    return write
+
+
+def texts(data: Path) -> list[str]:
+    return ["--train", str(data / "train.txt"), "--valid", str(data / "valid.txt")]
+
+
+@pytest.fixture
+def train_lm(data, config):
+    def run(name: str, *options: str) -> Path:
+        directory = data.parent / name
+        command = ["train_lm", "--config", config(), *texts(data), "--vocab", str(data), *options, str(directory)]
+        assert main(command) == 0
+        return directory
+
+    return run
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+class TestPrepareText:
+    def test_every_twentieth_sentence_is_held_out(self, text, data):
+        assert lines(data / "valid.txt") == SENTENCES[19::20]
+        assert lines(data / "train.txt") == [line for n, line in enumerate(SENTENCES, 1) if n % 20]
+        vocabulary = load_vocabulary(data)
+        assert len(vocabulary) == 8
+        assert sum(vocabulary.members.values()) == pytest.approx(1)
+        kept = {*vocabulary.words, *vocabulary.members} - {"</s>", "<RNN_UNK>"}
+        assert kept == {word for line in SENTENCES for word in line.split()}
+
+    def test_it_prints_what_it_made(self, text, tmp_path, capsys):
+        assert main(["prepare_text", str(text), str(tmp_path / "d")]) == 0
+        assert capsys.readouterr().out == (
+            f"{tmp_path / 'd'}: 57 train and 3 valid sentences, 11 entries in the vocabulary, 1 words in <RNN_UNK>\n"
+        )
+
+    @pytest.mark.parametrize(("fraction", "every"), [("0.1", 10), ("0.5", 2)])
+    def test_fraction(self, text, tmp_path, fraction, every):
+        assert main(["prepare_text", "--valid-fraction", fraction, str(text), str(tmp_path / "d")]) == 0
+        assert lines(tmp_path / "d/valid.txt") == SENTENCES[every - 1 :: every]
+
+    @pytest.mark.parametrize("fraction", ["0", "0.6", "-1", "nan"])
+    def test_a_fraction_out_of_range(self, text, tmp_path, capsys, fraction):
+        assert main(["prepare_text", "--valid-fraction", fraction, str(text), str(tmp_path / "d")]) == 2
+        assert "expected above 0 and at most 0.5" in capsys.readouterr().err
+
+    def test_several_texts_and_a_valid_text(self, text, tmp_path):
+        valid = tmp_path / "valid"
+        valid.write_text("never seen\n")
+        command = ["prepare_text", "--valid", str(valid), str(text), str(text), str(tmp_path / "d")]
+        assert main(command) == 0
+        assert lines(tmp_path / "d/train.txt") == SENTENCES * 2
+        assert lines(tmp_path / "d/valid.txt") == ["never seen"]
+        assert "never" not in load_vocabulary(tmp_path / "d").words
+
+    def test_a_lexicons_unseen_words_join_the_class(self, text, tmp_path):
+        lexicon = tmp_path / "words.txt"
+        lexicon.write_text("<eps> 0\nboard 1\nzebra 2\n#0 3\n<s> 4\n</s> 5\n")
+        assert main(["prepare_text", "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 0
+        vocabulary = load_vocabulary(tmp_path / "d")
+        assert dict(vocabulary.members) == {"zebra": 1.0}
+
+    def test_kaldi_text(self, tmp_path, capsys):
+        path = tmp_path / "text"
+        path.write_text("".join(f"utt-{number} {line}\n" for number, line in enumerate(SENTENCES)))
+        assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
+        assert "pass --kaldi-text" in capsys.readouterr().err
+        assert not (tmp_path / "d/vocab.txt").exists()
+        assert main(["prepare_text", "--kaldi-text", str(path), str(tmp_path / "d")]) == 0
+        assert lines(tmp_path / "d/train.txt")[:2] == SENTENCES[:2]
+
+    def test_a_text_too_short_to_hold_anything_out(self, tmp_path, capsys):
+        path = tmp_path / "text"
+        path.write_text("one sentence\n")
+        assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
+        assert "found 1 sentences to train on and 0 to validate with" in capsys.readouterr().err
+
+
+class TestTrainLm:
+    def test_a_model_and_its_log(self, train_lm, data, capsys):
+        directory = train_lm("lm", "--seed", "5")
+        out = capsys.readouterr().out
+        logged = [json.loads(line) for line in lines(directory / "log.jsonl")]
+        assert [line["epoch"] for line in logged] == [1, 2]
+        assert f"valid ppl {min(line['valid_ppl'] for line in logged):.2f}" in out.splitlines()[-1]
+        loaded = load_model(directory)
+        assert loaded.vocabulary == load_vocabulary(data)
+        assert loaded.provenance["seed"] == 5
+
+    def test_the_seed_decides(self, train_lm):
+        weights = [
+            (train_lm(name, "--seed", seed) / "model.safetensors").read_bytes()
+            for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
+        ]
+        assert weights[0] == weights[1] != weights[2]
+
+    def test_without_a_vocabulary_all_words_of_the_text_are_listed(self, data, config):
+        assert main(["train_lm", "--config", config(), *texts(data), str(data.parent / "lm")]) == 0
+        words = {word for line in lines(data / "train.txt") for word in line.split()}
+        assert {*load_model(data.parent / "lm").vocabulary.words} == words | {"</s>", "<RNN_UNK>"}
+
+    def test_run_again_it_is_done(self, train_lm, capsys):
+        train_lm("lm")
+        capsys.readouterr()
+        train_lm("lm")
+        assert "epoch" not in capsys.readouterr().out
+
+    def test_an_objective_with_a_teacher_belongs_to_distill_lm(self, data, config, capsys):
+        assert main(["train_lm", "--config", config("trust"), *texts(data), str(data.parent / "lm")]) == 2
+        assert "trust.yaml: objective trust needs a teacher; use distill_lm" in capsys.readouterr().err
+
+    def test_an_unknown_key(self, data, config, capsys):
+        path = config(more="training: {lr: 1.0}\n")
+        assert main(["train_lm", "--config", path, *texts(data), str(data.parent / "lm")]) == 1
+        assert "section 'training'" in capsys.readouterr().err
+
+    def test_cuda_where_there_is_none(self, data, config, capsys, monkeypatch):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        command = ["train_lm", "--config", config(), *texts(data), "--device", "cuda", str(data.parent / "lm")]
+        assert main(command) == 2
+        assert "use --device cpu or auto" in capsys.readouterr().err
+
+
+class TestDistillLm:
+    @pytest.mark.parametrize("objective", ["ce", "kl", "fixed", "trust"])
+    def test_a_student_has_its_teachers_words(self, train_lm, data, config, objective):
+        teachers = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")]
+        student = data.parent / "student"
+        command = ["distill_lm", "--config", config(objective), *texts(data), *map(str, teachers), str(student)]
+        assert main(command) == 0
+        loaded = load_model(student)
+        assert loaded.vocabulary == load_vocabulary(data)
+        assert loaded.provenance["teachers"] == [load_model(teacher).hash for teacher in teachers]
+
+    def test_several_teachers_are_their_ensemble(self, train_lm, data, config):
+        teachers = [str(train_lm("t1", "--seed", "1")), str(train_lm("t2", "--seed", "2"))]
+        ensemble = str(data.parent / "ensemble")
+        assert main(["ensemble_lm", *teachers, ensemble]) == 0
+        weights = []
+        for number, some in enumerate((teachers, [ensemble], teachers[:1])):
+            student = data.parent / f"student{number}"
+            assert main(["distill_lm", "--config", config("kl"), *texts(data), *some, str(student)]) == 0
+            weights.append((student / "model.safetensors").read_bytes())
+        assert weights[0] == weights[1] != weights[2]
+
+    def test_a_forgotten_student_directory_spares_the_teacher(self, train_lm, data, config, capsys):
+        first, second = train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")
+        before = (second / "model.safetensors").read_bytes()
+        assert main(["distill_lm", "--config", config("kl"), *texts(data), str(first), str(second)]) == 2
+        assert "t2 holds a run of another" in capsys.readouterr().err
+        assert (second / "model.safetensors").read_bytes() == before
+
+    def test_teachers_of_different_words(self, train_lm, data, config, capsys):
+        first, second = train_lm("t1"), data.parent / "t2"
+        assert main(["train_lm", "--config", config(), *texts(data), str(second)]) == 0
+        command = ["distill_lm", "--config", config("kl"), *texts(data), str(first), str(second)]
+        assert main([*command, str(data.parent / "student")]) == 2
+        assert "t1 and t2 have different vocabularies" in capsys.readouterr().err
+
+
+class TestEnsembleLm:
+    def test_it_notes_its_members_and_its_perplexity(self, train_lm, data, capsys):
+        members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")]
+        target = data.parent / "ensemble"
+        for _ in range(2):  # safe to repeat
+            assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
+        loaded = load_model(target)
+        assert isinstance(loaded.model.config, EnsembleConfig)
+        assert [member["hash"] for member in loaded.provenance["members"]] == [load_model(m).hash for m in members]
+        capsys.readouterr()
+        assert main(["compute_ppl", str(target), str(data / "valid.txt")]) == 0
+        assert capsys.readouterr().out.startswith(f"ppl {loaded.provenance['valid_ppl']:.2f}, ")
+
+    def test_a_forgotten_target_spares_the_last_member(self, train_lm, capsys):
+        models = [train_lm(f"t{seed}", "--seed", str(seed)) for seed in (1, 2, 3)]
+        before = (models[-1] / "model.safetensors").read_bytes()
+        assert main(["ensemble_lm", *map(str, models)]) == 2
+        assert "t3 holds a model that is no ensemble" in capsys.readouterr().err
+        assert (models[-1] / "model.safetensors").read_bytes() == before
+
+    def test_one_member(self, train_lm, capsys):
+        assert main(["ensemble_lm", str(train_lm("t1")), "e"]) == 2
+        assert "expected two or more" in capsys.readouterr().err
+
+
+class TestComputePpl:
+    def write(self, tmp_path: Path, content: str) -> str:
+        (tmp_path / "some.txt").write_text(content)
+        return str(tmp_path / "some.txt")
+
+    def ppl(self, capsys) -> float:
+        return float(re.search(r"ppl (\S+),", capsys.readouterr().out)[1])
+
+    def test_what_it_prints(self, train_lm, tmp_path, capsys):
+        directory = train_lm("lm")
+        capsys.readouterr()
+        path = self.write(tmp_path, "the board zebra\nzebra met aardvark\n")
+        assert main(["compute_ppl", str(directory), path]) == 0
+        out = capsys.readouterr().out
+        assert re.fullmatch(r"ppl \d+\.\d\d, 8 tokens in 2 sentences, 3 OOVs\nOOVs: zebra 2, aardvark 1\n", out)
+
+    def test_one_sentence_is_the_same_either_way(self, train_lm, tmp_path, capsys):
+        directory, path = train_lm("lm"), self.write(tmp_path, "a share rose zebra\n")
+        values = []
+        for options in ([], ["--by-sentence"]):
+            capsys.readouterr()
+            assert main(["compute_ppl", *options, str(directory), path]) == 0
+            values.append(self.ppl(capsys))
+        loaded = load_model(directory)
+        cost = SentenceScorer(loaded.model, loaded.vocabulary, "cpu").costs([["a", "share", "rose", "zebra"]])[0]
+        assert values == [pytest.approx(math.exp(cost / 5), abs=0.005)] * 2
+
+    def test_by_sentence_forgets(self, train_lm, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr("asr_rescore.cli.compute_ppl.SENTENCES_AT_ONCE", 2)
+        directory = train_lm("lm")
+        values = []
+        for content in (
+            "the board met\n",
+            "the board met\n" * 5,
+            "the board met\noil rose\n",
+            "oil rose\nthe board met\n",
+        ):
+            capsys.readouterr()
+            assert main(["compute_ppl", "--by-sentence", str(directory), self.write(tmp_path, content)]) == 0
+            values.append(self.ppl(capsys))
+        assert values[0] == values[1] != values[2] == values[3]
+
+    def test_kaldi_text(self, train_lm, tmp_path, capsys):
+        directory = train_lm("lm")
+        values = []
+        for content, options in (
+            ("the board met\noil rose\n", []),
+            ("u1 the board met\nu2 oil rose\n", ["--kaldi-text"]),
+        ):
+            for way in ([], ["--by-sentence"]):
+                capsys.readouterr()
+                assert main(["compute_ppl", *way, *options, str(directory), self.write(tmp_path, content)]) == 0
+                values.append(capsys.readouterr().out)
+        assert values[:2] == values[2:]
+
+    def test_many_oovs_are_cut_short(self, train_lm, tmp_path, capsys):
+        directory = train_lm("lm")
+        capsys.readouterr()
+        words = [f"w{number}" for number in range(23)]
+        assert main(["compute_ppl", str(directory), self.write(tmp_path, " ".join(words))]) == 0
+        assert capsys.readouterr().out.endswith("w19 1 and 3 other words\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status):
+    path = config(more="")
+    Path(path).write_text(Path(path).read_text().replace("epochs: 2", "epochs: 30"))
+
+    def command(name: str) -> list[str]:
+        start = [sys.executable, "-m", "asr_rescore.cli.main", "train_lm", "--config", path, *texts(data)]
+        return [*start, str(data.parent / name)]
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command("straight"), env=environment, check=True, capture_output=True)
+    log = data.parent / "stopped/log.jsonl"
+    with subprocess.Popen(command("stopped"), env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not log.exists() or log.read_text().count("\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        errors = process.communicate()[1]
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    assert log.read_text().count("\n") < 30
+    subprocess.run(command("stopped"), env=environment, check=True, capture_output=True)
+    for name in ("model.safetensors", "config.yaml", "vocab.txt", "unk_probs.txt"):
+        assert (data.parent / "stopped" / name).read_bytes() == (data.parent / "straight" / name).read_bytes()
+    assert len(lines(log)) == 30

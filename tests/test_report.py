@@ -1,0 +1,265 @@
+"""report.json, the table by hand, the page, and the command that writes them."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from asr_rescore.cli.main import main
+from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.report import Comparison, LmFacts, SystemReport, to_html, to_text
+from asr_rescore.rescore import OperatingPoint
+from asr_rescore.wer import ErrorCount
+
+
+def errors(*wrong: int) -> dict[str, ErrorCount]:
+    """Utterances of ten words with that many substitutions each."""
+    return {f"utt{number}": ErrorCount(0, 0, bad, 10, 1, int(bad > 0)) for number, bad in enumerate(wrong)}
+
+
+def report(system="student", decoding="decode_tg_dev", **changes) -> SystemReport:
+    facts = {
+        "system": system,
+        "decoding": decoding,
+        "data": decoding.split("_")[-1],
+        "lms": (LmFacts(system, "0123456789abcdef", 1_234_567, 59.876),),
+        "lm_weights": (0.75,),
+        "point": OperatingPoint(14, 0.5),
+        "first_pass_point": OperatingPoint(12.0, 1.0),
+        "source": "tuned on data/dev",
+        "n": 1000,
+        "rescored": errors(1, 0, 3),
+        "first_pass": errors(4, 2, 0),
+        "nbest_oracle": ErrorCount(0, 0, 2, 30, 3, 1),
+        "lattice_oracle": ErrorCount(0, 0, 1, 30, 3, 1),
+        "failures": {"utt9": "no lattice"},
+    }
+    return SystemReport(**{**facts, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"lattice_oracle": None}, {"rescored": {}, "first_pass": {}}, {"lms": (), "lm_weights": ()}],
+    ids=["whole", "no lattice oracle", "nothing scored", "no language model"],
+)
+def test_a_report_comes_back_as_it_was_written(tmp_path, changes):
+    written = report(**changes)
+    written.save(tmp_path)
+    assert SystemReport.load(tmp_path) == written
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_report_json_says_the_rate_and_what_it_depends_on(tmp_path):
+    report().save(tmp_path)
+    tree = json.loads((tmp_path / "report.json").read_text())
+    assert tree["wer"] == 13.33
+    signature = "student 0123456789ab weight 0.75; LMWT 14, WIP 0.5; N 1000; tuned on data/dev; "
+    assert tree["signature"].startswith(signature)
+    assert tree["version"] and tree["signature"].endswith(tree["version"])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tree: [],
+        lambda tree: {**tree, "more": 1},
+        lambda tree: {name: value for name, value in tree.items() if name != "lms"},
+        lambda tree: {**tree, "lm_weights": [0.5, 0.5]},
+        lambda tree: {**tree, "point": {"lmwt": -1, "wip": 0}},
+        lambda tree: {**tree, "rescored": {}},
+        lambda tree: {**tree, "nbest_oracle": {**tree["nbest_oracle"], "deletions": -1}},
+    ],
+    ids=["no mapping", "unknown", "lacking", "weights", "LMWT", "other utterances", "negative"],
+)
+def test_a_report_that_is_none_is_refused_by_file(tmp_path, spoil):
+    report().save(tmp_path)
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
+    with pytest.raises(InputError, match="run rescore_nbest again") as caught:
+        SystemReport.load(tmp_path)
+    assert caught.value.where == str(file)
+
+
+@pytest.mark.parametrize("content", [None, "{", "\x00"], ids=["none", "cut off", "other bytes"])
+def test_a_file_that_is_no_json_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(InputError, match=r"report\.json: found .*run rescore_nbest"):
+        SystemReport.load(tmp_path)
+
+
+def test_weights_and_models_are_as_many():
+    with pytest.raises(RescoreError, match="2 weights of 1"):
+        report(lm_weights=(0.5, 0.25))
+
+
+# Table
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+FROZEN = {"source": "frozen: tuned on data/dev"}
+TEACHER = LmFacts("teacher", "fedcba9876543210", 20_000_000, None)
+
+
+def test_table_in_the_shape_of_the_paper():
+    text = to_text(
+        Comparison.of(
+            [
+                report("teacher", "decode_tg_dev", lms=(TEACHER,), rescored=errors(0, 0, 2)),
+                report("teacher", "decode_bd_dev", lms=(TEACHER,), rescored=errors(0, 0, 0)),
+                report("teacher", "decode_tg_eval", lms=(TEACHER,), rescored=errors(1, 1, 1), **FROZEN),
+                report("student", "decode_tg_dev", rescored=errors(1, 0, 3)),
+                report("student", "decode_bd_dev", rescored=errors(0, 1, 0), lattice_oracle=None),
+                report("student", "decode_tg_eval", rescored=errors(1, 1, 2), lattice_oracle=None, **FROZEN),
+            ]
+        )
+    )
+    assert cells(text) == [
+        ["system", "parameters", "valid ppl", "dev %WER", "eval %WER"],
+        ["----------------", "-----------:", "----------:", "--------------:", "----------:"],
+        ["first pass", "–", "–", "20.00*/20.00*", "20.00"],
+        ["teacher", "20,000,000", "–", "6.67*/0.00*", "10.00"],
+        ["student", "1,234,567", "59.88", "13.33*/3.33*", "13.33"],
+        ["N-best oracle", "–", "–", "6.67/6.67", "6.67"],
+        ["lattice oracle", "–", "–", "3.33/3.33", "3.33"],
+    ]
+    assert len({len(line) for line in text.splitlines() if line[:1] == "|"}) == 1, "columns are aligned"
+    assert "- dev: decode_tg_dev / decode_bd_dev\n" in text
+    assert "- *: weights tuned on this very set" in text
+    assert "- student, decode_tg_eval: student 0123456789ab weight 0.75; LMWT 14, WIP 0.5; N 1000; frozen: " in text
+
+
+def test_what_was_not_run_leaves_a_gap():
+    text = to_text(
+        Comparison.of(
+            [report("a", "d_tg_dev", lattice_oracle=None), report("b", "d_bd_dev", lattice_oracle=None, **FROZEN)]
+        )
+    )
+    assert [row[-1] for row in cells(text)[2:]] == ["20.00*/20.00", "13.33*/–", "–/13.33", "6.67/6.67", "–/–"]
+
+
+def test_several_language_models_of_one_system():
+    both = report("a+b", lms=(TEACHER, LmFacts("b", "bb", 5, 70.0)), lm_weights=(0.25, 0.5))
+    text = to_text(Comparison.of([both]))
+    assert cells(text)[3][:3] == ["a+b", "20,000,005", "– + 70.00"]
+    assert "teacher fedcba987654 weight 0.25, b bb weight 0.5;" in text
+
+
+def test_significance_against_the_first_pass_and_the_best():
+    first, some, best = errors(*[5] * 20), errors(*[4] * 20), errors(*[3] * 20)
+    reports = [report("some", rescored=some, first_pass=first), report("best", rescored=best, first_pass=first)]
+    sure = "decode_tg_dev: better than the first pass with probability 100.00 %"
+    assert list(Comparison.of(reports).comparisons()) == [
+        f"some, {sure}; best is better than it with 100.00 %",
+        f"best, {sure}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reports", "message"),
+    [
+        ([], "no report"),
+        ([report(), report()], "two reports of student on decode_tg_dev"),
+        ([report(), report("b", rescored=errors(1), first_pass=errors(1))], "different utterances of decode_tg_dev"),
+    ],
+    ids=["none", "twice", "other utterances"],
+)
+def test_reports_that_make_no_table(reports, message):
+    with pytest.raises(UsageError, match=message):
+        Comparison.of(reports)
+
+
+def test_first_passes_that_differ_are_said():
+    same, other = report("same"), report("other", first_pass=errors(4, 2, 3))
+    assert not [line for line in Comparison.of([report(), same]).legend() if "first pass" in line]
+    [line] = [line for line in Comparison.of([report(), same, other]).legend() if "first pass" in line]
+    assert line.startswith("other, decode_tg_dev: its first pass has 30.00 and its N-best oracle 6.67")
+
+
+@pytest.mark.parametrize(("number", "last"), [(0, None), (5, "utt4: lost"), (6, "and 1 more, see its failed.txt")])
+def test_failures_are_listed_but_not_without_end(number, last):
+    lines = list(Comparison.of([report(failures={f"utt{k}": "lost" for k in range(number)})]).failures())
+    assert len(lines) == min(number, 6)
+    assert (lines[-1] if lines else None) == (last and f"student, decode_tg_dev: {last}")
+
+
+# Page
+
+
+class Page(HTMLParser):
+    """Checks that each tag is closed, and collects the text and what would be fetched."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        if tag != "meta":
+            self.open.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_else():
+    html = to_html(Comparison.of([report(), report("teacher")]))
+    page = Page(html)
+    assert page.open == page.fetched == []
+    assert "url(" not in html and "@import" not in html
+    text = " ".join(page.texts)
+    for wanted in ("13.33*", "N-best oracle", "LMWT 14, WIP 0.5", "with probability", "utt9: no lattice"):
+        assert wanted in text
+
+
+def test_the_page_escapes_what_it_did_not_write():
+    name = "<script>alert(1)</script>&amp;"
+    page = Page(to_html(Comparison.of([report(name, failures={name: name}, source=name)])))
+    assert "script" not in page.open
+    assert sum(name in text for text in page.texts) >= 5
+
+
+def test_the_page_shows_who_changed_most():
+    changed = report(rescored=errors(*[0] * 20, 10, 5), first_pass=errors(*range(10), *[0] * 10, 0, 4))
+    page = Page(to_html(Comparison.of([changed])))
+    texts = [text for text in page.texts if text.strip()]
+    assert "student, decode_tg_dev: 9 utterances better, 2 worse" in texts
+    start = texts.index("change") + 1
+    assert texts[start : start + 4] == ["utt9", "9", "0", "-9"]
+    assert texts[-8:] == ["utt20", "0", "10", "+10", "utt21", "4", "5", "+1"]
+
+
+# Command
+
+
+def test_the_command_writes_text_and_page_and_prints_the_text(tmp_path, capsys):
+    report().save(tmp_path / "student")
+    report("teacher").save(tmp_path / "teacher")
+    arguments = [str(tmp_path / name) for name in ("student", "teacher", "report")]
+    assert main(["report", *arguments]) == 0
+    text = (tmp_path / "report/report.txt").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == text
+    assert [row[0] for row in cells(text)[2:]] == [
+        "first pass",
+        "student",
+        "teacher",
+        "N-best oracle",
+        "lattice oracle",
+    ]
+    assert "<h1>" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_names_a_directory_without_report(tmp_path, capsys):
+    assert main(["report", str(tmp_path), str(tmp_path / "report")]) == 1
+    assert f"{tmp_path / 'report.json'}: found No such file" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
