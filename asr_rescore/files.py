@@ -84,8 +84,8 @@ def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(raw.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -108,15 +108,20 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        os.chmod(fresh, 0o755)
+        fresh.chmod(0o755)
         yield fresh
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(fresh, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(fresh, path)
+        if not path.exists():
+            fresh.replace(path)
+            return
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+        path.replace(aside / path.name)
+        try:
+            fresh.replace(path)
+        except BaseException:
+            (aside / path.name).replace(path)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise

@@ -1,12 +1,11 @@
 """Kaldi's own answers: lattice-to-nbest, lattice-best-path, lattice-oracle, lattice-prune."""
 
-import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from asr_rescore import kaldi
+from asr_rescore.files import read_lines
 from asr_rescore.lattice import best_paths, n_best, oracle, prune
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -25,9 +24,7 @@ def words(mini):
 
 
 def column(path: Path) -> dict[str, list[str]]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as stream:
-        return {key: rest for key, *rest in map(str.split, stream)}
+    return {key: rest for key, *rest in (line.split() for _, line in read_lines(path))}
 
 
 def test_n_best_as_lattice_to_nbest(lattices):

@@ -97,8 +97,8 @@ class Lattice:
                 if np.isnan(getattr(self, name)).any():
                     arc = int(np.flatnonzero(np.isnan(getattr(self, name)))[0])
                     raise RescoreError(
-                        f"lattice: arc {arc} (state {self.source[arc]} to {self.target[arc]}, word {self.word[arc]}) has "
-                        f"{name} cost NaN, expected a number; decode the utterance again"
+                        f"lattice: arc {arc} (state {self.source[arc]} to {self.target[arc]}, word {self.word[arc]}) "
+                        f"has {name} cost NaN, expected a number; decode the utterance again"
                     )
         if np.isnan(self.final_graph).any() or np.isnan(self.final_acoustic).any():
             raise RescoreError("lattice: a final cost is NaN, expected a number; decode the utterance again")
