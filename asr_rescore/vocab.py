@@ -82,6 +82,23 @@ class Vocabulary:
                 class_counts[word] = 1
         if counts.get(unk):  # the text's own <unk> keeps its share of the class
             class_counts[unk] = counts[unk]
+        return cls._of(listed, unk, class_counts)
+
+    @classmethod
+    def from_words(cls, lexicon: Iterable[str], counts: Mapping[str, int]) -> Vocabulary:
+        """Just the words the recogniser may put out, whether the text has them or not.
+
+        Args:
+            lexicon: the words of a words.txt; its symbols that are no words are left out.
+            counts: word → count in the training text; words beyond the lexicon are the class.
+        """
+        unk = PLAIN_UNK if PLAIN_UNK in counts else RNN_UNK
+        listed = sorted({word for word in lexicon if word not in KALDI_SYMBOLS and word != unk})
+        rest = {word: counts[word] for word in sorted(counts.keys() - set(listed) - {SENTENCE_END})}
+        return cls._of(listed, unk, rest)
+
+    @classmethod
+    def _of(cls, listed: Sequence[str], unk: str, class_counts: Mapping[str, int]) -> Vocabulary:
         total = sum(class_counts.values())
         return cls((SENTENCE_END, unk, *listed), unk, {word: count / total for word, count in class_counts.items()})
 

@@ -157,3 +157,12 @@ def test_counts_of_a_counter_do():
 def test_vocabulary_and_config_load_without_torch():
     code = "import sys, asr_rescore.vocab, asr_rescore.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_recognisers_words_and_no_others():
+    lexicon = ["<eps>", "!SIL", "<UNK>", "b", "a", "never", "#0", "<s>", "</s>"]
+    vocabulary = Vocabulary.from_words(lexicon, {"</s>": 4, "a": 3, "b": 1, "x": 3, "y": 1})
+    assert vocabulary.words == ("</s>", "<RNN_UNK>", "a", "b", "never")
+    assert vocabulary.members == {"x": 0.75, "y": 0.25}
+    with_unk = Vocabulary.from_words(["a", "<unk>"], {"a": 3, "<unk>": 1})
+    assert (with_unk.words, with_unk.members) == (("</s>", "<unk>", "a"), {"<unk>": 1.0})

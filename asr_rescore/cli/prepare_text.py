@@ -10,9 +10,9 @@ HELP = "make a vocabulary with its class of rare words, and a train and a valid 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument(
-        "--vocabulary-size", type=int, help="entries at most, </s> and the class included; default: all"
-    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--vocabulary-size", type=int, help="entries at most, </s> and the class included; default: all")
+    size.add_argument("--only-lexicon", action="store_true", help="list just the words of --lexicon")
     parser.add_argument("--lexicon", type=Path, help="a words.txt whose unseen words join the class")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--valid", type=Path, help="the valid text; default: sentences held out of the text")
@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     def read(*paths: Path) -> Iterator[list[str]]:
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))
 
+    if arguments.only_lexicon and not arguments.lexicon:
+        raise UsageError("--only-lexicon needs the --lexicon whose words it lists")
+
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
     if arguments.valid:
         train, valid = read(*arguments.text), read(arguments.valid)
@@ -54,7 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
             expected="some of each",
             remedy="give more text, or a text by --valid",
         )
-    vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon)
+    if arguments.only_lexicon:
+        vocabulary = Vocabulary.from_words(lexicon, counts)
+    else:
+        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon)
     save_vocabulary(arguments.dir, vocabulary)
     print(
         f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
