@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from training_runs import in_the_foreground
 
 from asr_rescore.checkpoint import load_model, load_vocabulary
 from asr_rescore.cli.main import main
@@ -122,6 +123,15 @@ class TestPrepareText:
         assert main(["prepare_text", "--kaldi-text", str(path), str(tmp_path / "d")]) == 0
         assert lines(tmp_path / "d/train.txt")[:2] == SENTENCES[:2]
 
+    @pytest.mark.parametrize("given", ["text", "--valid"])
+    @pytest.mark.parametrize("name", ["train.txt", "valid.txt"])
+    def test_it_does_not_write_over_what_it_reads(self, text, data, capsys, given, name):
+        before, path = (data / name).read_bytes(), f"{data}/../data/{name}"
+        named = [path] if given == "text" else ["--valid", path, str(text)]
+        assert main(["prepare_text", *named, str(data)]) == 2
+        assert f"{path} would be read and written over; name another directory than {data}" in capsys.readouterr().err
+        assert (data / name).read_bytes() == before
+
     def test_a_text_too_short_to_hold_anything_out(self, tmp_path, capsys):
         path = tmp_path / "text"
         path.write_text("one sentence\n")
@@ -224,6 +234,14 @@ class TestEnsembleLm:
         assert main(["compute_ppl", str(target), str(data / "valid.txt")]) == 0
         assert capsys.readouterr().out.startswith(f"ppl {loaded.provenance['valid_ppl']:.2f}, ")
 
+    def test_it_is_no_worse_than_its_members_on_average(self, train_lm, data):
+        members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2"), train_lm("t3", "--seed", "3")]
+        target = data.parent / "ensemble"
+        assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
+        # By Jensen's inequality not even than their geometric mean.
+        logs = [math.log(load_model(member).provenance["valid_ppl"]) for member in members]
+        assert 1 < load_model(target).provenance["valid_ppl"] < math.exp(sum(logs) / 3)
+
     def test_a_forgotten_target_spares_the_last_member(self, train_lm, capsys):
         models = [train_lm(f"t{seed}", "--seed", str(seed)) for seed in (1, 2, 3)]
         before = (models[-1] / "model.safetensors").read_bytes()
@@ -301,6 +319,7 @@ class TestComputePpl:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@in_the_foreground()
 def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status):
     path = config(more="")
     Path(path).write_text(Path(path).read_text().replace("epochs: 2", "epochs: 30"))

@@ -1,86 +1,33 @@
-"""The training loop: what it computes, what it leaves behind, and how it goes on after a stop."""
+"""The training loop: what it computes, and what it leaves behind."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from training_runs import (
+    CPU,
+    DROPPED,
+    FIXED_CHUNKS,
+    PLAIN,
+    SIZE,
+    TRAIN,
+    VALID,
+    VOCABULARY,
+    go,
+    log_of,
+    make_run,
+    network,
+    state_of,
+)
 
 from asr_rescore import models, objectives
-from asr_rescore.checkpoint import load_model, load_training_state
-from asr_rescore.config import Config, ModelConfig, ObjectiveConfig, TrainConfig
-from asr_rescore.corpus import TokenStream
+from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.models import Ensemble, LanguageModel
-from asr_rescore.training import OnlineTeacher, TrainingRun, loop, stream_cost, train
-from asr_rescore.vocab import Vocabulary
-
-CPU = torch.device("cpu")
-VOCABULARY = Vocabulary.from_counts({"a": 6, "b": 5, "c": 4, "d": 3, "e": 2})
-SIZE = len(VOCABULARY)
-PLAIN = ModelConfig(embedding=5, hidden=(8, 6), experts=2, embedding_init=0.5)
-DROPPED = replace(
-    PLAIN,
-    dropout_rows=0.1,
-    dropout_input=0.1,
-    dropout_hidden=0.1,
-    dropout_output=0.1,
-    dropout_latent=0.1,
-    dropconnect=0.2,
-)
-FIXED_CHUNKS = {"bptt_half": 0.0, "bptt_deviation": 0.0}
-
-
-def text(sentences: int, seed: int = 1) -> TokenStream:
-    """Sentences that go up or down the alphabet, so that every word but the first can be foretold."""
-    draw = np.random.default_rng(seed)
-    words = list("abcde")
-    made = []
-    for _ in range(sentences):
-        order = words if draw.random() < 0.5 else words[::-1]
-        made.append(order[draw.integers(0, 3) :])
-    return TokenStream.encode(made, VOCABULARY)
-
-
-TRAIN, VALID = text(60), text(8, seed=2)
-
-
-def make_run(directory: Path, model: ModelConfig = PLAIN, seed: int = 3, kind: str = "ce", **options) -> TrainingRun:
-    train_options = TrainConfig(**{"lr": 1.0, "batch": 4, "bptt": 9, "epochs": 3, "weight_decay": 0.0} | options)
-    config = Config(model, ObjectiveConfig(kind), train_options)
-    return TrainingRun(config, VOCABULARY, TRAIN, VALID, seed, directory)
-
-
-def network(run: TrainingRun) -> LanguageModel:
-    torch.manual_seed(run.seed)
-    return models.build(run.config.model, SIZE)
-
-
-def make_teacher() -> OnlineTeacher:
-    torch.manual_seed(7)
-    return OnlineTeacher(Ensemble([models.build(PLAIN, SIZE) for _ in range(2)]))
-
-
-def go(run: TrainingRun) -> float:
-    teacher = make_teacher() if run.config.objective.needs_teacher else None
-    return train(run, network(run), CPU, teacher)
-
-
-def log_of(run: TrainingRun) -> list[dict]:
-    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
-
-
-def state_of(run: TrainingRun) -> tuple[dict[str, torch.Tensor], dict]:
-    return load_training_state(run.directory / loop.STATE_FILE)
+from asr_rescore.training import OnlineTeacher, loop, stream_cost, train
 
 
 @pytest.mark.parametrize(
@@ -121,20 +68,35 @@ def test_words_outside_the_vocabulary_count_in_the_valid_perplexity(tmp_path):
     assert go(dearer) == pytest.approx(go(run) * math.exp(10.0 / len(VALID)))
 
 
-def test_one_step_by_hand(tmp_path):
-    """Loss, AR, TAR, clipping, weight decay and the rate of a chunk of another length than bptt."""
+def test_the_seed_decides_whatever_was_drawn_before(tmp_path):
+    weights = []
+    for name, seed, drawn in (("a", 3, 0), ("b", 3, 5), ("c", 4, 0)):
+        run = make_run(tmp_path / name, DROPPED, seed=seed, epochs=1)
+        torch.manual_seed(1)
+        model = models.build(DROPPED, SIZE)
+        torch.randn(drawn)
+        train(run, model, CPU)
+        weights.append(model.embedding)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("config", [PLAIN, DROPPED], ids=["plain", "dropouts"])
+def test_one_step_by_hand(tmp_path, config):
+    """Loss, AR of the dropped output, TAR of the raw one, clipping, weight decay, rate of a chunk shorter than bptt."""
     time = len(TRAIN) // 4
     options = {"bptt": time + 5, "epochs": 1, "weight_decay": 0.01, "activation_reg": 2.0, "temporal_reg": 1.0}
-    run = make_run(tmp_path / "lm", clip=0.1, lr=2.0, **FIXED_CHUNKS, **options)
+    run = make_run(tmp_path / "lm", config, clip=0.1, lr=2.0, **FIXED_CHUNKS, **options)
     model, expected = network(run), network(run)
     train(run, model, CPU)
 
     labels = torch.from_numpy(TRAIN.ids[: 4 * time]).view(4, time).t()
     inputs = torch.from_numpy(np.roll(TRAIN.ids, 1)[: 4 * time]).view(4, time).t()
+    torch.manual_seed(run.seed)  # the same masks
     output = expected(inputs, expected.initial_state(4))
     loss = -output.log_probs.gather(-1, labels.unsqueeze(-1)).mean()
     train_loss = loss.item()
-    loss = loss + 2 * (output.raw**2).mean() + ((output.raw[1:] - output.raw[:-1]) ** 2).mean()
+    loss = loss + 2 * (output.dropped**2).mean() + ((output.raw[1:] - output.raw[:-1]) ** 2).mean()
     gradients = torch.autograd.grad(loss, list(expected.parameters()))
     norm = math.sqrt(sum((gradient**2).sum().item() for gradient in gradients))
     assert norm > 0.1
@@ -187,12 +149,13 @@ def test_patience(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(costs) * len(VALID))
     run = make_run(tmp_path / "lm", epochs=50, patience=3)
     assert go(run) == pytest.approx(math.exp(1.4))
-    assert len(log_of(run)) == 8  # three epochs after the sixth, which was as good as the fifth, or fifth itself
+    assert load_model(run.directory).provenance["epoch"] == 5
+    assert len(log_of(run)) == 8  # three after the fifth; the sixth was as good, not better
 
 
 class TestAveraging:
     def test_the_mean_since_the_trigger_is_validated_and_saved(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(loop, "averaging_starts", lambda costs, nonmono: len(costs) == 2)
+        monkeypatch.setattr(loop, "averaging_starts", lambda costs, nonmono: len(costs) >= 2)  # once is enough
         run = make_run(tmp_path / "lm", epochs=4, lr=0.5)
         model, seen = network(run), []
         step = torch.optim.SGD.step
@@ -205,10 +168,12 @@ class TestAveraging:
         ppl = train(run, model, CPU)
         log = log_of(run)
         assert [line["averaging"] for line in log] == [False, True, True, True]
+        assert state_of(run)[1]["progress"]["averaged"] == log[-1]["step"] - log[1]["step"]
         best = [line["valid_ppl"] for line in log].index(ppl)
         assert best >= 2
         averaged = seen[log[1]["step"] : log[best]["step"]]
         loaded = load_model(run.directory).model
+        assert math.exp(stream_cost(loaded, VALID.ids, CPU) / len(VALID)) == pytest.approx(ppl, rel=1e-9)
         for index, parameter in enumerate(loaded.parameters()):
             mean = torch.stack([weights[index] for weights in averaged]).mean(0)
             torch.testing.assert_close(parameter, mean, rtol=1e-5, atol=1e-6)
@@ -221,123 +186,6 @@ class TestAveraging:
         run = make_run(tmp_path / "lm", epochs=4, nonmono=1, optimizer=optimizer, lr=0.01)
         go(run)
         assert [line["averaging"] for line in log_of(run)] == [False, False, starts, starts]
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.fixture
-def kill_after(monkeypatch) -> Iterator:
-    """End the process, so to speak, in the middle of the given step."""
-    step = loop._Trainer.step
-
-    def arm(steps: int) -> None:
-        def count(self, length):
-            nonlocal steps
-            if steps == 0:
-                next(iter(self.parameters)).data.fill_(float("nan"))  # nothing of it may be seen again
-                raise Killed
-            steps -= 1
-            return step(self, length)
-
-        monkeypatch.setattr(loop._Trainer, "step", count)
-
-    yield arm
-    monkeypatch.setattr(loop._Trainer, "step", step)
-
-
-PHASES = {
-    "sgd": {"kind": "ce"},
-    "averaging": {"kind": "ce", "nonmono": 1, "lr": 40.0, "clip": 2.0, "weight_decay": 1e-4},
-    "adamw": {"kind": "trust", "optimizer": "adamw", "schedule": "cosine", "lr": 0.02, "small_batch": 3},
-}
-
-
-class TestResume:
-    @pytest.mark.parametrize("save_every", [600.0, -1.0], ids=["by epoch", "within an epoch"])
-    @pytest.mark.parametrize("phase", PHASES)
-    def test_a_killed_run_ends_like_one_that_went_through(self, tmp_path, monkeypatch, kill_after, phase, save_every):
-        monkeypatch.setattr(loop, "SAVE_EVERY", save_every)
-        straight = make_run(tmp_path / "straight", DROPPED, epochs=6, **PHASES[phase])
-        killed = replace(straight, directory=tmp_path / "killed")
-        ppl = go(straight)
-        if phase == "averaging":
-            assert [line["averaging"] for line in log_of(straight)].count(True) > 12 * (save_every < 0)
-            assert log_of(straight)[-1]["averaging"]
-        steps = log_of(straight)[-1]["step"]
-        behind = 0
-        for stop in (0, steps // 5, steps // 4, steps // 3):
-            kill_after(stop)
-            with pytest.raises(Killed):
-                go(killed)
-            progress = state_of(killed)[1]["progress"]
-            assert progress["steps"] == behind + stop if save_every < 0 else progress["position"] == 0
-            behind = progress["steps"]
-        kill_after(-1)  # no more
-        torch.manual_seed(12345)  # whatever else was drawn before
-        assert go(killed) == ppl
-        for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
-            assert (killed.directory / name).read_bytes() == (straight.directory / name).read_bytes(), name
-        ours, theirs = state_of(killed)[0], state_of(straight)[0]
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-        assert log_of(killed) == log_of(straight)
-
-    def test_a_finished_run_is_left_alone(self, tmp_path, monkeypatch):
-        run = make_run(tmp_path / "lm")
-        ppl = go(run)
-        before = {path: path.stat().st_mtime_ns for path in run.directory.glob("*.safetensors")}
-        monkeypatch.setattr(loop._Trainer, "step", None)
-        assert go(run) == ppl
-        assert {path: path.stat().st_mtime_ns for path in before} == before
-
-    @pytest.mark.parametrize(
-        ("change", "what"),
-        [
-            ({"seed": 4}, "seed"),
-            ({"train": text(61)}, "train"),
-            ({"valid": text(9)}, "valid"),
-            ({"facts": {"teachers": ["x"]}}, "teachers"),
-            ({"config": make_run(Path(), lr=2.0).config}, "config"),
-        ],
-    )
-    def test_another_run_is_refused(self, tmp_path, change, what):
-        run = make_run(tmp_path / "lm", epochs=1)
-        go(run)
-        kept = (run.directory / "model.safetensors").read_bytes()
-        other = replace(run, **change)
-        with pytest.raises(UsageError, match=f"lm holds a run of another {what}; remove it or name another directory"):
-            go(other)
-        assert (run.directory / "model.safetensors").read_bytes() == kept
-
-    def test_a_model_without_its_training_is_not_written_over(self, tmp_path):
-        run = make_run(tmp_path / "lm", epochs=1)
-        go(run)
-        (run.directory / loop.STATE_FILE).unlink()
-        with pytest.raises(UsageError, match="lm holds a model but not the state of its training"):
-            go(run)
-
-    def test_ctrl_c_saves_the_state(self, tmp_path, monkeypatch):
-        straight = make_run(tmp_path / "straight")
-        stopped = replace(straight, directory=tmp_path / "stopped")
-        go(straight)
-        step, taken = loop._Trainer.step, []
-
-        def interrupted(self, length):
-            taken.append(length)
-            if len(taken) == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-            return step(self, length)
-
-        monkeypatch.setattr(loop._Trainer, "step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            go(stopped)
-        assert state_of(stopped)[1]["progress"]["steps"] == 5
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        go(stopped)
-        assert torch.equal(state_of(stopped)[0]["model.embedding"], state_of(straight)[0]["model.embedding"])
-        assert log_of(stopped) == log_of(straight)
 
 
 class TestNoNumber:
@@ -371,9 +219,13 @@ class TestNoNumber:
             train(run, model, CPU)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
 
-    def test_a_valid_loss_that_is_no_number(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(loop, "stream_cost", lambda *_: math.inf)
-        with pytest.raises(RescoreError, match="the valid loss is inf"):
+    @pytest.mark.parametrize(
+        ("nats", "shown"),
+        [(math.nan, "nan"), (math.inf, "inf"), (800.0, "inf")],  # e⁸⁰⁰ is no float any more
+    )
+    def test_a_valid_perplexity_that_is_no_number(self, tmp_path, monkeypatch, nats, shown):
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: nats * len(VALID))
+        with pytest.raises(RescoreError, match=f"epoch 1, step .* valid perplexity is {shown}; lower train.lr"):
             go(make_run(tmp_path / "lm"))
 
     def test_a_rate_far_too_high(self, tmp_path):

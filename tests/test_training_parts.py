@@ -13,13 +13,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from training_runs import in_the_foreground
 
 from asr_rescore import models
 from asr_rescore.config import ModelConfig, TrainConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.models import Ensemble
 from asr_rescore.training.chunks import Streams, chunk_length, column_groups
-from asr_rescore.training.evaluation import stream_cost
+from asr_rescore.training.evaluation import perplexity, stream_cost
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, learning_rate
@@ -156,19 +157,19 @@ class TestOptimizer:
 
 class TestStreamCost:
     def test_every_token_is_predicted_once_from_all_before_it(self):
-        model, ids = network().eval(), random_ids(30)
+        model, ids = network().double().eval(), random_ids(30)
         state = model.initial_state(1)
         cost, left = 0.0, 0
         for label in ids:
             output = model(torch.tensor([[left]]), state)
             cost -= output.log_probs[0, 0, label].item()
             state, left = output.state, int(label)
-        assert stream_cost(model, ids, CPU) == pytest.approx(cost, rel=1e-6)
+        assert stream_cost(model, ids, CPU) == pytest.approx(cost, rel=1e-12)
 
     @pytest.mark.parametrize("chunk", [1, 7, 30, 100])
     def test_chunks_do_not_matter(self, chunk):
-        model, ids = network(), random_ids(30)
-        assert stream_cost(model, ids, CPU, chunk) == pytest.approx(stream_cost(model, ids, CPU, 13), rel=1e-6)
+        model, ids = network().double(), random_ids(30)
+        assert stream_cost(model, ids, CPU, chunk) == pytest.approx(stream_cost(model, ids, CPU, 13), rel=1e-12)
 
     def test_dropout_is_off_for_the_while(self):
         model, ids = network(dropout_output=0.5), random_ids(30)
@@ -182,6 +183,13 @@ class TestStreamCost:
             for parameter in model.parameters():
                 parameter.zero_()
         assert stream_cost(model, random_ids(30), CPU) == pytest.approx(30 * math.log(SIZE))
+        assert perplexity(stream_cost(model, random_ids(30), CPU) / 30) == pytest.approx(SIZE)
+
+    @pytest.mark.parametrize(
+        ("cost", "expected"), [(0.0, 1.0), (math.log(58.1), pytest.approx(58.1)), (710.0, math.inf)]
+    )
+    def test_perplexity(self, cost, expected):
+        assert perplexity(cost) == expected
 
 
 class TestOnlineTeacher:
@@ -215,13 +223,14 @@ class TestLog:
     def test_a_run_that_goes_on_logs_nothing_twice(self, tmp_path):
         log = TrainingLog(tmp_path)
         log.cut(0)
-        for step in (3, 6, 9):
+        for step in (3, 6, 7):
             log.append({"step": step})
         with log.path.open("a") as stream:
             stream.write('{"step": 1')  # killed while it wrote
         log.cut(6)
-        log.append({"step": 8})
-        assert [json.loads(line)["step"] for line in log.path.read_text().splitlines()] == [3, 6, 8]
+        log.append({"step": 7, "again": True})
+        expected = [{"step": 3}, {"step": 6}, {"step": 7, "again": True}]
+        assert [json.loads(line) for line in log.path.read_text().splitlines()] == expected
 
     def test_a_last_line_cut_short_goes(self, tmp_path):
         log = TrainingLog(tmp_path)
@@ -237,6 +246,7 @@ class TestLog:
 
 
 class TestInterrupt:
+    @in_the_foreground()
     def test_the_first_is_noted_and_the_second_acts(self):
         with Interrupt() as interrupt:
             assert not interrupt.wanted

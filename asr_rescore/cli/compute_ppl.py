@@ -27,13 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict every token once, sentence ends included, and print what that costs."""
-    import math
     from itertools import islice
 
     from asr_rescore.checkpoint import load_model
     from asr_rescore.corpus import TokenStream, read_sentences
     from asr_rescore.scoring import SentenceScorer
-    from asr_rescore.training import stream_cost
+    from asr_rescore.training import perplexity, stream_cost
 
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             cost += float(scorer.costs(some).sum())
     else:
         cost = stream_cost(loaded.model, text.ids, device) + text.member_cost
-    ppl = math.exp(cost / len(text))
+    ppl = perplexity(cost / len(text))
     print(f"ppl {ppl:.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs")
     if text.oov:
         listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))

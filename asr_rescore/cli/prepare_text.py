@@ -35,12 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 < arguments.valid_fraction <= 0.5:
         raise UsageError(f"--valid-fraction {arguments.valid_fraction}, expected above 0 and at most 0.5")
+    if arguments.only_lexicon and not arguments.lexicon:
+        raise UsageError("--only-lexicon needs the --lexicon whose words it lists")
+    train_path, valid_path = arguments.dir / "train.txt", arguments.dir / "valid.txt"
+    for path in (*arguments.text, arguments.valid):
+        if path and path.resolve() in (train_path.resolve(), valid_path.resolve()):
+            raise UsageError(f"{path} would be read and written over; name another directory than {arguments.dir}")
 
     def read(*paths: Path) -> Iterator[list[str]]:
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))
-
-    if arguments.only_lexicon and not arguments.lexicon:
-        raise UsageError("--only-lexicon needs the --lexicon whose words it lists")
 
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
     if arguments.valid:
@@ -48,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:  # read twice rather than kept in memory
         every = round(1 / arguments.valid_fraction)
         train, valid = (corpus.hold_out(read(*arguments.text), every, valid=part) for part in (False, True))
-    counts = corpus.write_sentences(arguments.dir / "train.txt", train)
-    valid_sentences = corpus.write_sentences(arguments.dir / "valid.txt", valid)[SENTENCE_END]
+    counts = corpus.write_sentences(train_path, train)
+    valid_sentences = corpus.write_sentences(valid_path, valid)[SENTENCE_END]
     if not (counts[SENTENCE_END] and valid_sentences):
         raise InputError(
             arguments.valid or arguments.text[0],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -24,7 +26,7 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
         chunk: tokens in one pass.
 
     Returns:
-        Nats; exp(cost / tokens) is the perplexity.
+        Nats; :func:`perplexity` takes them per token.
     """
     training = model.training
     model.eval()
@@ -38,3 +40,11 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
         cost -= output.log_probs.gather(-1, labels[begin : begin + chunk].unsqueeze(-1)).double().sum().item()
     model.train(training)
     return cost
+
+
+def perplexity(cost: float) -> float:
+    """e to the ``cost``, nats per token; infinite where floats end, as after a training that ran away."""
+    try:
+        return math.exp(cost)
+    except OverflowError:
+        return math.inf

@@ -8,78 +8,24 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, load_training_state, provenance, save_model, save_training_state
-from asr_rescore.config import Config
-from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.models import LanguageModel, detach_state, flatten_state, unflatten_state
 from asr_rescore.training.chunks import Streams, chunk_length, column_groups
-from asr_rescore.training.evaluation import stream_cost
+from asr_rescore.training.evaluation import perplexity, stream_cost
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, build_optimizer, learning_rate
+from asr_rescore.training.run import Progress, TrainingRun
 from asr_rescore.training.teacher import Teacher
-from asr_rescore.vocab import Vocabulary
 
 STATE_FILE = "training_state.safetensors"
 SAVE_EVERY = 600.0  # seconds between states within an epoch
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """What a run is made of; a state on disk goes on only with the same run.
-
-    Attributes:
-        config: model, objective and training options.
-        vocabulary: of the model and both texts.
-        train, valid: texts.
-        seed: of every random draw.
-        directory: where model, log and state go.
-        facts: for the model's provenance, e.g. the teachers.
-    """
-
-    config: Config
-    vocabulary: Vocabulary
-    train: TokenStream
-    valid: TokenStream
-    seed: int
-    directory: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Plain values that tell this run from any other."""
-        return {
-            "config": self.config.to_dict(),
-            "vocabulary": self.vocabulary.hash,
-            "train": self.train.hash,
-            "valid": self.valid.hash,
-            "seed": self.seed,
-            **self.facts,
-        }
-
-
-@dataclass
-class Progress:
-    """Where a run stands; JSON-able."""
-
-    epoch: int = 0  # epochs finished
-    steps: int = 0  # updates of the weights
-    position: int = 0  # time steps of the present epoch behind
-    tokens: int = 0  # of this epoch so far
-    loss: float = 0.0  # summed over them
-    seconds: float = 0.0  # spent in this epoch so far
-    valid: list[float] = field(default_factory=list)  # cost per token after each epoch, nats
-    averaged: int = 0  # steps in the mean of the weights; 0 until averaging starts
-    finished: bool = False
 
 
 def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None = None) -> float:
@@ -98,7 +44,7 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
 
     Raises:
         UsageError: the directory holds another run.
-        RescoreError: the loss is no number any more.
+        RescoreError: loss, gradient or valid perplexity are no finite numbers any more.
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
     options = run.config.train
@@ -113,15 +59,15 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             cost = trainer.validate()
             progress.valid.append(cost)
             progress.epoch, progress.position = progress.epoch + 1, 0
-            if cost == min(progress.valid):
-                trainer.save_best()
-            if options.optimizer == "sgd" and not trainer.mean and averaging_starts(progress.valid, options.nonmono):
-                trainer.start_averaging()
             since_best = len(progress.valid) - 1 - progress.valid.index(min(progress.valid))
+            if since_best == 0:
+                trainer.save_best()
+            if trainer.may_average and averaging_starts(progress.valid, options.nonmono):
+                trainer.start_averaging()
             progress.finished = progress.epoch >= options.epochs or 0 < options.patience <= since_best
-            trainer.log(valid_ppl=math.exp(cost), best_valid_ppl=math.exp(min(progress.valid)))
+            trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
-    return math.exp(min(progress.valid))
+    return perplexity(min(progress.valid))
 
 
 class _Trainer:
@@ -240,7 +186,7 @@ class _Trainer:
         valid = self.run.valid
         with self.averaged_weights():
             cost = (stream_cost(self.model, valid.ids, self.device) + valid.member_cost) / len(valid)
-        self.check_finite("valid loss", cost)
+        self.check_finite("valid perplexity", perplexity(cost))
         return cost
 
     @contextmanager
@@ -255,13 +201,19 @@ class _Trainer:
         finally:
             self.mean.swap()
 
+    @property
+    def may_average(self) -> bool:
+        """Whether averaging is SGD's to start, and has not yet."""
+        return self.options.optimizer == "sgd" and self.mean is None
+
     def start_averaging(self) -> None:
         """From here on the mean of the weights is what is validated and saved."""
         self.mean = ParameterMean(self.parameters)
 
     def save_best(self) -> None:
         """Write the model directory."""
-        facts = provenance(**self.run.identity, epoch=self.progress.epoch, valid_ppl=math.exp(self.progress.valid[-1]))
+        progress = self.progress
+        facts = provenance(**self.run.identity, epoch=progress.epoch, valid_ppl=perplexity(progress.valid[-1]))
         with self.averaged_weights():
             save_model(self.run.directory, self.model, self.run.vocabulary, facts)
 

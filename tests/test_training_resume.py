@@ -1,0 +1,158 @@
+"""A run that was stopped, wherever it was, ends like one that went through."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
+
+from asr_rescore.errors import UsageError
+from asr_rescore.training import loop
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def kill_after(monkeypatch) -> Iterator:
+    """End the process, so to speak, in the middle of the given step."""
+    step = loop._Trainer.step
+
+    def arm(steps: int) -> None:
+        def count(self, length):
+            nonlocal steps
+            if steps == 0:
+                next(iter(self.parameters)).data.fill_(float("nan"))  # nothing of it may be seen again
+                raise Killed
+            steps -= 1
+            return step(self, length)
+
+        monkeypatch.setattr(loop._Trainer, "step", count)
+
+    yield arm
+    monkeypatch.setattr(loop._Trainer, "step", step)
+
+
+PHASES = {
+    "sgd": {"kind": "ce"},
+    "averaging": {"kind": "ce", "nonmono": 1, "lr": 40.0, "clip": 2.0, "weight_decay": 1e-4},
+    "adamw": {"kind": "trust", "optimizer": "adamw", "schedule": "cosine", "lr": 0.02, "small_batch": 3},
+}
+
+
+class TestResume:
+    @pytest.mark.parametrize("save_every", [600.0, -1.0], ids=["by epoch", "within an epoch"])
+    @pytest.mark.parametrize("phase", PHASES)
+    def test_a_killed_run_ends_like_one_that_went_through(self, tmp_path, monkeypatch, kill_after, phase, save_every):
+        monkeypatch.setattr(loop, "SAVE_EVERY", save_every)
+        straight = make_run(tmp_path / "straight", DROPPED, epochs=6, **PHASES[phase])
+        killed = replace(straight, directory=tmp_path / "killed")
+        ppl = go(straight)
+        if phase == "averaging":
+            assert [line["averaging"] for line in log_of(straight)].count(True) > 12 * (save_every < 0)
+            assert log_of(straight)[-1]["averaging"]
+        steps = log_of(straight)[-1]["step"]
+        behind = 0
+        for stop in (0, steps // 5, steps // 4, steps // 3):
+            kill_after(stop)
+            with pytest.raises(Killed):
+                go(killed)
+            progress = state_of(killed)[1]["progress"]
+            assert progress["steps"] == behind + stop if save_every < 0 else progress["position"] == 0
+            behind = progress["steps"]
+        kill_after(-1)  # no more
+        torch.manual_seed(12345)  # whatever else was drawn before
+        assert go(killed) == ppl
+        for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
+            assert (killed.directory / name).read_bytes() == (straight.directory / name).read_bytes(), name
+        ours, theirs = state_of(killed)[0], state_of(straight)[0]
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert log_of(killed) == log_of(straight)
+
+    @pytest.mark.parametrize("saves", [0, 2])
+    def test_a_kill_between_log_and_state_logs_nothing_twice(self, tmp_path, monkeypatch, saves):
+        straight = make_run(tmp_path / "straight", DROPPED)
+        killed = replace(straight, directory=tmp_path / "killed")
+        go(straight)
+        save = loop.save_training_state
+
+        def killing(*arguments):
+            nonlocal saves
+            if saves == 0:
+                raise Killed
+            saves -= 1
+            save(*arguments)
+
+        monkeypatch.setattr(loop, "save_training_state", killing)
+        with pytest.raises(Killed):
+            go(killed)
+        monkeypatch.setattr(loop, "save_training_state", save)
+        go(killed)
+        assert log_of(killed) == log_of(straight)
+        assert (killed.directory / "model.safetensors").read_bytes() == (
+            straight.directory / "model.safetensors"
+        ).read_bytes()
+
+    def test_a_finished_run_is_left_alone(self, tmp_path, monkeypatch):
+        run = make_run(tmp_path / "lm")
+        ppl = go(run)
+        before = {path: path.stat().st_mtime_ns for path in run.directory.glob("*.safetensors")}
+        monkeypatch.setattr(loop._Trainer, "step", None)
+        assert go(run) == ppl
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            ({"seed": 4}, "seed"),
+            ({"train": text(61)}, "train"),
+            ({"valid": text(9)}, "valid"),
+            ({"facts": {"teachers": ["x"]}}, "teachers"),
+            ({"config": make_run(Path(), lr=2.0).config}, "config"),
+        ],
+    )
+    def test_another_run_is_refused(self, tmp_path, change, what):
+        run = make_run(tmp_path / "lm", epochs=1)
+        go(run)
+        kept = (run.directory / "model.safetensors").read_bytes()
+        other = replace(run, **change)
+        with pytest.raises(UsageError, match=f"lm holds a run of another {what}; remove it or name another directory"):
+            go(other)
+        assert (run.directory / "model.safetensors").read_bytes() == kept
+
+    def test_a_model_without_its_training_is_not_written_over(self, tmp_path):
+        run = make_run(tmp_path / "lm", epochs=1)
+        go(run)
+        (run.directory / loop.STATE_FILE).unlink()
+        with pytest.raises(UsageError, match="lm holds a model but not the state of its training"):
+            go(run)
+
+    @in_the_foreground()
+    def test_ctrl_c_saves_the_state(self, tmp_path, monkeypatch):
+        straight = make_run(tmp_path / "straight")
+        stopped = replace(straight, directory=tmp_path / "stopped")
+        go(straight)
+        step, taken = loop._Trainer.step, []
+
+        def interrupted(self, length):
+            taken.append(length)
+            if len(taken) == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(self, length)
+
+        monkeypatch.setattr(loop._Trainer, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            go(stopped)
+        assert state_of(stopped)[1]["progress"]["steps"] == 5
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        go(stopped)
+        assert torch.equal(state_of(stopped)[0]["model.embedding"], state_of(straight)[0]["model.embedding"])
+        assert log_of(stopped) == log_of(straight)

@@ -1,0 +1,90 @@
+"""Small runs of the training loop, for the tests of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_rescore import models
+from asr_rescore.checkpoint import load_training_state
+from asr_rescore.config import Config, ModelConfig, ObjectiveConfig, TrainConfig
+from asr_rescore.corpus import TokenStream
+from asr_rescore.models import Ensemble, LanguageModel
+from asr_rescore.training import OnlineTeacher, TrainingRun, loop, train
+from asr_rescore.vocab import Vocabulary
+
+CPU = torch.device("cpu")
+VOCABULARY = Vocabulary.from_counts({"a": 6, "b": 5, "c": 4, "d": 3, "e": 2})
+SIZE = len(VOCABULARY)
+PLAIN = ModelConfig(embedding=5, hidden=(8, 6), experts=2, embedding_init=0.5)
+DROPPED = replace(
+    PLAIN,
+    dropout_rows=0.1,
+    dropout_input=0.1,
+    dropout_hidden=0.1,
+    dropout_output=0.1,
+    dropout_latent=0.1,
+    dropconnect=0.2,
+)
+FIXED_CHUNKS = {"bptt_half": 0.0, "bptt_deviation": 0.0}
+
+
+def text(sentences: int, seed: int = 1) -> TokenStream:
+    """Sentences that go up or down the alphabet, so that every word but the first can be foretold."""
+    draw = np.random.default_rng(seed)
+    words = list("abcde")
+    made = []
+    for _ in range(sentences):
+        order = words if draw.random() < 0.5 else words[::-1]
+        made.append(order[draw.integers(0, 3) :])
+    return TokenStream.encode(made, VOCABULARY)
+
+
+TRAIN, VALID = text(60), text(8, seed=2)
+
+
+def make_run(directory: Path, model: ModelConfig = PLAIN, seed: int = 3, kind: str = "ce", **options) -> TrainingRun:
+    train_options = TrainConfig(**{"lr": 1.0, "batch": 4, "bptt": 9, "epochs": 3, "weight_decay": 0.0} | options)
+    config = Config(model, ObjectiveConfig(kind), train_options)
+    return TrainingRun(config, VOCABULARY, TRAIN, VALID, seed, directory)
+
+
+def network(run: TrainingRun) -> LanguageModel:
+    torch.manual_seed(run.seed)
+    return models.build(run.config.model, SIZE)
+
+
+@contextmanager
+def in_the_foreground() -> Iterator[None]:
+    """Let Ctrl-C act; a shell's background jobs, and what they start, ignore it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def make_teacher() -> OnlineTeacher:
+    torch.manual_seed(7)
+    return OnlineTeacher(Ensemble([models.build(PLAIN, SIZE) for _ in range(2)]))
+
+
+def go(run: TrainingRun) -> float:
+    teacher = make_teacher() if run.config.objective.needs_teacher else None
+    return train(run, network(run), CPU, teacher)
+
+
+def log_of(run: TrainingRun) -> list[dict]:
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+
+
+def state_of(run: TrainingRun) -> tuple[dict[str, torch.Tensor], dict]:
+    return load_training_state(run.directory / loop.STATE_FILE)
