@@ -39,5 +39,9 @@ if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); 
 common=(--n "$n" --inv-acwt "$inv_acwt" --nj "$nj")
 
 mkdir -p "$out_dir/log"
-$cmd JOB=1:"$nj" "$out_dir/log/rescore.JOB.log" asr-rescore rescore_nbest "${common[@]}" --job JOB "$@"
-asr-rescore rescore_nbest "${common[@]}" "${decide[@]}" "$@"
+if [ "$nj" -gt 1 ]; then # the dear part; with one job, the last call does it too
+  $cmd JOB=1:"$nj" "$out_dir/log/cost.JOB.log" asr-rescore rescore_nbest "${common[@]}" --job JOB "$@"
+fi
+$cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "${decide[@]}" "$@"
+echo "$out_dir:"
+grep '%WER' "$out_dir/log/finish.log" || true # without references there is none

@@ -9,7 +9,7 @@
 #   --stage N, --stop-stage N
 #                          0 check and prepare   1 N-best lists   2 teachers and ensemble   3 students
 #                          4 rescore dev         5 rescore eval   6 table
-#   --nj N                 jobs of a rescoring
+#   --nj N                 jobs of a rescoring; as many rescorings run side by side as there are graphs
 #   --n N                  hypotheses of an utterance
 
 set -euo pipefail
@@ -20,7 +20,7 @@ s5=
 exp=
 stage=0
 stop_stage=6
-nj=2
+nj=1
 n=1000
 
 echo "$0 $*"
@@ -61,13 +61,18 @@ if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
   done
 fi
 
-# Trainings run side by side, each with its share of the cores and a log of its own.
+threads_of() { # threads_of <processes side by side>: each one's share of the cores
+  echo $(($(nproc) >= $1 ? $(nproc) / $1 : 1))
+}
+
+# Trainings run side by side, each with a log of its own.
 train_side_by_side() { # train_side_by_side <jobs>: reads "<name> <command ...>" lines
-  local threads=$(($(nproc) / $1)) pids=() name command
+  local pids=() name command threads
+  threads=$(threads_of "$1")
   echo "$0: $1 trainings side by side; logs in $exp/log/"
   while read -r name command; do
     # shellcheck disable=SC2086 # a command line
-    OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) $train_cmd "$exp/log/$name.log" $command </dev/null &
+    OMP_NUM_THREADS=$threads $train_cmd "$exp/log/$name.log" $command </dev/null &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid"; done
@@ -93,16 +98,19 @@ if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
   done | train_side_by_side "$(echo "$students" | wc -w)"
 fi
 
-rescore() { # rescore <set> [<options>]: every system on every graph
-  local set=$1
-  shift
-  for graph in $graphs; do
-    for system in $systems; do
-      local weights=()
-      if [ "$set" != "$dev" ]; then weights=(--weights "$exp/$system/decode_${graph}_$dev"); fi
-      ../steps/rescore_nbest.sh --cmd "$rescore_cmd" --nj "$nj" --n "$n" "${weights[@]}" "$(lang_dir "$graph")" \
-        "$exp/$system" "$(data_dir "$set")" "$(decode_dir "$graph" "$set")" "$exp/$system/decode_${graph}_$set"
+rescore() { # rescore <set>: every system; the graphs side by side, each by $nj jobs
+  local system graph weights pids pid threads
+  threads=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
+  for system in $systems; do
+    pids=()
+    for graph in $graphs; do
+      weights=()
+      if [ "$1" != "$dev" ]; then weights=(--weights "$exp/$system/decode_${graph}_$dev"); fi
+      OMP_NUM_THREADS=$threads ../steps/rescore_nbest.sh --cmd "$rescore_cmd" --nj "$nj" --n "$n" "${weights[@]}" "$(lang_dir "$graph")" \
+        "$exp/$system" "$(data_dir "$1")" "$(decode_dir "$graph" "$1")" "$exp/$system/decode_${graph}_$1" &
+      pids+=($!)
     done
+    for pid in "${pids[@]}"; do wait "$pid"; done
   done
 }
 
