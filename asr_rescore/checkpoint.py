@@ -170,6 +170,29 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
     )
 
 
+def load_weights(directory: str | Path, model: LanguageModel, vocabulary: Vocabulary) -> str:
+    """Let ``model`` start from the weights of another model's directory; dropout rates may differ.
+
+    Returns:
+        The other model's hash.
+
+    Raises:
+        InputError: see :func:`load_model`.
+        UsageError: its vocabulary or its sizes are others.
+    """
+    loaded = load_model(directory)
+    if loaded.vocabulary.hash != vocabulary.hash:
+        raise UsageError(f"{directory}: its vocabulary is another; give the training the one of that directory")
+    tensors = loaded.model.state_dict()
+    sizes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(sizes.keys() | tensors.keys()):
+        found = list(tensors[name].shape) if name in tensors else "nothing"
+        if found != sizes.get(name, "nothing"):
+            raise UsageError(f"{directory}: its {name} is {found}, expected {sizes.get(name, 'nothing')} by the config")
+    model.load_state_dict(tensors)
+    return loaded.hash
+
+
 def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
     """One model as it is, several as their ensemble, with the vocabulary they share.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -100,20 +100,27 @@ class TrainConfig:
     bptt_deviation: float = 5.0  # standard deviation of a chunk's length; with 0, and bptt_half 0, lengths are fixed
     activation_reg: float = 0.0  # AR: weight of the squared last dropped output (reference: alpha 2)
     temporal_reg: float = 0.0  # TAR: weight of the squared change of the last raw output (reference: beta 1)
+    partial_shuffle: bool = False  # rotate every stream by a random number of tokens each epoch (Press 2019)
     epochs: int = 1000
-    nonmono: int = 5  # NT-ASGD: averaging starts when valid loss exceeds the best but the last nonmono; 0 for never
+    averaging: str = "nonmono"  # of the weights: nonmono (NT-ASGD), start (finetuning), tail, or none
+    nonmono: int = 5  # the trigger: valid loss exceeds the best but the last nonmono; begins averaging, ends finetuning
+    averaging_tail: float = 0.25  # tail: share of the epochs, the last ones, over which weights are averaged
     patience: int = 0  # stop after so many epochs without a better valid loss; 0 for never
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("sgd", "adamw"), f"train: optimizer {self.optimizer!r}, expected sgd or adamw")
         schedules = ("constant", "cosine")
         _require(self.schedule in schedules, f"train: schedule {self.schedule!r}, expected constant or cosine")
+        averaging = ("nonmono", "start", "tail", "none")
+        _require(self.averaging in averaging, f"train: averaging {self.averaging!r}, expected " + ", ".join(averaging))
+        _require(0 < self.averaging_tail <= 1, "train: averaging_tail must be above 0 and at most 1")
         _require(self.lr > 0, f"train: lr is {self.lr}, expected above 0")
         _require(min(self.batch, self.bptt, self.epochs) >= 1, "train: batch, bptt and epochs must be 1 or more")
         _require(0 <= self.small_batch <= self.batch, "train: small_batch must lie between 0 and batch")
         _require(0 <= self.bptt_half <= 1, f"train: bptt_half is {self.bptt_half}, expected a probability")
+        _require(self.nonmono >= 1, f"train: nonmono is {self.nonmono}, expected 1 or more; averaging: none is its end")
         regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg")
-        for name in (*regularizers, "bptt_deviation", "nonmono", "patience"):
+        for name in (*regularizers, "bptt_deviation", "patience"):
             _require(getattr(self, name) >= 0, f"train: {name} is {getattr(self, name)}, expected 0 or more")
 
 
@@ -130,30 +137,34 @@ class Config:
         return {**asdict(self), "model": model_to_dict(self.model)}
 
 
-def from_dict(tree: Mapping[str, Any], where: str = "config") -> Config:
-    """Build a Config from nested mappings.
+def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | None = None) -> Config:
+    """Build a Config from nested mappings; what they do not say is as in ``base``, or else the default.
 
     Raises:
         InputError: an unknown key or a value of another type than the default's, named with ``where``.
         UsageError: a value out of its range.
     """
-    sections = {section.name: section.default_factory for section in fields(Config)}
+    base = base or Config()
+    sections = {section.name: getattr(base, section.name) for section in fields(Config)}
     unknown = [name for name in tree if name not in sections]
     if unknown:
         raise InputError(
             where, found=f"section {unknown[0]!r}", expected=", ".join(sections), remedy="correct its name"
         )
-    return Config(**{name: _section(sections[name], values, where, name) for name, values in tree.items()})
+    return replace(base, **{name: _section(sections[name], values, where, name) for name, values in tree.items()})
 
 
-def load_config(path: str | Path) -> Config:
-    """Read a YAML file into a Config.
+def load_config(*paths: str | Path) -> Config:
+    """Read YAML files into a Config; a later file changes values of those before it.
 
     Raises:
         InputError: no file, no YAML, an unknown key or a value of another type than the default's.
         UsageError: a value out of its range.
     """
-    return from_dict(_load_yaml(path), str(path))
+    config = Config()
+    for path in paths:
+        config = from_dict(_load_yaml(path), str(path), config)
+    return config
 
 
 def load_model_config(path: str | Path) -> AnyModelConfig:
@@ -181,7 +192,7 @@ def model_to_dict(config: AnyModelConfig) -> dict[str, Any]:
 
 def _model_from_dict(values: Any, where: str, section: str) -> AnyModelConfig:
     if not isinstance(values, Mapping) or values.get("kind") != EnsembleConfig.kind:
-        return _section(ModelConfig, values, where, section)
+        return _section(ModelConfig(), values, where, section)
     members = values.get("members")
     if set(values) != {"kind", "members"} or not isinstance(members, list):
         raise InputError(
@@ -208,8 +219,8 @@ def _load_yaml(path: str | Path) -> dict[str, Any]:
     return tree
 
 
-def _section(kind: type, values: Any, where: str, section: str) -> Any:
-    known = {option.name: option for option in fields(kind)}
+def _section(base: Any, values: Any, where: str, section: str) -> Any:
+    known = {option.name: option for option in fields(base)}
     values = {} if values is None else values
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: {section}", found=repr(values), expected="key: value lines", remedy="correct it")
@@ -229,6 +240,6 @@ def _section(kind: type, values: Any, where: str, section: str) -> Any:
             raise InputError(place, found=repr(value), expected=expected, remedy=remedy)
         arguments[name] = value
     try:
-        return kind(**arguments)
+        return replace(base, **arguments)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from asr_rescore.config import ObjectiveConfig
+from asr_rescore.errors import UsageError
 
-# (student ln P (tokens, vocabulary), teacher ln Q (tokens, vocabulary) or None, labels (tokens,)) → loss (tokens,)
-Objective = Callable[[torch.Tensor, "torch.Tensor | None", torch.Tensor], torch.Tensor]
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """A teacher's distributions Q, one a token, in full or as some words that stand for it.
+
+    Attributes:
+        weights: Q(x), (tokens, vocabulary); or the weights of ``words``, (tokens, n).
+        label: ln Q(y), (tokens,), float32 or better.
+        words: int64 (tokens, n), which words ``weights`` are of; None: all, in their order.
+    """
+
+    weights: torch.Tensor
+    label: torch.Tensor
+    words: torch.Tensor | None = None
+
+    @classmethod
+    def from_log_probs(cls, log_probs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
+        """Of ln Q (tokens, vocabulary); nothing flows back into the teacher."""
+        log_probs = _at_least_float32(log_probs.detach())
+        return cls(log_probs.exp(), _gather(log_probs, labels))
+
+    def cross_entropy(self, student: torch.Tensor) -> torch.Tensor:
+        """−Σₓ Q(x) ln P(x), (tokens,), of ``student`` ln P (tokens, vocabulary)."""
+        if self.words is not None:
+            student = student.gather(-1, self.words)
+        return -torch.einsum("tw,tw->t", self.weights, student)
+
+    def softened(self, temperature: float) -> SoftLabels:
+        """Q to the power 1/τ, normalised again; ``label`` stays that of Q.
+
+        Raises:
+            UsageError: some words stand for the rest of Q, whose powers cannot be known.
+        """
+        if self.words is not None:
+            raise UsageError("objective: a temperature other than 1 needs the teacher's whole distribution, not top-k")
+        powers = self.weights.pow(1 / temperature)
+        return SoftLabels(powers / powers.sum(-1, keepdim=True), self.label)
+
+
+# (student ln P (tokens, vocabulary), the teacher's Q or None, labels (tokens,)) → loss (tokens,)
+Objective = Callable[[torch.Tensor, "SoftLabels | None", torch.Tensor], torch.Tensor]
 
 # The least 1 − Q(y) that R(y) sees, so that R ≤ 16.1·α. In float32 Q rounds to 1 above 1 − 6e-8, in float16 above
 # 0.9998, and R would be infinite.
@@ -22,25 +63,25 @@ def label_loss(student: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return -_at_least_float32(_gather(student, labels))
 
 
-def teacher_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+def teacher_loss(student: torch.Tensor, teacher: SoftLabels, temperature: float = 1.0) -> torch.Tensor:
     """−Σₓ Q(x) ln P(x), (tokens,): the KL divergence from Q plus Q's own entropy, which the student cannot change.
 
     At a temperature τ other than 1, P and Q are raised to the power 1/τ and normalised again, and the loss is
-    multiplied by τ² so that its gradient keeps its size (Hinton et al. 2015). Nothing flows back into the teacher.
+    multiplied by τ² so that its gradient keeps its size (Hinton et al. 2015).
     """
-    student, teacher = _at_least_float32(student), _at_least_float32(teacher.detach())
+    student = _at_least_float32(student)
     if temperature != 1.0:
         student = F.log_softmax(student / temperature, dim=-1)
-        teacher = F.log_softmax(teacher / temperature, dim=-1)
-    return -(teacher.exp() * student).sum(-1) * temperature**2
+        teacher = teacher.softened(temperature)
+    return teacher.cross_entropy(student) * temperature**2
 
 
-def trust(teacher: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch.Tensor:
+def trust(teacher: SoftLabels, alpha: float) -> torch.Tensor:
     """R(y) = −α ln(1 − Q(y)), (tokens,): how far the hard label is trusted, by the teacher's own belief in it.
 
     From ln Q at temperature 1, without the rounding of 1 − exp(ln Q); ``LEAST_DOUBT`` bounds it.
     """
-    doubt = -torch.expm1(_at_least_float32(_gather(teacher.detach(), labels)))
+    doubt = -torch.expm1(teacher.label)
     return -alpha * torch.log(doubt.clamp_min(LEAST_DOUBT))
 
 
@@ -61,7 +102,7 @@ def _distillation(config: ObjectiveConfig) -> Objective:
 
 
 def _fixed_interpolation(config: ObjectiveConfig) -> Objective:
-    def loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(student: torch.Tensor, teacher: SoftLabels, labels: torch.Tensor) -> torch.Tensor:
         soft = teacher_loss(student, teacher, config.temperature)
         return config.label_weight * label_loss(student, labels) + config.teacher_weight * soft
 
@@ -69,9 +110,9 @@ def _fixed_interpolation(config: ObjectiveConfig) -> Objective:
 
 
 def _trust_regularization(config: ObjectiveConfig) -> Objective:
-    def loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(student: torch.Tensor, teacher: SoftLabels, labels: torch.Tensor) -> torch.Tensor:
         soft = teacher_loss(student, teacher, config.temperature)
-        return trust(teacher, labels, config.alpha) * label_loss(student, labels) + soft
+        return trust(teacher, config.alpha) * label_loss(student, labels) + soft
 
     return loss
 

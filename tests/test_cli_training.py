@@ -344,3 +344,40 @@ def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status):
     for name in ("model.safetensors", "config.yaml", "vocab.txt", "unk_probs.txt"):
         assert (data.parent / "stopped" / name).read_bytes() == (data.parent / "straight" / name).read_bytes()
     assert len(lines(log)) == 30
+
+
+class TestTeacherCache:
+    def test_from_teachers_to_a_student(self, train_lm, data, config, capsys):
+        teachers = [str(train_lm("one")), str(train_lm("two", "--seed", "2"))]
+        cache, student = str(data.parent / "cache"), data.parent / "student"
+        capsys.readouterr()
+        assert main(["cache_teacher", "--train", str(data / "train.txt"), *teachers, cache]) == 0
+        tokens = sum(len(line.split()) + 1 for line in lines(data / "train.txt"))
+        assert capsys.readouterr().out == f"{cache}: {tokens} distributions over 8 words, 0.00 GB\n"
+        distill = ["distill_lm", "--config", config("trust"), *texts(data), "--teacher-cache", cache]
+        assert main([*distill, *teachers, str(student)]) == 0
+        assert load_model(student).provenance["teacher_cache"]["top"] == 0
+        capsys.readouterr()
+        assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # not the teachers it was made from
+        assert "a cache of another text or other teachers" in capsys.readouterr().err
+
+
+class TestInit:
+    def test_training_starts_from_another_models_weights(self, train_lm, data, config, capsys):
+        first = train_lm("first")
+        still = config("ce", "").replace("ce.yaml", "still.yaml")
+        Path(still).write_text("train: {lr: 1.0e-9, epochs: 1}\nmodel: {dropout_output: 0.0}\n")
+        again = train_lm("again", "--config", still, "--init", str(first))
+        one, other = (load_model(directory) for directory in (first, again))
+        assert other.provenance["init"] == one.hash
+        assert other.provenance["valid_ppl"] == pytest.approx(one.provenance["valid_ppl"], rel=1e-4)
+
+    def test_sizes_and_vocabulary_must_be_its_own(self, train_lm, data, config, tmp_path, capsys):
+        first = str(train_lm("first"))
+        (tmp_path / "other.yaml").write_text("model: {experts: 3}\n")
+        command = ["train_lm", "--config", config(), *texts(data), "--init", first]
+        other = ["--config", str(tmp_path / "other.yaml"), "--vocab", str(data), str(tmp_path / "lm")]
+        assert main([*command, *other]) == 2
+        assert "latent.bias is [8], expected [12] by the config" in capsys.readouterr().err
+        assert main([*command, str(tmp_path / "lm")]) == 2
+        assert "its vocabulary is another" in capsys.readouterr().err

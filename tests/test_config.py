@@ -148,3 +148,14 @@ def test_a_broken_models_config(config_file, text, message):
 
 def test_registry_and_config_know_the_same_models():
     assert set(models.REGISTRY) == {ModelConfig.kind, EnsembleConfig.kind}
+
+
+def test_a_later_file_changes_values_of_an_earlier_one(tmp_path):
+    (tmp_path / "student.yaml").write_text("model: {experts: 3, hidden: [8, 6]}\ntrain: {lr: 5.0}\n")
+    (tmp_path / "row.yaml").write_text("objective: {kind: trust}\ntrain: {epochs: 2}\n")
+    config = load_config(tmp_path / "student.yaml", tmp_path / "row.yaml")
+    assert (config.model.experts, config.model.hidden, config.objective.kind) == (3, (8, 6), "trust")
+    assert (config.train.lr, config.train.epochs) == (5.0, 2)
+    (tmp_path / "row.yaml").write_text("train: {epoch: 2}\n")
+    with pytest.raises(InputError, match="row.yaml: train: found key 'epoch'"):
+        load_config(tmp_path / "student.yaml", tmp_path / "row.yaml")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asr_rescore import objectives
 from asr_rescore.config import ObjectiveConfig
 from asr_rescore.models.mixture import mixture_log_probs
-from asr_rescore.objectives import LEAST_DOUBT, trust
+from asr_rescore.objectives import LEAST_DOUBT, SoftLabels, trust
 
 KINDS = tuple(objectives.REGISTRY)
 # Two tokens over three words.
@@ -32,7 +32,8 @@ TRUST = np.array([-0.1 * math.log(0.4), -0.1 * math.log(0.9)])  # −α ln(1 −
 
 
 def loss(kind: str = "trust", student=STUDENT, teacher=TEACHER, labels=LABELS, **options) -> torch.Tensor:
-    return objectives.build(ObjectiveConfig(kind, **options))(student, teacher, labels)
+    soft = None if teacher is None else SoftLabels.from_log_probs(teacher, labels)
+    return objectives.build(ObjectiveConfig(kind, **options))(student, soft, labels)
 
 
 def random_log_probs(seed: int, tokens: int = 4, vocabulary: int = 6, scale: float = 2.0) -> torch.Tensor:
@@ -77,22 +78,27 @@ def test_identities(seed):
     torch.testing.assert_close(loss("kl", **{**inputs, "student": teacher}), entropy)
 
 
+def of_labels(log_probs: torch.Tensor) -> SoftLabels:
+    """Of which only ln Q(y), (tokens,), is known."""
+    return SoftLabels.from_log_probs(log_probs.unsqueeze(-1), torch.zeros(len(log_probs), dtype=torch.int64))
+
+
 class TestTrust:
     def test_grows_with_the_teachers_belief(self):
         beliefs = torch.tensor([0.0, 0.1, 0.5, 0.9, 0.999], dtype=torch.float64)
-        actual = trust(beliefs.log().unsqueeze(-1), torch.zeros(5, dtype=torch.int64), 0.1)
+        actual = trust(of_labels(beliefs.log()), 0.1)
         assert actual.tolist() == pytest.approx([-0.1 * math.log1p(-b) for b in beliefs.tolist()])
         assert actual[0] == 0
 
     @pytest.mark.parametrize("doubt", [1e-2, 1e-4, 1e-6])
     def test_small_doubt_is_not_rounded_in_float32(self, doubt):
-        teacher = torch.tensor([[math.log1p(-doubt)]], dtype=torch.float32)
-        assert trust(teacher, torch.tensor([0]), 1.0).item() == pytest.approx(-math.log(doubt), rel=1e-6)
+        teacher = of_labels(torch.tensor([math.log1p(-doubt)], dtype=torch.float32))
+        assert trust(teacher, 1.0).item() == pytest.approx(-math.log(doubt), rel=1e-6)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
     @pytest.mark.parametrize("log_prob", [0.0, 1e-7])  # a log softmax may round to a hair above 0
     def test_certainty_is_bounded(self, dtype, log_prob):
-        actual = trust(torch.tensor([[log_prob, -20.0]], dtype=dtype), torch.tensor([0]), 0.1)
+        actual = trust(of_labels(torch.tensor([log_prob], dtype=dtype)), 0.1)
         assert actual.item() == pytest.approx(-0.1 * math.log(LEAST_DOUBT))
         assert actual.dtype == torch.promote_types(dtype, torch.float32)
 
@@ -145,7 +151,7 @@ def test_gradient_through_the_mixture_is_the_closed_form(kind, seed):
     teacher, labels = random_log_probs(seed), torch.randint(6, (4,), generator=draw)
     # With W = identity and no bias the latent vectors are the logits.
     student = mixture_log_probs(logits, prior, torch.eye(6).double(), torch.zeros(6).double())[0]
-    objectives.build(config)(student, teacher, labels).sum().backward()
+    objectives.build(config)(student, SoftLabels.from_log_probs(teacher, labels), labels).sum().backward()
 
     with torch.no_grad():
         onehot = torch.eye(6).double()[labels]
@@ -177,6 +183,7 @@ class TestTemperature:
 
     def test_leaves_label_and_trust_alone(self):
         config = ObjectiveConfig("trust", temperature=3.0)
-        hot = objectives.build(config)(STUDENT, TEACHER, LABELS)
-        soft = objectives.build(replace(config, alpha=0.0))(STUDENT, TEACHER, LABELS)
+        teacher = SoftLabels.from_log_probs(TEACHER, LABELS)
+        hot = objectives.build(config)(STUDENT, teacher, LABELS)
+        soft = objectives.build(replace(config, alpha=0.0))(STUDENT, teacher, LABELS)
         np.testing.assert_allclose(hot - soft, TRUST * CE)

@@ -155,8 +155,7 @@ def test_patience(tmp_path, monkeypatch):
 
 class TestAveraging:
     def test_the_mean_since_the_trigger_is_validated_and_saved(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(loop, "averaging_starts", lambda costs, nonmono: len(costs) >= 2)  # once is enough
-        run = make_run(tmp_path / "lm", epochs=4, lr=0.5)
+        run = make_run(tmp_path / "lm", epochs=4, lr=0.5, averaging="tail", averaging_tail=0.5)
         model, seen = network(run), []
         step = torch.optim.SGD.step
 
@@ -179,13 +178,45 @@ class TestAveraging:
             torch.testing.assert_close(parameter, mean, rtol=1e-5, atol=1e-6)
         assert all(map(torch.equal, model.parameters(), seen[-1]))  # SGD itself goes on from its own weights
 
-    @pytest.mark.parametrize(("optimizer", "starts"), [("sgd", True), ("adamw", False)])
-    def test_the_trigger_is_sgds(self, tmp_path, monkeypatch, optimizer, starts):
-        costs = iter([1.0, 2.0, 2.0, 2.0])
+    @pytest.mark.parametrize(
+        ("options", "averaged"),
+        [
+            ({"nonmono": 1}, [False, False, True, True, True]),
+            ({"nonmono": 1, "optimizer": "adamw", "lr": 0.01}, [False, False, True, True, True]),
+            ({"nonmono": 9}, [False] * 5),
+            ({"averaging": "none", "nonmono": 1}, [False] * 5),
+            ({"averaging": "tail", "averaging_tail": 0.4}, [False, False, True, True, True]),
+            ({"averaging": "tail", "averaging_tail": 1.0}, [True] * 5),
+            ({"averaging": "start", "nonmono": 3}, [True] * 5),
+            ({"averaging": "start", "nonmono": 1}, [True] * 3),  # the trigger ends it
+        ],
+    )
+    def test_when_it_begins(self, tmp_path, monkeypatch, options, averaged):
+        costs = iter([1.0, 2.0, 2.0, 2.0, 0.5])
         monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(costs) * len(VALID))
-        run = make_run(tmp_path / "lm", epochs=4, nonmono=1, optimizer=optimizer, lr=0.01)
+        run = make_run(tmp_path / "lm", epochs=5, **options)
         go(run)
-        assert [line["averaging"] for line in log_of(run)] == [False, False, starts, starts]
+        assert [line["averaging"] for line in log_of(run)] == averaged
+
+
+class TestPartialShuffle:
+    def test_every_epoch_reads_every_token_once_from_elsewhere(self, tmp_path, monkeypatch):
+        seen = []
+        chunk = loop.Streams.chunk
+
+        def spy(self, steps, columns):
+            taken = chunk(self, steps, columns)
+            seen.append(taken.positions)
+            return taken
+
+        monkeypatch.setattr(loop.Streams, "chunk", spy)
+        run = make_run(tmp_path / "lm", epochs=2, partial_shuffle=True, **FIXED_CHUNKS)
+        go(run)
+        epochs = torch.cat(seen).chunk(2)
+        assert len(epochs[0]) == len(epochs[1]) and not torch.equal(*epochs)
+        for epoch in epochs:
+            assert epoch.flatten().sort().values.tolist() == list(range(epoch.numel()))
+            assert not torch.equal(epoch[0], torch.arange(4) * len(epoch))
 
 
 class TestNoNumber:

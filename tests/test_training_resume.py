@@ -43,6 +43,7 @@ def kill_after(monkeypatch) -> Iterator:
 PHASES = {
     "sgd": {"kind": "ce"},
     "averaging": {"kind": "ce", "nonmono": 1, "lr": 40.0, "clip": 2.0, "weight_decay": 1e-4},
+    "finetuning": {"kind": "ce", "averaging": "start", "partial_shuffle": True},
     "adamw": {"kind": "trust", "optimizer": "adamw", "schedule": "cosine", "lr": 0.02, "small_batch": 3},
 }
 

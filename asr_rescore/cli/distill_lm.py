@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, choose_device
+from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
 
 HELP = "train a student from text and one teacher or the ensemble of several"
 
@@ -13,33 +13,42 @@ HELP = "train a student from text and one teacher or the ensemble of several"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_training_options(parser)
+    parser.add_argument(
+        "--teacher-cache",
+        type=Path,
+        metavar="DIR",
+        help="read the teachers' distributions there (cache_teacher) instead of computing them each epoch",
+    )
     parser.add_argument("teacher_dir", type=Path, nargs="+", metavar="teacher-dir", help="several are averaged")
     parser.add_argument("student_dir", type=Path, metavar="student-dir", help="where the student goes")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    import torch
-
-    from asr_rescore import corpus, models
+    from asr_rescore import corpus
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.config import load_config
-    from asr_rescore.training import OnlineTeacher, TrainingRun, train
+    from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
     device = choose_device(arguments.device)
-    config = load_config(arguments.config)
-    teachers = [load_model(path, device) for path in arguments.teacher_dir]
-    vocabulary, teacher = combine(teachers)
+    config = load_config(*arguments.config)
+    loaded = [load_model(path) for path in arguments.teacher_dir]
+    vocabulary, teacher_model = combine(loaded)
     texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
-    torch.manual_seed(arguments.seed)
-    student = models.build(config.model, len(vocabulary)).to(device)
+    student, facts = start_model(arguments, config, vocabulary, device)
     print(
-        f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher.num_parameters}, "
+        f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
         f"{len(texts[0])} tokens, on {device}"
     )
-    facts = {"teachers": [loaded.hash for loaded in teachers]}
+    facts["teachers"] = [teacher.hash for teacher in loaded]
+    teacher = None
+    if config.objective.needs_teacher and arguments.teacher_cache:
+        cache = TeacherCache.open(arguments.teacher_cache, texts[0], facts["teachers"])
+        facts["teacher_cache"] = cache.options.to_dict()
+        teacher = CachedTeacher(cache, device)
+    elif config.objective.needs_teacher:
+        teacher = OnlineTeacher(teacher_model.to(device))
     run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.student_dir, facts)
-    online = OnlineTeacher(teacher) if config.objective.needs_teacher else None
-    ppl = train(run, student, device, online)
+    ppl = train(run, student, device, teacher)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -21,6 +21,7 @@ from asr_rescore.errors import RescoreError, UsageError
 COMMANDS = {
     "prepare_text": "asr_rescore.cli.prepare_text",
     "train_lm": "asr_rescore.cli.train_lm",
+    "cache_teacher": "asr_rescore.cli.cache_teacher",
     "distill_lm": "asr_rescore.cli.distill_lm",
     "ensemble_lm": "asr_rescore.cli.ensemble_lm",
     "compute_ppl": "asr_rescore.cli.compute_ppl",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, choose_device
+from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
 
 HELP = "train a language model on text; run again after a stop, it goes on where it was"
 
@@ -21,9 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
-    import torch
-
-    from asr_rescore import corpus, models
+    from asr_rescore import corpus
     from asr_rescore.checkpoint import load_vocabulary
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
@@ -31,17 +29,17 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.vocab import Vocabulary
 
     device = choose_device(arguments.device)
-    config = load_config(arguments.config)
+    config = load_config(*arguments.config)
     if config.objective.needs_teacher:
-        raise UsageError(f"{arguments.config}: objective {config.objective.kind} needs a teacher; use distill_lm")
+        raise UsageError(f"{arguments.config[-1]}: objective {config.objective.kind} needs a teacher; use distill_lm")
     if arguments.vocab:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
     texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
-    torch.manual_seed(arguments.seed)
-    model = models.build(config.model, len(vocabulary)).to(device)
+    model, facts = start_model(arguments, config, vocabulary, device)
     print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(texts[0])} tokens, on {device}")
-    ppl = train(TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir), model, device)
+    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir, facts)
+    ppl = train(run, model, device)
     print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
     return 0

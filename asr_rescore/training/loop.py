@@ -20,7 +20,7 @@ from asr_rescore.training.chunks import Streams, chunk_length, column_groups
 from asr_rescore.training.evaluation import perplexity, stream_cost
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
-from asr_rescore.training.optimizer import ParameterMean, averaging_starts, build_optimizer, learning_rate
+from asr_rescore.training.optimizer import ParameterMean, averaging_starts, build_optimizer, learning_rate, nonmonotone
 from asr_rescore.training.run import Progress, TrainingRun
 from asr_rescore.training.teacher import Teacher
 
@@ -62,9 +62,12 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             since_best = len(progress.valid) - 1 - progress.valid.index(min(progress.valid))
             if since_best == 0:
                 trainer.save_best()
-            if trainer.may_average and averaging_starts(progress.valid, options.nonmono):
+            if trainer.mean is None and averaging_starts(options, progress.valid):
                 trainer.start_averaging()
-            progress.finished = progress.epoch >= options.epochs or 0 < options.patience <= since_best
+            # Finetuning averages from its first step; the trigger that begins averaging elsewhere ends it.
+            finetuned = options.averaging == "start" and nonmonotone(progress.valid, options.nonmono)
+            waited = 0 < options.patience <= since_best
+            progress.finished = progress.epoch >= options.epochs or waited or finetuned
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
     return perplexity(min(progress.valid))
@@ -91,7 +94,7 @@ class _Trainer:
         self.history = TrainingLog(run.directory)
         self.streams = Streams(run.train.ids, self.options.batch, device)
         self.groups = list(column_groups(self.options.batch, self.options.small_batch))
-        self.lengths = torch.Generator().manual_seed(run.seed)
+        self.random = torch.Generator().manual_seed(run.seed)  # of chunk lengths and rotations
         torch.manual_seed(run.seed)  # for the dropouts, whatever was drawn before
         self.start_streams()
 
@@ -107,13 +110,16 @@ class _Trainer:
         progress, total = self.progress, len(self.streams)
         if progress.position == 0:
             progress.tokens, progress.loss, progress.seconds = 0, 0.0, 0.0
+            if self.options.partial_shuffle:
+                shape = (self.options.batch,)
+                self.streams.rotate(torch.randint(total, shape, generator=self.random))
             self.start_streams()
         self.model.train()
         began = saved = time.monotonic()
         before = progress.seconds
         with tqdm(total=total, initial=progress.position, desc=f"epoch {progress.epoch + 1}", disable=None) as bar:
             while progress.position < total:
-                length = min(chunk_length(self.options, self.lengths), total - progress.position)
+                length = min(chunk_length(self.options, self.random), total - progress.position)
                 loss = self.step(length)
                 progress.steps += 1
                 progress.position += length
@@ -167,11 +173,11 @@ class _Trainer:
     def backward(self, index: int, here: slice) -> float:
         """Add one group's gradient; returns its part of the mean loss, without AR and TAR."""
         columns, options = self.groups[index], self.options
-        inputs, labels = self.streams.inputs[here, columns], self.streams.labels[here, columns]  # (time, streams)
-        output = self.model(inputs, detach_state(self.states[index]))
+        chunk = self.streams.chunk(here, columns)
+        output = self.model(chunk.inputs, detach_state(self.states[index]))
         self.states[index] = output.state
-        soft = None if self.teacher is None else self.teacher.log_probs(inputs, index).flatten(0, 1)
-        loss = self.objective(output.log_probs.flatten(0, 1), soft, labels.flatten()).mean()
+        soft = None if self.teacher is None else self.teacher.soft_labels(chunk, index)
+        loss = self.objective(output.log_probs.flatten(0, 1), soft, chunk.labels.flatten()).mean()
         share = (columns.stop - columns.start) / options.batch
         regularized = loss
         if options.activation_reg:
@@ -200,11 +206,6 @@ class _Trainer:
             yield
         finally:
             self.mean.swap()
-
-    @property
-    def may_average(self) -> bool:
-        """Whether averaging is SGD's to start, and has not yet."""
-        return self.options.optimizer == "sgd" and self.mean is None
 
     def start_averaging(self) -> None:
         """From here on the mean of the weights is what is validated and saved."""
@@ -243,9 +244,10 @@ class _Trainer:
         if self.mean is not None:
             tensors |= {f"mean.{index}": mean for index, mean in enumerate(self.mean.means)}
         tensors |= {f"student.{name}": part for name, part in flatten_state(tuple(self.states)).items()}
+        tensors["streams.shifts"] = self.streams.shifts
         if self.teacher is not None:
             tensors |= {f"teacher.{name}": part for name, part in self.teacher.state().items()}
-        tensors["random.lengths"] = self.lengths.get_state()
+        tensors["random.own"] = self.random.get_state()
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -264,6 +266,8 @@ class _Trainer:
                 )
             directory.mkdir(parents=True, exist_ok=True)
             self.history.cut(0)
+            if averaging_starts(self.options, ()):
+                self.start_averaging()
             self.save_state()
             return
         tensors, saved = load_training_state(path)
@@ -286,10 +290,11 @@ class _Trainer:
             self.start_averaging()
             self.mean.means = [part["mean"][str(index)].to(self.device) for index in range(len(self.parameters))]
             self.mean.count = self.progress.averaged
+        self.streams.rotate(part["streams"]["shifts"])
         self.states = list(unflatten_state(tuple(self.states), part["student"]))
         if self.teacher is not None:
             self.teacher.restore(part["teacher"])
-        self.lengths.set_state(part["random"]["lengths"])
+        self.random.set_state(part["random"]["own"])
         torch.set_rng_state(part["random"]["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(part["random"]["cuda"], self.device)

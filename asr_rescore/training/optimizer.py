@@ -23,10 +23,19 @@ def learning_rate(config: TrainConfig, done: float) -> float:
     return config.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
-def averaging_starts(valid_costs: Sequence[float], nonmono: int) -> bool:
+def nonmonotone(valid_costs: Sequence[float], nonmono: int) -> bool:
     """NT-ASGD's trigger: the last valid cost exceeds the best of those more than ``nonmono`` epochs old."""
     earlier = valid_costs[:-1]
-    return nonmono > 0 and len(earlier) > nonmono and valid_costs[-1] > min(earlier[:-nonmono])
+    return len(earlier) > nonmono and valid_costs[-1] > min(earlier[:-nonmono])
+
+
+def averaging_starts(config: TrainConfig, valid_costs: Sequence[float]) -> bool:
+    """Whether the mean of the weights begins now, after as many epochs as there are ``valid_costs``."""
+    if config.averaging == "nonmono":
+        return nonmonotone(valid_costs, config.nonmono)
+    if config.averaging == "tail":
+        return len(valid_costs) >= config.epochs - max(1, round(config.averaging_tail * config.epochs))
+    return config.averaging == "start"
 
 
 class ParameterMean:

@@ -8,16 +8,18 @@ from typing import Protocol
 import torch
 
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
+from asr_rescore.objectives import SoftLabels
+from asr_rescore.training.chunks import Chunk
 
 
 class Teacher(Protocol):
-    """Gives ln Q for each chunk of an epoch, in the order in which the student reads them."""
+    """Gives Q for each chunk of an epoch, in the order in which the student reads them."""
 
     def start(self, streams: Sequence[int]) -> None:
         """Begin an epoch whose streams are read in groups of these sizes."""
 
-    def log_probs(self, ids: torch.Tensor, group: int) -> torch.Tensor:
-        """ln Q of the next words, (time, streams, vocabulary), for a group's ``ids`` (time, streams)."""
+    def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
+        """Q of a group's chunk, its tokens in the order of (time, streams)."""
 
     def state(self) -> dict[str, torch.Tensor]:
         """What must be saved for going on in the middle of an epoch."""
@@ -42,11 +44,11 @@ class OnlineTeacher:
         self.states = [self.model.initial_state(size) for size in streams]
 
     @torch.no_grad()
-    def log_probs(self, ids: torch.Tensor, group: int) -> torch.Tensor:
+    def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
         """Read on."""
-        output = self.model(ids, self.states[group])
+        output = self.model(chunk.inputs, self.states[group])
         self.states[group] = output.state
-        return output.log_probs
+        return SoftLabels.from_log_probs(output.log_probs.flatten(0, 1), chunk.labels.flatten())
 
     def state(self) -> dict[str, torch.Tensor]:
         """The hidden states."""

@@ -1,0 +1,207 @@
+"""A cached teacher is the teacher: rows equal its distributions, samples stand for them without bias."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training_runs import CPU, SIZE, TRAIN, log_of, make_run, make_teacher, network, state_of, text
+
+from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.objectives import SoftLabels
+from asr_rescore.training import CachedTeacher, CacheOptions, TeacherCache, build_cache, teacher_cache, train
+from asr_rescore.training.chunks import Streams
+from asr_rescore.training.teacher_cache import top_and_samples
+
+TEACHERS = ["a hash"]
+
+
+def build(directory, words=TRAIN, **options) -> TeacherCache:
+    build_cache(directory, make_teacher().model, words, TEACHERS, CacheOptions(**options), CPU)
+    return TeacherCache.open(directory, words, TEACHERS)
+
+
+def straight(words=TRAIN) -> torch.Tensor:
+    """ln Q of the teacher that reads from the first token to the last, (tokens, vocabulary)."""
+    teacher = make_teacher()
+    teacher.start([1])
+    chunk = Streams(words.ids, 1, CPU).chunk(slice(None), slice(None))
+    with torch.no_grad():
+        return teacher.model(chunk.inputs, teacher.states[0]).log_probs[:, 0]
+
+
+def rows(cache: TeacherCache) -> torch.Tensor:
+    return torch.from_numpy(cache.weights).float() / teacher_cache.SCALE
+
+
+class TestDense:
+    def test_rows_are_the_teachers_distributions(self, tmp_path):
+        cache = build(tmp_path / "cache", streams=1)
+        expected = straight()
+        torch.testing.assert_close(rows(cache), expected.exp(), rtol=2**-11, atol=0)
+        label = expected.gather(1, torch.from_numpy(TRAIN.ids).unsqueeze(1)).squeeze(1)
+        torch.testing.assert_close(torch.from_numpy(cache.label), label)
+
+    @pytest.mark.parametrize("streams", [2, 7, 32, 10_000])
+    def test_streams_change_nothing_but_the_context(self, tmp_path, streams):
+        """Within the reach of a warm-up; this small network forgets in 60 tokens."""
+        cache = build(tmp_path / "cache", streams=streams, warmup=60)
+        torch.testing.assert_close(rows(cache), straight().exp(), rtol=2e-2, atol=1e-4)
+        length = max(60, len(TRAIN) // streams)
+        torch.testing.assert_close(rows(cache)[:length], straight()[:length].exp(), rtol=1e-3, atol=0)  # no text before
+
+    def test_a_small_budget_changes_nothing(self, tmp_path, monkeypatch):
+        whole = build(tmp_path / "whole", streams=3)
+        monkeypatch.setattr(teacher_cache, "CHUNK_BYTES", 1)
+        pieces = build(tmp_path / "pieces", streams=3)
+        torch.testing.assert_close(rows(pieces), rows(whole), rtol=2**-10, atol=0)
+
+    def test_precision_reaches_small_probabilities(self):
+        probs = torch.tensor([1.0, 0.3, 1e-4, 1e-6, 1e-8])
+        kept = (probs * teacher_cache.SCALE).half().float() / teacher_cache.SCALE
+        torch.testing.assert_close(kept, probs, rtol=2**-11, atol=0)
+
+
+class TestTopAndSamples:
+    def test_by_hand(self):
+        probs = torch.tensor([[0.1, 0.6, 0.0, 0.3]])
+        weights, words = top_and_samples(probs, 2, 3, torch.Generator().manual_seed(1))
+        assert words.tolist() == [[1, 3, 0, 0, 0]]
+        torch.testing.assert_close(weights, torch.tensor([[0.6, 0.3, 0.1 / 3, 0.1 / 3, 0.1 / 3]]))
+
+    def test_without_a_rest(self):
+        weights, _ = top_and_samples(torch.tensor([[0.4, 0.6, 0.0]]), 2, 4, torch.Generator().manual_seed(1))
+        assert weights.tolist() == [[pytest.approx(0.6), pytest.approx(0.4), 0, 0, 0, 0]]
+
+    def test_loss_and_gradient_are_unbiased(self):
+        """Their mean over many draws lies within four standard errors of the whole distribution's, in each coordinate;
+        top-k alone lies far outside."""
+        draw = torch.Generator().manual_seed(3)
+        teacher = torch.randn(1, 50, generator=draw).double().softmax(-1)
+        logits = torch.randn(1, 50, generator=draw).double().requires_grad_()
+
+        def gradient(weights, words=None):
+            logits.grad = None
+            loss = SoftLabels(weights, torch.zeros(1), words).cross_entropy(logits.log_softmax(-1)).sum()
+            loss.backward()
+            return torch.cat([loss.detach().unsqueeze(0), logits.grad[0]])
+
+        exact = gradient(teacher)
+        drawn = torch.stack([gradient(*top_and_samples(teacher, 5, 4, draw)) for _ in range(4000)])
+        error = drawn.std(0) / 4000**0.5
+        assert ((drawn.mean(0) - exact).abs() <= 4 * error + 1e-12).all()
+        top, words = teacher.topk(5)
+        biased = gradient(top, words)
+        assert ((biased - exact).abs() > 10 * error).sum() > 25
+
+    def test_a_cache_of_them(self, tmp_path):
+        cache = build(tmp_path / "cache", streams=1, top=3, samples=2)
+        expected = straight().exp()
+        words = torch.from_numpy(cache.words).long()
+        torch.testing.assert_close(rows(cache)[:, :3], expected.topk(3).values, rtol=2**-10, atol=0)
+        torch.testing.assert_close(expected.gather(1, words)[:, :3], expected.topk(3).values, rtol=1e-4, atol=0)
+        torch.testing.assert_close(rows(cache).sum(1), torch.ones(len(TRAIN)), rtol=1e-3, atol=0)
+
+    def test_more_than_there_is(self, tmp_path):
+        with pytest.raises(UsageError, match="top 5 and 16 samples are more than all words"):
+            build(tmp_path / "cache", top=5)
+
+
+class TestTraining:
+    def test_a_student_cannot_tell(self, tmp_path):
+        """With one stream read from zero in each epoch, online and cached teacher see the same context."""
+        online = make_run(tmp_path / "online", kind="trust", batch=1, bptt=40)
+        cached = replace(online, directory=tmp_path / "cached")
+        train(online, network(online), CPU, make_teacher())
+        train(cached, network(cached), CPU, CachedTeacher(build(tmp_path / "cache", streams=1), CPU))
+        for one, other in zip(log_of(online), log_of(cached), strict=True):
+            assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+            assert other["valid_ppl"] == pytest.approx(one["valid_ppl"], rel=1e-3)
+
+    def test_groups_and_rotations_find_their_rows(self, tmp_path):
+        teacher = CachedTeacher(build(tmp_path / "cache", streams=1), CPU)
+        streams = Streams(TRAIN.ids, 4, CPU)
+        streams.rotate(torch.tensor([3, 0, 11, 7]))
+        chunk = streams.chunk(slice(5, 9), slice(1, 3))
+        soft = teacher.soft_labels(chunk, 0)
+        expected = straight()[chunk.positions.flatten()]
+        torch.testing.assert_close(soft.weights, expected.exp(), rtol=2**-10, atol=0)
+        torch.testing.assert_close(soft.label, expected.gather(1, chunk.labels.flatten().unsqueeze(1)).squeeze(1))
+
+    def test_a_temperature_needs_all_words(self, tmp_path):
+        teacher = CachedTeacher(build(tmp_path / "cache", top=2, samples=2), CPU)
+        soft = teacher.soft_labels(Streams(TRAIN.ids, 4, CPU).chunk(slice(0, 2), slice(None)), 0)
+        with pytest.raises(UsageError, match="needs the teacher's whole distribution, not top-k"):
+            soft.softened(2.0)
+
+
+class TestResume:
+    @pytest.mark.parametrize("options", [{}, {"top": 2, "samples": 3}], ids=["dense", "samples"])
+    @pytest.mark.parametrize("after", [1, 2, 4])
+    def test_a_stopped_build_ends_like_one_that_went_through(self, tmp_path, monkeypatch, options, after):
+        monkeypatch.setattr(teacher_cache, "CHUNK_BYTES", 3 * 5 * SIZE * 4)
+        monkeypatch.setattr(teacher_cache, "SAVE_EVERY", -1.0)
+        whole = build(tmp_path / "whole", streams=3, warmup=20, **options)
+        read = teacher_cache._Builder._read
+        calls = []
+
+        def stop(self, *arguments):
+            calls.append(arguments)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            return read(self, *arguments)
+
+        monkeypatch.setattr(teacher_cache._Builder, "_read", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path / "cache", streams=3, warmup=20, **options)
+        with pytest.raises(InputError, match="an unfinished one goes on where it was"):
+            TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS)
+        monkeypatch.setattr(teacher_cache._Builder, "_read", read)
+        again = build(tmp_path / "cache", streams=3, warmup=20, **options)
+        for name in ("weights", "label", "words"):
+            one, other = getattr(whole, name), getattr(again, name)
+            assert (one is None and other is None) or np.array_equal(one, other)
+        assert not (tmp_path / "cache" / teacher_cache.STATE_FILE).exists()
+
+    def test_a_finished_one_is_left_alone(self, tmp_path, monkeypatch):
+        build(tmp_path / "cache")
+        monkeypatch.setattr(teacher_cache, "_Builder", None)
+        build(tmp_path / "cache")
+
+
+class TestRefusals:
+    def test_another_text_or_teacher(self, tmp_path):
+        build(tmp_path / "cache")
+        with pytest.raises(UsageError, match=r"another text or other teachers \(text differ\)"):
+            TeacherCache.open(tmp_path / "cache", text(61), TEACHERS)
+        with pytest.raises(UsageError, match=r"\(teachers differ\)"):
+            TeacherCache.open(tmp_path / "cache", TRAIN, ["another"])
+        with pytest.raises(UsageError, match="holds a cache of another options; remove it"):
+            build(tmp_path / "cache", top=3, samples=1)
+
+    def test_a_cut_file(self, tmp_path):
+        build(tmp_path / "cache")
+        with (tmp_path / "cache/weights.f16").open("ab") as stream:
+            stream.truncate(100)
+        with pytest.raises(InputError, match=r"weights.f16: found 100 bytes, expected \d+ bytes"):
+            TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS)
+
+    def test_a_full_disk(self, tmp_path, monkeypatch):
+        def refuse(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(RescoreError, match=r"cannot reserve [\d,]+ bytes \(No space left on device\); free space"):
+            build(tmp_path / "cache")
+
+
+def test_a_run_with_a_cache_remembers_it(tmp_path):
+    """Going on with another cache, or without one, would be another run."""
+    cache = build(tmp_path / "cache")
+    run = replace(make_run(tmp_path / "student", kind="kl"), facts={"teacher_cache": cache.options.to_dict()})
+    train(run, network(run), CPU, CachedTeacher(cache, CPU))
+    assert state_of(run)[1]["run"]["teacher_cache"]["top"] == 0
