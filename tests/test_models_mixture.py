@@ -64,7 +64,7 @@ def test_an_impossible_word_has_a_cost_not_infinity():
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2 * 4 * 7 * 8, 1 << 30])  # one token, two tokens, all at once
 def test_chunks_change_nothing(monkeypatch, chunk_bytes):
-    monkeypatch.setattr(mixture, "CPU_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
     torch.testing.assert_close(mixture_log_probs(*arguments()), definition(*arguments()))
     inputs = [tensor.requires_grad_() for tensor in arguments(time=2, vocabulary=3, experts=2)]
     assert torch.autograd.gradcheck(mixture_log_probs, inputs)
@@ -94,3 +94,33 @@ def test_gradient_is_the_closed_form(seed):
         torch.testing.assert_close(actual[1], pi * target.sum(-1, keepdim=True) - total.squeeze(-1))
         torch.testing.assert_close(actual[2], torch.einsum("tbkv,tbke->ve", logits, latent))
         torch.testing.assert_close(actual[3], logits.sum((0, 1, 2)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 30.0, 300.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("time", "experts", "vocabulary"), [(3, 4, 7), (1, 1, 3), (5, 2, 1), (40, 3, 11)])
+def test_gradient_is_autograds(scale, dtype, time, experts, vocabulary):
+    """Against float64 autograd in log space, for any gradient from above; at the larger scales most probabilities lie
+    below what exp can hold, and yet a label among them is pulled up."""
+    sizes = {"time": time, "experts": experts, "vocabulary": vocabulary, "scale": scale, "dtype": dtype}
+    inputs = [tensor.requires_grad_() for tensor in arguments(**sizes)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    draw = torch.Generator().manual_seed(1)
+    grad = torch.randn(time, 2, vocabulary, generator=draw, dtype=torch.float64)
+
+    latent, prior, weight, bias = exact
+    log_softmax = (latent @ weight.T + bias).log_softmax(-1)
+    (log_softmax + prior.log_softmax(-1).unsqueeze(-1)).logsumexp(-2).backward(grad)
+    mixture_log_probs(*inputs).backward(grad.to(dtype))
+    rounding = (2e-6 if dtype == torch.float32 else 1e-13) * max(1.0, scale * scale)
+    for ours, theirs in zip(inputs, exact, strict=True):
+        size = theirs.grad.abs().max().item() + scale
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=0, atol=rounding * size)
+
+
+def test_nothing_of_the_size_of_all_logits_is_kept():
+    sizes = []
+    inputs = [tensor.requires_grad_() for tensor in arguments(time=30, experts=8, vocabulary=50)]
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept):
+        mixture_log_probs(*inputs)
+    assert max(sizes) == 30 * 2 * 50  # ln P, without the factor of the experts

@@ -1,13 +1,21 @@
-"""The mixture of softmaxes, exact in log space."""
+"""The mixture of softmaxes, exact in log space, forward and backward without ever holding all its logits.
+
+Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time. The forward pass keeps ln P and each expert's
+normaliser; the backward pass computes the logits again, which costs a fourth matrix product instead of memory that grows
+with the experts.
+"""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+import math
+from collections.abc import Iterator
+from typing import Any
 
-# Logits of this many bytes are taken at a time on a CPU, whose caches then hold them from pass to pass: with Penn
-# Treebank's sizes training is about twice as fast as with all tokens at once. A GPU gets them all.
-CPU_CHUNK_BYTES = 16 << 20
+import torch
+from torch.autograd.function import once_differentiable
+
+# Bytes of logits that are computed at once. A CPU's caches then hold them from pass to pass; a GPU is kept busy.
+CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
 
 
 def mixture_log_probs(
@@ -24,21 +32,83 @@ def mixture_log_probs(
     Returns:
         Log probabilities, (time, batch, vocabulary).
     """
-    shape = latent.shape[:2]
-    latent, prior_logits = latent.flatten(0, 1), prior_logits.flatten(0, 1)  # (tokens, experts, …)
-    if latent.device.type == "cpu":
-        token_bytes = latent.shape[1] * len(weight) * latent.element_size()
-        tokens = max(1, CPU_CHUNK_BYTES // token_bytes)
-    else:
-        tokens = max(1, len(latent))
-    pieces = zip(latent.split(tokens), prior_logits.split(tokens), strict=True)
-    return torch.cat([_log_probs(*piece, weight, bias) for piece in pieces]).unflatten(0, shape)
+    log_prior = prior_logits.log_softmax(-1)
+    log_probs = _Mixture.apply(latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias)
+    return log_probs.unflatten(0, latent.shape[:2])
 
 
-def _log_probs(
-    latent: torch.Tensor, prior_logits: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
-) -> torch.Tensor:
-    logits = F.linear(latent, weight, bias)  # (tokens, experts, vocabulary)
-    # ln πₖ − ln Zₖ is one number an expert: adding it to the logits spares a normalised copy of them.
-    offset = F.log_softmax(prior_logits, dim=-1) - torch.logsumexp(logits, dim=-1)  # (tokens, experts)
-    return torch.logsumexp(logits + offset.unsqueeze(-1), dim=-2)
+class _Mixture(torch.autograd.Function):
+    """From latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
+
+    With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G on ln P, the gradient on expert k's logits is
+    rₖ·G − pₖ·sₖ and the one on ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, latent: torch.Tensor, log_prior: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        log_probs = latent.new_empty(len(latent), len(weight))
+        normalisers = torch.empty_like(log_prior)
+        for here, logits in _logits(latent, weight, bias):
+            top = logits.amax(-1, keepdim=True)
+            exps = logits.sub_(top).exp_()  # (chunk, experts, vocabulary)
+            sums = exps.sum(-1)
+            normalisers[here] = sums.log() + top.squeeze(-1)
+            shares = log_prior[here].exp() / sums
+            probs = torch.bmm(shares.unsqueeze(-2), exps).squeeze(-2)  # P, (chunk, vocabulary)
+            log_probs[here] = probs.log_()
+        rare = log_probs.amin(-1) < _least(log_probs)  # tokens with some probability too small for exp
+        for row in rare.nonzero().squeeze(-1).split(64):
+            logits = torch.matmul(latent[row], weight.t()).add_(bias)
+            offsets = log_prior[row] - normalisers[row]
+            log_probs[row] = torch.logsumexp(logits.add_(offsets.unsqueeze(-1)), dim=-2)
+        ctx.save_for_backward(latent, log_prior, weight, bias, log_probs, normalisers, rare)
+        return log_probs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        latent, log_prior, weight, bias, log_probs, normalisers, rare = ctx.saved_tensors
+        grad_latent, grad_prior = torch.empty_like(latent), torch.empty_like(log_prior)
+        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        scratch = None
+        for here, logits in _logits(latent, weight, bias):
+            logits.sub_(normalisers[here].unsqueeze(-1))  # ln pₖ, (chunk, experts, vocabulary)
+            rows = rare[here].nonzero().squeeze(-1)
+            shares = logits[rows] + log_prior[here][rows].unsqueeze(-1) - log_probs[here][rows].unsqueeze(-2)
+            seen_part = shares.exp_().mul_(grad[here][rows].unsqueeze(-2))  # rₖ·G of the rare rows
+            probs, prior = logits.exp_(), log_prior[here].exp()
+            ratio = log_probs[here].neg().exp_().mul_(grad[here])  # G / P, (chunk, vocabulary)
+            ratio[rows] = 0.0
+            seen = prior * torch.bmm(probs, ratio.unsqueeze(-1)).squeeze(-1)  # sₖ, (chunk, experts)
+            seen[rows] = seen_part.sum(-1)
+            scratch = torch.empty_like(probs) if scratch is None else scratch
+            slopes = torch.mul(prior.unsqueeze(-1), ratio.unsqueeze(-2), out=scratch[: len(probs)])
+            slopes = slopes.sub_(seen.unsqueeze(-1)).mul_(probs)  # on the logits
+            slopes[rows] += seen_part
+            slopes = slopes.flatten(0, 1)
+            grad_prior[here] = seen
+            torch.mm(slopes, weight, out=grad_latent[here].flatten(0, 1))
+            grad_weight.addmm_(slopes.t(), latent[here].flatten(0, 1))
+            grad_bias += slopes.sum(0)
+        return grad_latent, grad_prior, grad_weight, grad_bias
+
+
+def _logits(
+    latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield slices of tokens and their logits (chunk, experts, vocabulary), all in the same memory."""
+    tokens, experts, _ = latent.shape
+    chunk = max(1, CHUNK_BYTES[latent.device.type] // (experts * len(weight) * latent.element_size()))
+    buffer = latent.new_empty(min(chunk, tokens) * experts, len(weight))
+    for begin in range(0, tokens, chunk):
+        here = slice(begin, min(begin + chunk, tokens))
+        vectors = latent[here].flatten(0, 1)
+        logits = torch.addmm(bias, vectors, weight.t(), out=buffer[: len(vectors)])
+        yield here, logits.unflatten(0, (-1, experts))
+
+
+def _least(like: torch.Tensor) -> float:
+    """The ln P down to which sums of exponentials are exact to the last digits: about 1e-30 in float32."""
+    return 0.8 * math.log(torch.finfo(like.dtype).tiny)
