@@ -19,6 +19,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start every sentence anew, as rescoring does; default: one running text",
     )
+    parser.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="print also the perplexity of dynamic evaluation, where the model goes on learning from the text",
+    )
+    parser.add_argument("--statistics", type=Path, metavar="TEXT", help="with --dynamic: the model's training text")
+    parser.add_argument("--dynamic-lr", type=float, help="with --dynamic: its learning rate (0.002)")
+    parser.add_argument("--dynamic-decay", type=float, help="with --dynamic: its way back to the old weights (0.075)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--kaldi-text", action="store_true", help="lines start with an utterance id; leave it out")
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir")
@@ -27,13 +36,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict every token once, sentence ends included, and print what that costs."""
+    import json
     from itertools import islice
 
     from asr_rescore.checkpoint import load_model
     from asr_rescore.corpus import TokenStream, read_sentences
+    from asr_rescore.errors import UsageError
+    from asr_rescore.files import atomic_text
     from asr_rescore.scoring import SentenceScorer
-    from asr_rescore.training import perplexity, stream_cost
+    from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, perplexity, stream_cost
 
+    given = {"lr": arguments.dynamic_lr, "decay": arguments.dynamic_decay}
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
+        raise UsageError("--dynamic needs --statistics, the model's training text, and goes without --by-sentence")
+    if not arguments.dynamic and (given or arguments.statistics):
+        raise UsageError("--statistics, --dynamic-lr and --dynamic-decay go with --dynamic")
+    options = DynamicOptions(**given)
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
     text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
@@ -51,4 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
         listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))
         more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
         print(f"OOVs: {listed}{more}")
+    figures = {"ppl": ppl, "tokens": len(text), "oovs": text.oov.total(), "text": text.hash, "model": loaded.hash}
+    if arguments.dynamic:
+        train = TokenStream.read(arguments.statistics, loaded.vocabulary)
+        statistics = gradient_statistics(loaded.model, train.ids, device, options)
+        cost = dynamic_cost(loaded.model, text.ids, device, statistics, options) + text.member_cost
+        figures |= {"dynamic_ppl": perplexity(cost / len(text)), "lr": options.lr, "decay": options.decay}
+        print(f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr {options.lr:g}, decay {options.decay:g}")
+    if arguments.json:
+        with atomic_text(arguments.json) as stream:
+            json.dump(figures, stream, indent=2)
     return 0

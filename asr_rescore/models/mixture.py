@@ -1,8 +1,8 @@
 """The mixture of softmaxes, exact in log space, forward and backward without ever holding all its logits.
 
-Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time. The forward pass keeps ln P and each expert's
-normaliser; the backward pass computes the logits again, which costs a fourth matrix product instead of memory that grows
-with the experts.
+Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time. The forward pass keeps ln P and each
+expert's normaliser; the backward pass computes the logits again, which costs a fourth matrix product instead of memory
+that grows with the experts.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ class _Mixture(torch.autograd.Function):
         return grad_latent, grad_prior, grad_weight, grad_bias
 
 
-def _logits(
-    latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor]]:
+def _logits(latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield slices of tokens and their logits (chunk, experts, vocabulary), all in the same memory."""
     tokens, experts, _ = latent.shape
     chunk = max(1, CHUNK_BYTES[latent.device.type] // (experts * len(weight) * latent.element_size()))

@@ -66,16 +66,8 @@ threads_of() { # threads_of <processes side by side>: each one's share of the co
 }
 
 # Trainings run side by side, each with a log of its own.
-train_side_by_side() { # train_side_by_side <jobs>: reads "<name> <command ...>" lines
-  local pids=() name command threads
-  threads=$(threads_of "$1")
-  echo "$0: $1 trainings side by side; logs in $exp/log/"
-  while read -r name command; do
-    # shellcheck disable=SC2086 # a command line
-    OMP_NUM_THREADS=$threads $train_cmd "$exp/log/$name.log" $command </dev/null &
-    pids+=($!)
-  done
-  for pid in "${pids[@]}"; do wait "$pid"; done
+train_side_by_side() { # train_side_by_side <how many>: reads "<log> <command ...>" lines
+  ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$1" -
   tail -qn 1 "$exp"/log/teacher_*.log "$exp"/log/student_*.log 2>/dev/null || true
 }
 
@@ -83,7 +75,7 @@ if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
   echo "$0: stage 2: teachers of seeds $teacher_seeds, and their ensemble"
   members=$(printf "$exp/teacher_%s " $teacher_seeds)
   for seed in $teacher_seeds; do
-    echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --train $exp/text/train.txt" \
+    echo "$exp/log/teacher_$seed.log asr-rescore train_lm --config $conf/teacher.yaml --train $exp/text/train.txt" \
       "--valid $exp/text/valid.txt --vocab $exp/text --seed $seed $exp/teacher_$seed"
   done | train_side_by_side "$(echo "$teacher_seeds" | wc -w)"
   # shellcheck disable=SC2086 # a list of directories
@@ -93,7 +85,7 @@ fi
 if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
   echo "$0: stage 3: students by hard labels only, by fixed interpolation and by trust regularization"
   for student in $students; do
-    echo "student_$student asr-rescore distill_lm --config $conf/student_$student.yaml --train $exp/text/train.txt" \
+    echo "$exp/log/student_$student.log asr-rescore distill_lm --config $conf/student_$student.yaml --train $exp/text/train.txt" \
       "--valid $exp/text/valid.txt --seed 1 $exp/teacher_ensemble $exp/student_$student"
   done | train_side_by_side "$(echo "$students" | wc -w)"
 fi

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Penn Treebank: teachers and their ensemble, the student distilled from it by trust regularization, its finetuning and
+# dynamic evaluation, and the ablations: Tables 1 to 3 of the paper.
+#
+# Usage: run.sh [options]
+#  e.g.: run.sh --ptb-dir /data/ptb --size full     on a GPU
+#        run.sh --ptb-dir /data/ptb                 in about three hours on two cores
+#        run.sh                                     without Penn Treebank, on the embedded corpus of ../wsj/mini
+#
+# Options:
+#   --ptb-dir DIR          with ptb.train.txt, ptb.valid.txt and ptb.test.txt (LDC99T42, Mikolov's preprocessing)
+#   --size cpu|full        cpu: smaller models and a part of the text; full: the paper's
+#   --sentences N          of the training text, from its start; 0 for all of them (cpu: 8000, full: 0)
+#   --seeds "1 2 3"        of the students
+#   --exp DIR              where everything is written (exp/<size>)
+#   --stage N, --stop-stage N
+#                          0 prepare the text     1 teachers   2 their distributions, cached   3 student, finetuned
+#                          4 Tables 2 and 3       5 options past the paper   6 perplexities   7 tables
+#   --nj N                 trainings side by side (as many as there are processors; on a GPU that they share, 3)
+#   --top K                cache K words of each distribution and draws from the rest; 0 for all words
+
+set -euo pipefail
+
+# Configuration
+ptb_dir=
+size=cpu
+sentences=
+seeds="1 2 3"
+exp=
+stage=0
+stop_stage=7
+nj=
+top=0
+
+echo "$0 $*"
+cd "$(dirname "$0")"
+. ../steps/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+
+if [ $# -ne 0 ]; then
+  echo "$0: takes options only, found '$1'; see --help" >&2
+  exit 2
+fi
+
+case $size in
+  cpu) sentences=${sentences:-8000} teacher_seeds="31 37" nj=${nj:-$(getconf _NPROCESSORS_ONLN)} ;;
+  full) sentences=${sentences:-0} teacher_seeds="31 37 61 71 83" nj=${nj:-3} ;;
+  *)
+    echo "$0: --size '$size', expected cpu or full" >&2
+    exit 2
+    ;;
+esac
+exp=${exp:-exp/$size}
+conf=conf/$size
+text="--train $exp/text/part.txt --valid $exp/text/valid.txt"
+rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
+options="shuffle temperature alpha_0.3"
+teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
+
+side_by_side() { # side_by_side: reads "<name> <command ...>" lines; a finished training is not done again
+  sed "s|^|$exp/log/|; s| |.log |" | ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$nj" -
+}
+
+if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
+  echo "$0: stage 0: vocabulary and texts"
+  mkdir -p "$exp/text"
+  if [ -n "$ptb_dir" ]; then
+    for part in train valid test; do
+      [ -f "$ptb_dir/ptb.$part.txt" ] || { echo "$0: no $ptb_dir/ptb.$part.txt; give --ptb-dir Mikolov's Penn Treebank" >&2; exit 1; }
+    done
+    asr-rescore prepare_text --valid "$ptb_dir/ptb.valid.txt" "$ptb_dir/ptb.train.txt" "$exp/text"
+    cp "$ptb_dir/ptb.test.txt" "$exp/text/test.txt"
+  else
+    asr-rescore prepare_text --valid ../wsj/mini/text/valid.txt.gz ../wsj/mini/text/train.txt.gz "$exp/text"
+    cut -d ' ' -f 2- ../wsj/mini/data/{dev,eval}/text >"$exp/text/test.txt"
+  fi
+  if [ "$sentences" -gt 0 ]; then
+    sed "${sentences}q" "$exp/text/train.txt" >"$exp/text/part.txt"
+  else
+    cp "$exp/text/train.txt" "$exp/text/part.txt"
+  fi
+  wc "$exp"/text/{part,valid,test}.txt
+fi
+
+if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
+  echo "$0: stage 1: teachers of seeds $teacher_seeds, each finetuned"
+  for seed in $teacher_seeds; do
+    echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --vocab $exp/text $text --seed $seed" \
+      "$exp/teacher_$seed"
+  done | side_by_side
+  for seed in $teacher_seeds; do
+    echo "teacher_${seed}_finetuned asr-rescore train_lm --config $conf/teacher.yaml --config $conf/finetune.yaml" \
+      "--init $exp/teacher_$seed --vocab $exp/text $text --seed $seed $exp/teacher_${seed}_finetuned"
+  done | side_by_side
+  # shellcheck disable=SC2086 # a list of directories
+  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" $teachers "$exp/teacher_ensemble"
+fi
+
+if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
+  echo "$0: stage 2: the ensemble's distribution over every token of the text"
+  asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$exp/cache"
+fi
+
+distill() { # distill <name> [<more options>]: a line for side_by_side for each seed
+  local seed
+  for seed in $seeds; do
+    echo "student_$1_$seed asr-rescore distill_lm --config $conf/student.yaml ${*:2} $text --seed $seed" \
+      "--teacher-cache $exp/cache $exp/teacher_ensemble $exp/student_$1_$seed"
+  done
+}
+
+if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
+  echo "$0: stage 3: the student, by trust regularization, and finetuned"
+  distill trust | side_by_side
+  for seed in $seeds; do
+    seeds=$seed distill finetuned --config "$conf/finetune.yaml" --init "$exp/student_trust_$seed"
+  done | side_by_side
+fi
+
+if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
+  echo "$0: stage 4: Tables 2 and 3: $rows"
+  for row in $rows; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+fi
+
+if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
+  echo "$0: stage 5: past the paper, one change at a time: $options"
+  for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+fi
+
+if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
+  echo "$0: stage 6: perplexities, of the finetuned student with dynamic evaluation too"
+  for model in "$exp"/teacher_* "$exp"/student_*; do
+    dynamic=
+    case $model in */student_finetuned_*) dynamic="--dynamic --statistics $exp/text/part.txt" ;; esac
+    for part in valid test; do
+      echo "ppl_$(basename "$model")_$part asr-rescore compute_ppl $dynamic --json $model/ppl_$part.json $model" \
+        "$exp/text/$part.txt"
+    done
+  done | side_by_side
+fi
+
+if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
+  asr-rescore ppl_table conf/tables.yaml "$exp" | tee "$exp/tables.md"
+fi
