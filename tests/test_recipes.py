@@ -3,6 +3,11 @@
 import subprocess
 
 import pytest
+import torch
+from conftest import ROOT
+
+from asr_rescore import models
+from asr_rescore.config import load_config
 
 
 def run(checkout, environment, *options: str) -> subprocess.CompletedProcess[str]:
@@ -39,3 +44,51 @@ def test_the_first_stages_run(checkout, environment, tmp_path):
     done = run(checkout, environment, "--stop-stage", "0", "--exp", str(tmp_path / "exp"))
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "exp/text/vocab.txt").read_text().splitlines()) == 1300
+
+
+class TestPennTreebank:
+    CONF = ROOT / "recipes/ptb/conf"
+
+    def run(self, checkout, environment, *options: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "recipes/ptb/run.sh", *options]
+        return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+
+    @pytest.mark.parametrize(
+        ("options", "status", "message"),
+        [
+            (("--size", "large"), 2, "expected cpu or full"),
+            (("--ptb-dir", "/nowhere"), 1, "no /nowhere/ptb.train.txt; give --ptb-dir Mikolov's Penn Treebank"),
+            (("ptb",), 2, "takes options only"),
+        ],
+    )
+    def test_wrong_usage(self, checkout, environment, tmp_path, options, status, message):
+        done = self.run(checkout, environment, "--exp", str(tmp_path), *options)
+        assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+
+    def test_the_texts(self, checkout, environment, tmp_path):
+        done = self.run(checkout, environment, "--stop-stage", "0", "--sentences", "70", "--exp", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert [len((tmp_path / f"text/{part}.txt").read_text().splitlines()) for part in ("part", "test")] == [70, 240]
+
+    @pytest.mark.parametrize(("name", "parameters"), [("teacher", 21_500_620), ("student", 7_012_380)])
+    def test_full_sizes_are_the_papers(self, name, parameters):
+        with torch.device("meta"):
+            model = models.build(load_config(self.CONF / f"full/{name}.yaml").model, 10_000)
+        assert model.num_parameters == parameters
+
+    @pytest.mark.parametrize("size", ["cpu", "full"])
+    @pytest.mark.parametrize("row", sorted((CONF / "rows").iterdir()), ids=lambda path: path.stem)
+    def test_a_row_is_a_line_that_changes_the_student(self, size, row):
+        assert len(row.read_text().splitlines()) == 1
+        student = self.CONF / size / "student.yaml"
+        assert load_config(student, row) != load_config(student)
+        assert row.stem in (ROOT / "recipes/ptb/run.sh").read_text()
+        assert f"student_{row.stem}_" in (self.CONF / "tables.yaml").read_text()
+
+    @pytest.mark.parametrize("size", ["cpu", "full"])
+    def test_finetuning_averages_from_the_start(self, size):
+        for name in ("teacher", "student"):
+            trained = load_config(self.CONF / size / f"{name}.yaml")
+            finetuned = load_config(self.CONF / size / f"{name}.yaml", self.CONF / size / "finetune.yaml")
+            assert (finetuned.model, finetuned.objective) == (trained.model, trained.objective)
+            assert (finetuned.train.averaging, finetuned.train.optimizer) == ("start", "sgd")
