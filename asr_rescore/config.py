@@ -88,6 +88,7 @@ class ObjectiveConfig:
 class TrainConfig:
     """How the one training loop runs. The defaults are the AWD-LSTM-MoS reference's on Penn Treebank."""
 
+    precision: str = "float32"  # or mixed: on a GPU, LSTM layers in float16 and matrix products in TF32
     optimizer: str = "sgd"  # sgd (with NT-ASGD) or adamw
     lr: float = 20.0  # learning rate of a chunk of bptt tokens; scaled by the chunk's true length
     schedule: str = "constant"  # constant, or cosine: down to a hundredth of lr over all epochs
@@ -108,6 +109,8 @@ class TrainConfig:
     patience: int = 0  # stop after so many epochs without a better valid loss; 0 for never
 
     def __post_init__(self) -> None:
+        precisions = ("float32", "mixed")
+        _require(self.precision in precisions, f"train: precision {self.precision!r}, expected float32 or mixed")
         _require(self.optimizer in ("sgd", "adamw"), f"train: optimizer {self.optimizer!r}, expected sgd or adamw")
         schedules = ("constant", "cosine")
         _require(self.schedule in schedules, f"train: schedule {self.schedule!r}, expected constant or cosine")

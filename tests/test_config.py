@@ -61,7 +61,7 @@ def test_plain_values_and_back(config_file):
         ("modle: {}", r"config.yaml: found section 'modle', expected model, objective, train"),
         (
             "train: {learning_rate: 1.0}",
-            r"config.yaml: train: found key 'learning_rate', expected one of optimizer, lr",
+            r"config.yaml: train: found key 'learning_rate', expected one of precision, optimizer, lr",
         ),
         ("train: {lr: 1e-3}", r"config.yaml: train.lr: found '1e-3', .* write 1.0e-6"),
         ("train: {epochs: 2.5}", r"train.epochs: found 2.5, expected a value like 1000"),

@@ -12,7 +12,7 @@ from asr_rescore import models
 from asr_rescore.config import EnsembleConfig, ModelConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
-from asr_rescore.models.lstm import DropConnectLstm
+from asr_rescore.models.lstm import DropConnectLstm, lstm, padded_lstm
 
 PTB_TEACHER = ModelConfig(embedding=280, hidden=(960, 960, 620), experts=15)
 PTB_STUDENT = ModelConfig(embedding=200, hidden=(480, 480, 300), experts=15)
@@ -207,6 +207,28 @@ def test_dropconnect_is_the_lstm_with_masked_hidden_weights_and_its_gradient_rea
     torch.testing.assert_close(layer.weight_hh_l0.grad, plain.weight_hh_l0.grad * mask)
     for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
         torch.testing.assert_close(getattr(layer, name).grad, getattr(plain, name).grad)
+
+
+@pytest.mark.parametrize(("inputs", "cells", "batch"), [(4, 6, 3), (128, 128, 8), (200, 129, 12), (1, 300, 1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_zero_padding_changes_nothing(inputs, cells, batch, dtype, tolerance):
+    """Outputs, states and all gradients, over several steps from a state that is not zero."""
+    draw = torch.Generator().manual_seed(1)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return (torch.randn(*shape, generator=draw, dtype=torch.float64) / 4).requires_grad_()
+
+    text = normal(5, batch, inputs)
+    weights = (normal(4 * cells, inputs), normal(4 * cells, cells), normal(4 * cells), normal(4 * cells))
+    state = (normal(1, batch, cells).detach(), normal(1, batch, cells).detach())
+    slopes = normal(5, batch, cells).detach()
+    results = []
+    for layer in (lstm, lambda *given: padded_lstm(*given, dtype)):
+        output, after = layer(text, state, weights)
+        results.append([output, *after, *torch.autograd.grad((output * slopes).sum(), (text, *weights))])
+    for plain, padded in zip(*results, strict=True):
+        assert padded.dtype == torch.float64
+        torch.testing.assert_close(padded, plain, rtol=tolerance, atol=tolerance)
 
 
 def test_gradients_of_the_whole_network():

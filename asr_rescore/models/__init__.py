@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from asr_rescore.config import AnyModelConfig, EnsembleConfig
 from asr_rescore.models.awd_lstm_mos import AwdLstmMos
 from asr_rescore.models.base import (
@@ -17,6 +19,7 @@ from asr_rescore.models.base import (
     unflatten_state,
 )
 from asr_rescore.models.ensemble import Ensemble
+from asr_rescore.models.lstm import DropConnectLstm
 
 
 def _build_ensemble(config: EnsembleConfig, vocabulary_size: int) -> Ensemble:
@@ -29,6 +32,17 @@ REGISTRY: dict[str, Callable[..., LanguageModel]] = {"awd-lstm-mos": AwdLstmMos,
 def build(config: AnyModelConfig, vocabulary_size: int) -> LanguageModel:
     """A freshly initialised model; ``config.kind`` names its class in ``REGISTRY``."""
     return REGISTRY[config.kind](config, vocabulary_size)
+
+
+def use_fast_path(model: LanguageModel, wanted: bool) -> None:
+    """Let training on a GPU use its tensor cores: LSTM layers in float16, all other matrix products in TF32.
+
+    Weights, softmaxes, losses and optimizer stay in float32. A CPU computes as before.
+    """
+    for module in model.modules():
+        if isinstance(module, DropConnectLstm):
+            module.half_on_gpu = wanted
+    torch.backends.cuda.matmul.allow_tf32 = wanted
 
 
 __all__ = [
@@ -44,4 +58,5 @@ __all__ = [
     "join_states",
     "select_state",
     "unflatten_state",
+    "use_fast_path",
 ]

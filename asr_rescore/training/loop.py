@@ -15,7 +15,7 @@ from tqdm import tqdm
 from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, load_training_state, provenance, save_model, save_training_state
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.models import LanguageModel, detach_state, flatten_state, unflatten_state
+from asr_rescore.models import LanguageModel, detach_state, flatten_state, unflatten_state, use_fast_path
 from asr_rescore.training.chunks import Streams, chunk_length, column_groups
 from asr_rescore.training.evaluation import perplexity, stream_cost
 from asr_rescore.training.interrupt import Interrupt
@@ -86,6 +86,7 @@ class _Trainer:
     ):
         self.run, self.model, self.device, self.teacher, self.interrupt = run, model, device, teacher, interrupt
         self.options = run.config.train
+        use_fast_path(model, self.options.precision == "mixed")
         self.parameters = list(model.parameters())
         self.optimizer = build_optimizer(self.parameters, self.options)
         self.objective = objectives.build(run.config.objective)
