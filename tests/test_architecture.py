@@ -19,7 +19,7 @@ ROWS = [
     {"vocab", "nbest", "lattice", "ngram", "config"},
     {"kaldi", "corpus", "models"},
     {"checkpoint", "objectives", "rescore", "wer"},
-    {"scoring", "training", "tune", "report"},
+    {"scoring", "sampling", "training", "tune", "report"},
     {"rescoring"},
     {"cli"},
 ]

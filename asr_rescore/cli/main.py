@@ -25,6 +25,8 @@ COMMANDS = {
     "distill_lm": "asr_rescore.cli.distill_lm",
     "ensemble_lm": "asr_rescore.cli.ensemble_lm",
     "compute_ppl": "asr_rescore.cli.compute_ppl",
+    "sample_text": "asr_rescore.cli.sample_text",
+    "ppl_table": "asr_rescore.cli.ppl_table",
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
     "score_wer": "asr_rescore.cli.score_wer",
