@@ -12,8 +12,9 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.models import LanguageModel, join_states, select_state
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
-# A step's largest tensor is the experts' logits; more than this much of them at once buys no speed on a CPU.
-LOGIT_BYTES = 64 << 20
+# Contexts that go through the network at once: enough rows for fast matrix products, and little memory. The output
+# layer cuts them up further by itself.
+BATCH = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +75,12 @@ class SentenceScorer:
         model: network in evaluation mode; costs are exact up to its own rounding, summed in float64.
         vocabulary: the model's.
         device: where the model is.
-        logit_bytes: memory for one batch of the experts' logits.
+        batch: contexts that go through the network at once; halved where memory runs out.
     """
 
-    def __init__(
-        self, model: LanguageModel, vocabulary: Vocabulary, device: torch.device | str, logit_bytes: int = LOGIT_BYTES
-    ):
+    def __init__(self, model: LanguageModel, vocabulary: Vocabulary, device: torch.device | str, batch: int = BATCH):
         self.model, self.vocabulary, self.device = model.eval(), vocabulary, torch.device(device)
-        self.batch = max(1, logit_bytes // (4 * len(vocabulary) * model.experts))
+        self.batch = batch
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """−ln P of each sentence, its end included.
@@ -115,11 +114,14 @@ class SentenceScorer:
     def _end(self) -> int:
         return self.vocabulary.ids[SENTENCE_END]
 
+    def _indices(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
     @torch.inference_mode()
     def _walk(self, tree: PrefixTree) -> tuple[np.ndarray, np.ndarray]:
         """Cost of every prefix, and of a sentence end behind it: two float64 (nodes,)."""
         prefix_cost, end_cost = np.zeros(len(tree)), np.zeros(len(tree))
-        words = torch.from_numpy(tree.word).to(self.device)
+        words = self._indices(tree.word).unsqueeze(0)  # (time, nodes)
         state = self.model.initial_state(1, self.device)
         first_of_parents = 0  # the node whose state is row 0 of the level above
         depths = len(tree.levels) - 1
@@ -131,20 +133,33 @@ class SentenceScorer:
             by_parent = np.argsort(children_parent, kind="stable")
             sorted_parent = children_parent[by_parent]
             states = []
-            for begin in range(low, high, self.batch):
+            begin = low
+            while begin < high:
                 end = min(begin + self.batch, high)
                 rows = np.maximum(tree.parent[begin:end], 0) - first_of_parents
-                output = self.model(
-                    words[begin:end].unsqueeze(0), select_state(state, torch.from_numpy(rows).to(self.device))
-                )
-                log_probs = output.log_probs[0]  # (contexts, vocabulary)
-                states.append(output.state)
-                end_cost[begin:end] = -log_probs[:, self._end].double().cpu().numpy()
-                asked = by_parent[np.searchsorted(sorted_parent, begin) : np.searchsorted(sorted_parent, end)]
-                children = asked + high
-                row = torch.from_numpy(children_parent[asked] - begin).to(self.device)
-                cost = -log_probs[row, words[torch.from_numpy(children).to(self.device)]].double().cpu().numpy()
-                prefix_cost[children] = prefix_cost[children_parent[asked]] + cost
+                following = by_parent[np.searchsorted(sorted_parent, begin) : np.searchsorted(sorted_parent, end)]
+                children = following + high
+                # Every context is asked for the sentence end, and for the words that follow it in the tree.
+                asked = np.concatenate([np.arange(end - begin), children_parent[following] - begin])
+                labels = np.concatenate([np.full(end - begin, self._end), tree.word[children]])
+                try:
+                    contexts, after = self.model.read(words[:, begin:end], select_state(state, self._indices(rows)))
+                    costs = -self.model.word_log_probs(contexts, self._indices(asked), self._indices(labels))
+                except RuntimeError as error:
+                    if self.batch == 1 or not _is_out_of_memory(error):
+                        raise
+                    self.batch //= 2
+                    continue
+                states.append(after)
+                costs = costs.double().cpu().numpy()
+                end_cost[begin:end] = costs[: end - begin]
+                prefix_cost[children] = prefix_cost[children_parent[following]] + costs[end - begin :]
+                begin = end
             state = join_states(states)
             first_of_parents = low
         return prefix_cost, end_cost
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """A GPU's has a type of its own, a CPU's only its text."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

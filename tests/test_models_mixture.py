@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_rescore.models import mixture
-from asr_rescore.models.mixture import mixture_log_probs
+from asr_rescore.models.mixture import mixture_log_probs, mixture_word_log_probs
 
 
 def arguments(time=3, batch=2, experts=4, embedding=5, vocabulary=7, scale=1.0, dtype=torch.float64, seed=0):
@@ -124,3 +124,29 @@ def test_nothing_of_the_size_of_all_logits_is_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept):
         mixture_log_probs(*inputs)
     assert max(sizes) == 30 * 2 * 50  # ln P, without the factor of the experts
+
+
+class TestWords:
+    def asked(self, contexts: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+        draw = torch.Generator().manual_seed(2)
+        rows = torch.randint(contexts, (3 * contexts,), generator=draw)
+        return rows, torch.randint(vocabulary, (3 * contexts,), generator=draw)
+
+    @pytest.mark.parametrize("scale", [1.0, 30.0])
+    @pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
+    def test_are_those_of_the_whole_distribution(self, monkeypatch, scale, chunk_bytes):
+        monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
+        latent, prior, weight, bias = arguments(time=9, batch=1, scale=scale)
+        rows, words = self.asked(9, 7)
+        actual = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, bias, rows, words)
+        torch.testing.assert_close(actual, mixture_log_probs(latent, prior, weight, bias)[rows, 0, words])
+
+    def test_half_precision_rounds_the_normaliser_only(self):
+        latent, prior, weight, bias = arguments(time=50, batch=1, embedding=64, vocabulary=500, dtype=torch.float32)
+        latent, weight = latent.tanh(), weight / 8
+        rows, words = self.asked(50, 500)
+        exact = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, bias, rows, words)
+        half = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight.bfloat16(), bias, rows, words)
+        assert half.dtype == torch.float32
+        torch.testing.assert_close(half, exact, rtol=0, atol=0.03)
+        assert (half - exact).mean().abs() < 3e-3  # each logit's rounding is its own; their sum's is small

@@ -41,13 +41,37 @@ sentences = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "zebra"]
 
 
 @settings(deadline=None, max_examples=30)
-@given(sentences, st.sampled_from([1, 7 * 4 * 5 * 3, 1 << 20]))
-def test_equal_to_sentence_by_sentence(texts, logit_bytes):
+@given(sentences, st.sampled_from([1, 3, 1000]))
+def test_equal_to_sentence_by_sentence(texts, batch):
     network = model()
     with torch.inference_mode():
         expected = [plain_cost(network.double(), words) for words in texts]
-    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", logit_bytes).costs(texts)
+    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", batch).costs(texts)
     np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")],
+)
+def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
+    network = model()
+    texts = [[first, second] for first in "abcde" for second in "abcde"]
+    expected = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    read, sizes = network.read, []
+
+    def limited(ids, state):
+        sizes.append(ids.shape[1])
+        if ids.shape[1] > 3:
+            raise error
+        return read(ids, state)
+
+    monkeypatch.setattr(network, "read", limited)
+    np.testing.assert_allclose(SentenceScorer(network, VOCABULARY, "cpu", batch=20).costs(texts), expected, rtol=1e-6)
+    assert sizes[:5] == [1, 4, 4, 4, 2] and max(sizes[5:]) == 2  # of 4 contexts: 20, 10 and 5 at once are too many
+    monkeypatch.setattr(network, "read", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(RuntimeError, match="memory"):
+        SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
 
 
 def test_an_ensemble_is_scored_the_same_way():

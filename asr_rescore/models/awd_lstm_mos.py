@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from asr_rescore.config import ModelConfig
 from asr_rescore.models.base import LanguageModel, Output, State
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.lstm import DropConnectLstm
-from asr_rescore.models.mixture import mixture_log_probs
+from asr_rescore.models.mixture import mixture_log_probs, mixture_word_log_probs
 
 
 class AwdLstmMos(LanguageModel):
@@ -46,6 +47,22 @@ class AwdLstmMos(LanguageModel):
 
     def forward(self, ids: torch.Tensor, state: State) -> Output:
         """Read ``ids`` (time, batch); see :class:`Output`."""
+        raw, after = self._recur(ids, state)
+        dropped = locked_dropout(raw, self.config.dropout_output, self.training)
+        log_probs = mixture_log_probs(self._latent(dropped), self.prior(dropped), self.embedding, self.decoder_bias)
+        return Output(log_probs, after, raw, dropped)
+
+    def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
+        """Read ``ids`` (time, batch); the contexts are latent vectors and mixture weights."""
+        hidden, after = self._recur(ids, state)
+        return (self._latent(hidden).flatten(0, 1), self.prior(hidden).flatten(0, 1)), after
+
+    def word_log_probs(self, contexts: Any, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """Without the distributions over all words."""
+        return mixture_word_log_probs(*contexts, self.embedding, self.decoder_bias, rows, words)
+
+    def _recur(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """The last layer's output (time, batch, cells), and the state after it."""
         config, training = self.config, self.training
         hidden = embed_with_row_dropout(ids, self.embedding, config.dropout_rows, training)
         hidden = locked_dropout(hidden, config.dropout_input, training)  # (time, batch, embedding)
@@ -55,10 +72,11 @@ class AwdLstmMos(LanguageModel):
                 hidden = locked_dropout(hidden, config.dropout_hidden, training)
             hidden, layer_state = layer(hidden, state[index])  # (time, batch, cells)
             after.append(layer_state)
-        dropped = locked_dropout(hidden, config.dropout_output, training)
-        latent = torch.tanh(self.latent(dropped))  # (time, batch, experts · embedding)
+        return hidden, tuple(after)
+
+    def _latent(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Each expert's vector, (time, batch, experts, embedding)."""
+        latent = torch.tanh(self.latent(hidden))  # (time, batch, experts · embedding)
         # Locked over time; each expert's slice has a mask of its own.
-        latent = locked_dropout(latent, config.dropout_latent, training)
-        latent = latent.unflatten(-1, (config.experts, config.embedding))
-        log_probs = mixture_log_probs(latent, self.prior(dropped), self.embedding, self.decoder_bias)
-        return Output(log_probs, tuple(after), hidden, dropped)
+        latent = locked_dropout(latent, self.config.dropout_latent, self.training)
+        return latent.unflatten(-1, (self.config.experts, self.config.embedding))

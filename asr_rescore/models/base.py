@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -53,6 +53,22 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, ids: torch.Tensor, state: State) -> Output:
         """Read ``ids`` (time, batch) from ``state`` on."""
+
+    def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
+        """Read ``ids`` (time, batch) as far as :meth:`word_log_probs` needs it.
+
+        Returns:
+            The time · batch contexts in a form of the model's own, and the state after the last time step.
+        """
+        output = self(ids, state)
+        return output.log_probs.flatten(0, 1), output.state
+
+    def word_log_probs(self, contexts: Any, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """ln P of ``words`` (asked,) after the contexts ``rows`` (asked,) of what :meth:`read` gave.
+
+        Where few words of each context are asked for, this is cheaper than the whole distribution.
+        """
+        return contexts[rows, words]
 
     @property
     def num_parameters(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,3 +46,15 @@ class Ensemble(LanguageModel):
         for output in outputs[1:]:
             log_sum = torch.logaddexp(log_sum, output.log_probs)
         return Output(log_sum - math.log(len(outputs)), tuple(output.state for output in outputs))
+
+    def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
+        """Read ``ids`` (time, batch) with every member; the contexts are theirs."""
+        contexts, after = zip(
+            *(member.read(ids, part) for member, part in zip(self.members, state, strict=True)), strict=True
+        )
+        return contexts, after
+
+    def word_log_probs(self, contexts: Any, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """The mean of what the members say, one after the other."""
+        parts = [member.word_log_probs(part, rows, words) for member, part in zip(self.members, contexts, strict=True)]
+        return torch.stack(parts).logsumexp(0) - math.log(len(parts))

@@ -39,6 +39,39 @@ def mixture_log_probs(
     return log_probs.unflatten(0, latent.shape[:2])
 
 
+@torch.no_grad()
+def mixture_word_log_probs(
+    latent: torch.Tensor,
+    prior_logits: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    rows: torch.Tensor,
+    words: torch.Tensor,
+) -> torch.Tensor:
+    """ln P of some words only: each context's normalisers are computed once, and no distribution is written out.
+
+    Args:
+        latent: (contexts, experts, embedding). Where ``weight`` is in half precision, the normalisers' logits are
+            computed in it and summed up in float32; the asked words' logits are not rounded.
+        prior_logits: (contexts, experts).
+        weight: (vocabulary, embedding), float32 or half precision.
+        bias: (vocabulary,), float32.
+        rows: int64 (asked,), the context of each asked word.
+        words: int64 (asked,).
+
+    Returns:
+        (asked,), of the type of ``latent``.
+    """
+    normalisers = torch.empty_like(prior_logits)
+    for here, logits in _logits(latent, weight, bias):
+        logits = logits.to(latent.dtype)
+        top = logits.amax(-1, keepdim=True)
+        normalisers[here] = logits.sub_(top).exp2_().sum(-1).log2_().add_(top.squeeze(-1))
+    offsets = prior_logits.log_softmax(-1) - normalisers / LOG2_E
+    asked = torch.bmm(latent[rows], weight[words].to(latent.dtype).unsqueeze(-1)).squeeze(-1)  # (asked, experts)
+    return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
+
+
 class _Mixture(torch.autograd.Function):
     """From latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
 
@@ -99,11 +132,14 @@ class _Mixture(torch.autograd.Function):
 
 
 def _logits(latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield slices of tokens and their logits in bits (chunk, experts, vocabulary), all in the same memory."""
+    """Yield slices of tokens and their logits in bits (chunk, experts, vocabulary), all in the same memory.
+
+    They are of the type of ``weight``.
+    """
     tokens, experts, _ = latent.shape
     chunk = max(1, CHUNK_BYTES[latent.device.type] // (experts * len(weight) * latent.element_size()))
-    buffer = latent.new_empty(min(chunk, tokens) * experts, len(weight))
-    in_bits, bias = latent * LOG2_E, bias * LOG2_E
+    buffer = weight.new_empty(min(chunk, tokens) * experts, len(weight))
+    in_bits, bias = (latent * LOG2_E).to(weight.dtype), (bias * LOG2_E).to(weight.dtype)
     for begin in range(0, tokens, chunk):
         here = slice(begin, min(begin + chunk, tokens))
         vectors = in_bits[here].flatten(0, 1)

@@ -35,9 +35,10 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
     state = model.initial_state(1, device)
     cost = 0.0
     for begin in range(0, len(ids), chunk):
-        output = model(inputs[begin : begin + chunk], state)
-        state = output.state
-        cost -= output.log_probs.gather(-1, labels[begin : begin + chunk].unsqueeze(-1)).double().sum().item()
+        asked = labels[begin : begin + chunk, 0]
+        contexts, state = model.read(inputs[begin : begin + chunk], state)
+        rows = torch.arange(len(asked), device=asked.device)
+        cost -= model.word_log_probs(contexts, rows, asked).double().sum().item()
     model.train(training)
     return cost
 
