@@ -56,6 +56,7 @@ conf=conf/$size
 text="--train $exp/text/part.txt --valid $exp/text/valid.txt"
 rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
 options="shuffle temperature alpha_0.3"
+cache=$exp/cache
 teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
 
 side_by_side() { # side_by_side: reads "<name> <command ...>" lines; a finished training is not done again
@@ -99,14 +100,14 @@ fi
 
 if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
   echo "$0: stage 2: the ensemble's distribution over every token of the text"
-  asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$exp/cache"
+  asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$cache"
 fi
 
 distill() { # distill <name> [<more options>]: a line for side_by_side for each seed
   local seed
   for seed in $seeds; do
     echo "student_$1_$seed asr-rescore distill_lm --config $conf/student.yaml ${*:2} $text --seed $seed" \
-      "--teacher-cache $exp/cache $exp/teacher_ensemble $exp/student_$1_$seed"
+      "--teacher-cache $cache $exp/teacher_ensemble $exp/student_$1_$seed"
   done
 }
 
@@ -126,6 +127,11 @@ fi
 if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
   echo "$0: stage 5: past the paper, one change at a time: $options"
   for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+  # As much text again, written by the teacher.
+  asr-rescore sample_text --tokens "$(wc -w <"$exp/text/part.txt")" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
+  cat "$exp"/text/{part,sampled}.txt >"$exp/text/more.txt"
+  asr-rescore cache_teacher --top "$top" --train "$exp/text/more.txt" "$exp/teacher_ensemble" "${cache}_more"
+  text=${text/part.txt/more.txt} cache=${cache}_more distill sampled | side_by_side
 fi
 
 if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
