@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +14,12 @@ import torch
 from training_runs import CPU, DROPPED, PLAIN, SIZE, TRAIN, VALID, VOCABULARY
 
 from asr_rescore import models
-from asr_rescore.checkpoint import provenance, save_model
+from asr_rescore.checkpoint import load_model, provenance, save_model
+from asr_rescore.cli import compute_ppl
 from asr_rescore.cli.main import main
 from asr_rescore.config import ModelConfig
-from asr_rescore.errors import UsageError
+from asr_rescore.corpus import TokenStream
+from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.models import Ensemble, LanguageModel, Output
 from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, stream_cost
 
@@ -51,6 +55,12 @@ class TestByHand:
         for part in gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, options):
             assert part.item() == pytest.approx(expected)
 
+    def test_a_last_chunk_may_be_short(self):
+        """0, 0 has gradients ∓1/2, and so has the 0 that is left over."""
+        options = DynamicOptions(bptt=2, statistics_batch=1)
+        for part in gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, options):
+            assert part.item() == pytest.approx(0.5)
+
     def test_two_updates(self):
         """M = (1, 3), mean 2, λ = 1/2: a is pulled back by λ·1/2 = 1/4, b by λ·min(3/2, 2) = 3/4."""
         options = DynamicOptions(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
@@ -65,7 +75,7 @@ class TestByHand:
         assert dynamic_cost(model, ids, CPU, statistics, options) == pytest.approx(expected, rel=1e-12)
 
     def test_the_pull_is_at_most_all_the_way(self):
-        """M = (0, 1, …): with λ = 1 and M / mean = 2 the way back is gone but once."""
+        """M = (0, 1), mean 1/2, λ = 1: a is never pulled back, b by λ·min(2, 1/λ) = 1, not by 2."""
         options = DynamicOptions(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
         statistics = [torch.tensor(0.0).double(), torch.tensor(1.0).double()]
         a1, b1 = 0.1 * 0.5 / 1, -0.1 * 0.5 / 2
@@ -77,46 +87,75 @@ class TestByHand:
         )
 
 
-def plainly(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], options: DynamicOptions) -> float:
-    """The definition, one token's cost at a time."""
+def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[float]:
+    """Yield the cost of each ``bptt`` time steps of ``text`` (time, streams), its mean's gradients in ``.grad``.
+
+    Read one time step at a time; what the caller does to the weights acts on all that follows.
+    """
+    state = model.initial_state(text.shape[1])
+    # Each stream goes on from the end of the one to its left, the first from the end of the text.
+    before = torch.from_numpy(np.roll(text[-1], 1))
+    for begin in range(0, len(text), bptt):
+        cost, some = 0.0, text[begin : begin + bptt]
+        for labels in torch.from_numpy(some):
+            output = model(before.unsqueeze(0), state)
+            state, before = output.state, labels
+            cost = cost - output.log_probs[0].gather(-1, labels.unsqueeze(-1)).sum()
+        model.zero_grad()
+        (cost / some.size).backward()
+        state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        yield cost.item()
+
+
+def plain_statistics(model: LanguageModel, ids: np.ndarray, options: DynamicOptions) -> list[torch.Tensor]:
+    """The definition; the text fills its streams."""
+    text = ids.reshape(options.statistics_batch, -1).T
+    squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, options.bptt)]
+    return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
+
+
+def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], options: DynamicOptions) -> float:
+    """The definition; the weights stay where they have come to."""
     trained = [parameter.detach().clone() for parameter in model.parameters()]
     mean = torch.cat([part.flatten() for part in statistics]).mean()
-    state, cost, before = model.initial_state(1), 0.0, ids[-1]
-    for begin in range(0, len(ids), options.bptt):
-        loss, some = 0.0, ids[begin : begin + options.bptt]
-        for label in some:
-            output = model(torch.tensor([[before]]), state)
-            state, before = output.state, label
-            loss = loss - output.log_probs[0, 0, label]
-        cost += loss.item()
-        model.zero_grad()
-        (loss / len(some)).backward()
-        state = tuple(tuple(part.detach() for part in layer) for layer in state)
+    total = 0.0
+    for cost in chunk_costs(model, ids[:, None], options.bptt):
+        total += cost
         with torch.no_grad():
             for parameter, start, part in zip(model.parameters(), trained, statistics, strict=True):
                 pull = options.decay * torch.clamp(part / mean, max=1 / options.decay)
                 parameter += pull * (start - parameter) - options.lr * parameter.grad / (part + options.epsilon)
-    return cost
+    return total
 
 
 OPTIONS = DynamicOptions(statistics_batch=7)
+FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # what fills seven streams
 
 
 @pytest.mark.parametrize("config", [PLAIN, DROPPED], ids=["plain", "dropouts"])
 def test_is_the_definition(config):
     """Trained with dropouts or without: in dynamic evaluation none is left."""
-    model = network(config).double()
-    statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
+    model, plain = network(config).double(), network(PLAIN).double()
+    statistics = gradient_statistics(model, FULL, CPU, OPTIONS)
+    for part, expected in zip(statistics, plain_statistics(plain, FULL, OPTIONS), strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-15)
     actual = dynamic_cost(model, VALID.ids, CPU, statistics, OPTIONS)
-    assert actual == pytest.approx(plainly(network(PLAIN).double(), VALID.ids, statistics, OPTIONS), rel=1e-10)
+    assert actual == pytest.approx(plain_cost(plain, VALID.ids, statistics, OPTIONS), rel=1e-12)
     assert model.config == config and model.layers[0].dropconnect == config.dropconnect and model.training
 
 
-def test_without_a_rate_it_is_the_static_cost():
-    model = network()
+@pytest.mark.parametrize("decay", [0.0, 0.075, 1.0])
+def test_without_a_rate_it_is_the_static_cost(decay):
+    model = network(DROPPED).double()
     statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
-    cost = dynamic_cost(model, VALID.ids, CPU, statistics, replace(OPTIONS, lr=0.0))
-    assert cost == pytest.approx(stream_cost(model, VALID.ids, CPU), rel=1e-6)
+    cost = dynamic_cost(model, VALID.ids, CPU, statistics, replace(OPTIONS, lr=0.0, decay=decay))
+    assert cost == pytest.approx(stream_cost(model, VALID.ids, CPU), rel=1e-13)
+
+
+def test_a_text_of_one_token():
+    model = network().double()
+    statistics, ids = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS), VALID.ids[:1]
+    assert dynamic_cost(model, ids, CPU, statistics, OPTIONS) == pytest.approx(stream_cost(model, ids, CPU))
 
 
 def test_it_learns_from_what_it_reads():
@@ -126,10 +165,60 @@ def test_it_learns_from_what_it_reads():
     assert dynamic_cost(model, again, CPU, statistics, options) < stream_cost(model, again, CPU)
 
 
+def test_repetition_halves_the_perplexity_at_the_default_rates():
+    model, ids = network(), np.tile(TokenStream.encode([["a", "a", "a"]], VOCABULARY).ids, 40)
+    statistics = gradient_statistics(model, TRAIN.ids, CPU, DynamicOptions())
+    gain = stream_cost(model, ids, CPU) - dynamic_cost(model, ids, CPU, statistics, DynamicOptions())
+    assert gain / len(ids) > math.log(2)
+
+
 def test_an_ensemble_learns_as_one():
     model, again = Ensemble([network(seed=1), network(seed=2)]), np.tile(VALID.ids, 10)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
     assert dynamic_cost(model, again, CPU, statistics, OPTIONS) < stream_cost(model, again, CPU)
+
+
+def test_half_precision_is_left_for_the_while(monkeypatch):
+    model, seen = network(), []
+    model.layers[0].half_on_gpu = True
+    statistics, forward = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS), model.forward
+    monkeypatch.setattr(model, "forward", lambda *given: seen.append(model.layers[0].half_on_gpu) or forward(*given))
+    dynamic_cost(model, VALID.ids, CPU, statistics, OPTIONS)
+    assert seen and not any(seen) and model.layers[0].half_on_gpu
+
+
+def test_weights_that_run_away():
+    model = network()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    statistics = [torch.full_like(parameter, 1e-6) for parameter in model.parameters()]
+    with pytest.raises(RescoreError, match="the weights ran away.*lower the learning rate"):
+        dynamic_cost(model, VALID.ids, CPU, statistics, replace(OPTIONS, lr=1e35))
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+class TestWhatItCannotDo:
+    def test_a_model_without_trainable_parameters(self):
+        model = network().requires_grad_(False)
+        statistics = [torch.ones_like(parameter) for parameter in model.parameters()]
+        with pytest.raises(UsageError, match="AwdLstmMos without trainable parameters"):
+            gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
+        with pytest.raises(UsageError, match="AwdLstmMos without trainable parameters"):
+            dynamic_cost(model, VALID.ids, CPU, statistics, OPTIONS)
+
+    def test_statistics_of_another_model(self):
+        statistics = gradient_statistics(network(replace(PLAIN, experts=3)), TRAIN.ids, CPU, OPTIONS)
+        with pytest.raises(UsageError, match="the gradient statistics are another model's"):
+            dynamic_cost(network(), VALID.ids, CPU, statistics, OPTIONS)
+
+    def test_statistics_of_no_gradient(self):
+        model, ids = TwoWeights(0.0, 0.0), np.array([0, 1])
+        statistics = gradient_statistics(model, ids, CPU, OPTIONS)
+        with pytest.raises(UsageError, match="all gradients of the statistics are zero"):
+            dynamic_cost(model, ids, CPU, statistics, OPTIONS)
+
+    def test_statistics_of_one_token(self):
+        with pytest.raises(UsageError, match="statistics of 1 tokens; give the model's training text"):
+            gradient_statistics(network(), TRAIN.ids[:1], CPU, OPTIONS)
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -156,7 +245,14 @@ def test_the_weights_come_back(monkeypatch, stop):
     assert model.config == DROPPED and not model.training
 
 
-@pytest.mark.parametrize("options", [{"lr": -1.0}, {"epsilon": 0.0}, {"decay": 2.0}, {"bptt": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf}, {"epsilon": 0.0}, {"epsilon": math.inf}),
+        *({"decay": -0.1}, {"decay": 2.0}, {"bptt": 0}, {"statistics_batch": 0}),
+    ],
+    ids=str,
+)
 def test_options_out_of_range(options):
     with pytest.raises(UsageError, match="dynamic evaluation: "):
         DynamicOptions(**options)
@@ -171,16 +267,52 @@ class TestCommand:
 
     def test_both_perplexities(self, files, tmp_path, capsys):
         command = ["compute_ppl", "--dynamic", "--statistics", files[1], "--dynamic-lr", "0.001"]
+        command += ["--dynamic-decay", "0.05", "--dynamic-epsilon", "0.01"]
         assert main([*command, "--json", str(tmp_path / "ppl.json"), *files]) == 0
         static, dynamic = capsys.readouterr().out.splitlines()
         figures = json.loads((tmp_path / "ppl.json").read_text())
         assert static == f"ppl {figures['ppl']:.2f}, 360 tokens in 60 sentences, 0 OOVs"
-        assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.075"
+        assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.05, epsilon 0.01"
+        assert (figures["lr"], figures["decay"], figures["epsilon"]) == (0.001, 0.05, 0.01)
+        model, ids = load_model(files[0]).model, TokenStream.read(files[1], VOCABULARY).ids
+        options = DynamicOptions(lr=0.001, decay=0.05, epsilon=0.01)
+        cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, options), options)
+        assert figures["dynamic_ppl"] == pytest.approx(math.exp(cost / len(ids)))
         assert figures["dynamic_ppl"] != figures["ppl"]
 
+    def test_words_outside_the_vocabulary_cost_the_same_in_both(self, files, tmp_path, capsys):
+        (tmp_path / "rare").write_text("a b zebra\n")
+        command = ["compute_ppl", "--dynamic", "--statistics", files[1], "--dynamic-lr", "0", files[0]]
+        assert main([*command, str(tmp_path / "rare")]) == 0
+        static, _, dynamic = capsys.readouterr().out.splitlines()
+        assert dynamic.startswith("dynamic " + static.split(",")[0] + ", lr 0, ")
+
     @pytest.mark.parametrize(
-        "options", [["--dynamic"], ["--statistics", "text"], ["--dynamic-lr", "1"], ["--dynamic", "--by-sentence"]]
+        ("options", "message"),
+        [
+            (["--dynamic"], "--dynamic needs --statistics, the model's training text"),
+            (["--dynamic", "--by-sentence", "--statistics", "text"], "goes without --by-sentence"),
+            (["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"], "expected lr at least 0"),
+            (["--statistics", "text"], "--dynamic-epsilon go with --dynamic"),
+            (["--dynamic-lr", "0"], "--dynamic-epsilon go with --dynamic"),
+            (["--dynamic-decay", "0"], "--dynamic-epsilon go with --dynamic"),
+            (["--dynamic-epsilon", "1"], "--dynamic-epsilon go with --dynamic"),
+        ],
     )
-    def test_wrong_usage(self, files, options, capsys):
+    def test_wrong_usage(self, files, options, message, capsys):
         assert main(["compute_ppl", *options, *files]) == 2
-        assert "--dynamic" in capsys.readouterr().err
+        printed = capsys.readouterr()
+        assert message in printed.err and not printed.out
+
+    def test_a_missing_statistics_text_is_noticed_first(self, files, capsys):
+        assert main(["compute_ppl", "--dynamic", "--statistics", "missing", *files]) == 1
+        printed = capsys.readouterr()
+        assert "missing" in printed.err and not printed.out
+
+    def test_the_help_tells_the_defaults(self):
+        """They stand there as text, since --help does without torch."""
+        parser = argparse.ArgumentParser()
+        compute_ppl.configure(parser)
+        helps = {action.dest: action.help for action in parser._actions}
+        for name in ("lr", "decay", "epsilon"):
+            assert helps[f"dynamic_{name}"].endswith(f"({getattr(DynamicOptions(), name)})")

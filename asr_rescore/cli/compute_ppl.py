@@ -24,9 +24,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print also the perplexity of dynamic evaluation, where the model goes on learning from the text",
     )
-    parser.add_argument("--statistics", type=Path, metavar="TEXT", help="with --dynamic: the model's training text")
-    parser.add_argument("--dynamic-lr", type=float, help="with --dynamic: its learning rate (0.002)")
-    parser.add_argument("--dynamic-decay", type=float, help="with --dynamic: its way back to the old weights (0.075)")
+    parser.add_argument(
+        "--statistics", type=Path, metavar="TEXT", help="with --dynamic: the training text, as train_lm reads it"
+    )
+    parser.add_argument("--dynamic-lr", type=float, metavar="RATE", help="with --dynamic: learning rate (0.002)")
+    parser.add_argument(
+        "--dynamic-decay", type=float, metavar="RATE", help="with --dynamic: pull back to the trained weights (0.075)"
+    )
+    parser.add_argument(
+        "--dynamic-epsilon",
+        type=float,
+        metavar="SIZE",
+        help="with --dynamic: added to the usual size of a gradient, by which steps are divided (0.001)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--kaldi-text", action="store_true", help="lines start with an utterance id; leave it out")
     add_device_option(parser)
@@ -46,16 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.scoring import SentenceScorer
     from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, perplexity, stream_cost
 
-    given = {"lr": arguments.dynamic_lr, "decay": arguments.dynamic_decay}
+    given = {"lr": arguments.dynamic_lr, "decay": arguments.dynamic_decay, "epsilon": arguments.dynamic_epsilon}
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics, the model's training text, and goes without --by-sentence")
     if not arguments.dynamic and (given or arguments.statistics):
-        raise UsageError("--statistics, --dynamic-lr and --dynamic-decay go with --dynamic")
+        raise UsageError("--statistics, --dynamic-lr, --dynamic-decay and --dynamic-epsilon go with --dynamic")
     options = DynamicOptions(**given)
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
     text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
+    train = TokenStream.read(arguments.statistics, loaded.vocabulary) if arguments.dynamic else None
     if arguments.by_sentence:
         scorer = SentenceScorer(loaded.model, loaded.vocabulary, device)
         sentences = read_sentences(arguments.text, kaldi_text=arguments.kaldi_text)
@@ -71,12 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
         more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
         print(f"OOVs: {listed}{more}")
     figures = {"ppl": ppl, "tokens": len(text), "oovs": text.oov.total(), "text": text.hash, "model": loaded.hash}
-    if arguments.dynamic:
-        train = TokenStream.read(arguments.statistics, loaded.vocabulary)
+    if train is not None:
         statistics = gradient_statistics(loaded.model, train.ids, device, options)
         cost = dynamic_cost(loaded.model, text.ids, device, statistics, options) + text.member_cost
-        figures |= {"dynamic_ppl": perplexity(cost / len(text)), "lr": options.lr, "decay": options.decay}
-        print(f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr {options.lr:g}, decay {options.decay:g}")
+        rates = {"lr": options.lr, "decay": options.decay, "epsilon": options.epsilon}
+        figures |= {"dynamic_ppl": perplexity(cost / len(text)), **rates}
+        listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
+        print(f"dynamic ppl {figures['dynamic_ppl']:.2f}, {listed}")
     if arguments.json:
         with atomic_text(arguments.json) as stream:
             json.dump(figures, stream, indent=2)
