@@ -15,6 +15,7 @@ from asr_rescore.vocab import SENTENCE_END, Vocabulary
 # Contexts that go through the network at once: enough rows for fast matrix products, and little memory. The output
 # layer cuts them up further by itself.
 BATCH = 1024
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +76,20 @@ class SentenceScorer:
         model: network in evaluation mode; costs are exact up to its own rounding, summed in float64.
         vocabulary: the model's.
         device: where the model is.
+        precision: ``float32``; or ``bfloat16``, in which normalisers are computed faster and each is rounded a little.
         batch: contexts that go through the network at once; halved where memory runs out.
     """
 
-    def __init__(self, model: LanguageModel, vocabulary: Vocabulary, device: torch.device | str, batch: int = BATCH):
+    def __init__(
+        self,
+        model: LanguageModel,
+        vocabulary: Vocabulary,
+        device: torch.device | str,
+        precision: str = "float32",
+        batch: int = BATCH,
+    ):
         self.model, self.vocabulary, self.device = model.eval(), vocabulary, torch.device(device)
-        self.batch = batch
+        self.dtype, self.batch = PRECISIONS[precision], batch
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """−ln P of each sentence, its end included.
@@ -144,7 +153,9 @@ class SentenceScorer:
                 labels = np.concatenate([np.full(end - begin, self._end), tree.word[children]])
                 try:
                     contexts, after = self.model.read(words[:, begin:end], select_state(state, self._indices(rows)))
-                    costs = -self.model.word_log_probs(contexts, self._indices(asked), self._indices(labels))
+                    costs = -self.model.word_log_probs(
+                        contexts, self._indices(asked), self._indices(labels), self.dtype
+                    )
                 except RuntimeError as error:
                     if self.batch == 1 or not _is_out_of_memory(error):
                         raise

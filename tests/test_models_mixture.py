@@ -138,15 +138,15 @@ class TestWords:
         monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
         latent, prior, weight, bias = arguments(time=9, batch=1, scale=scale)
         rows, words = self.asked(9, 7)
-        actual = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, bias, rows, words)
+        actual = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, weight, bias, rows, words)
         torch.testing.assert_close(actual, mixture_log_probs(latent, prior, weight, bias)[rows, 0, words])
 
     def test_half_precision_rounds_the_normaliser_only(self):
         latent, prior, weight, bias = arguments(time=50, batch=1, embedding=64, vocabulary=500, dtype=torch.float32)
         latent, weight = latent.tanh(), weight / 8
         rows, words = self.asked(50, 500)
-        exact = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, bias, rows, words)
-        half = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight.bfloat16(), bias, rows, words)
+        exact = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, weight, bias, rows, words)
+        half = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight.bfloat16(), weight, bias, rows, words)
         assert half.dtype == torch.float32
         torch.testing.assert_close(half, exact, rtol=0, atol=0.03)
         assert (half - exact).mean().abs() < 3e-3  # each logit's rounding is its own; their sum's is small

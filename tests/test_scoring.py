@@ -46,7 +46,7 @@ def test_equal_to_sentence_by_sentence(texts, batch):
     network = model()
     with torch.inference_mode():
         expected = [plain_cost(network.double(), words) for words in texts]
-    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", batch).costs(texts)
+    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", batch=batch).costs(texts)
     np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
 
 
@@ -72,6 +72,20 @@ def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
     monkeypatch.setattr(network, "read", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(RuntimeError, match="memory"):
         SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+
+
+def test_half_precision_is_near(monkeypatch):
+    texts = [[first, second] for first in "abcde" for second in "abcde"]
+    network = models.Ensemble([model(1), model(2)])
+    exact = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    rounded = SentenceScorer(network, VOCABULARY, "cpu", "bfloat16").costs(texts)
+    np.testing.assert_allclose(rounded, exact, atol=0.1)
+    assert not np.array_equal(rounded, exact)
+    with torch.no_grad():
+        network.train().members[0].decoder_bias[2] += 5.0  # training on makes the rounded copy anew
+        network.members[0].embedding.mul_(1.5)
+    again = SentenceScorer(network, VOCABULARY, "cpu", "bfloat16").costs(texts)
+    np.testing.assert_allclose(again, SentenceScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
 
 
 def test_an_ensemble_is_scored_the_same_way():

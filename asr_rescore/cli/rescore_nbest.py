@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
             default = ",".join(map(str, option.default))
             parser.add_argument(name, type=_numbers, default=option.default, help=f"{text} ({default})")
         else:
-            parser.add_argument(
-                name, type=type(option.default), default=option.default, help=f"{text} ({option.default:g})"
-            )
+            kind = type(option.default)
+            shown = option.default if kind is str else f"{option.default:g}"
+            parser.add_argument(name, type=kind, default=option.default, help=f"{text} ({shown})")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",

@@ -35,6 +35,7 @@ class AwdLstmMos(LanguageModel):
         self.latent = nn.Linear(config.hidden[-1], config.experts * config.embedding)
         self.prior = nn.Linear(config.hidden[-1], config.experts, bias=False)
         self.decoder_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self._rounded: torch.Tensor | None = None  # the output weights in half precision, for scoring
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
         """Zeros: one (hidden, cell) pair a layer, each (1, batch, cells)."""
@@ -57,9 +58,21 @@ class AwdLstmMos(LanguageModel):
         hidden, after = self._recur(ids, state)
         return (self._latent(hidden).flatten(0, 1), self.prior(hidden).flatten(0, 1)), after
 
-    def word_log_probs(self, contexts: Any, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Without the distributions over all words."""
-        return mixture_word_log_probs(*contexts, self.embedding, self.decoder_bias, rows, words)
+    def word_log_probs(
+        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Without the distributions over all words; half precision is for the normalisers only."""
+        weight = self.embedding
+        if dtype in (torch.bfloat16, torch.float16):
+            if self._rounded is None or self._rounded.dtype != dtype:
+                self._rounded = weight.detach().to(dtype)
+            weight = self._rounded
+        return mixture_word_log_probs(*contexts, weight, self.embedding, self.decoder_bias, rows, words)
+
+    def train(self, mode: bool = True) -> AwdLstmMos:
+        """Training changes the weights, so that rounded copies of them are out of date."""
+        self._rounded = None
+        return super().train(mode)
 
     def _recur(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """The last layer's output (time, batch, cells), and the state after it."""

@@ -63,10 +63,13 @@ class LanguageModel(nn.Module, ABC):
         output = self(ids, state)
         return output.log_probs.flatten(0, 1), output.state
 
-    def word_log_probs(self, contexts: Any, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def word_log_probs(
+        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
         """ln P of ``words`` (asked,) after the contexts ``rows`` (asked,) of what :meth:`read` gave.
 
-        Where few words of each context are asked for, this is cheaper than the whole distribution.
+        Where few words of each context are asked for, this is cheaper than the whole distribution. A ``dtype`` of half
+        precision allows the model to be faster still, at the price of some rounding.
         """
         return contexts[rows, words]
 

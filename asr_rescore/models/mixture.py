@@ -43,6 +43,7 @@ def mixture_log_probs(
 def mixture_word_log_probs(
     latent: torch.Tensor,
     prior_logits: torch.Tensor,
+    rounded: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor,
     rows: torch.Tensor,
@@ -51,11 +52,12 @@ def mixture_word_log_probs(
     """ln P of some words only: each context's normalisers are computed once, and no distribution is written out.
 
     Args:
-        latent: (contexts, experts, embedding). Where ``weight`` is in half precision, the normalisers' logits are
-            computed in it and summed up in float32; the asked words' logits are not rounded.
+        latent: (contexts, experts, embedding).
         prior_logits: (contexts, experts).
-        weight: (vocabulary, embedding), float32 or half precision.
-        bias: (vocabulary,), float32.
+        rounded: (vocabulary, embedding), the weights of the normalisers' logits: ``weight`` itself, or a copy in half
+            precision, whose products are rounded to it and summed up in the type of ``latent``.
+        weight: (vocabulary, embedding), of the asked words' logits.
+        bias: (vocabulary,).
         rows: int64 (asked,), the context of each asked word.
         words: int64 (asked,).
 
@@ -63,12 +65,12 @@ def mixture_word_log_probs(
         (asked,), of the type of ``latent``.
     """
     normalisers = torch.empty_like(prior_logits)
-    for here, logits in _logits(latent, weight, bias):
+    for here, logits in _logits(latent, rounded, bias):
         logits = logits.to(latent.dtype)
         top = logits.amax(-1, keepdim=True)
         normalisers[here] = logits.sub_(top).exp2_().sum(-1).log2_().add_(top.squeeze(-1))
     offsets = prior_logits.log_softmax(-1) - normalisers / LOG2_E
-    asked = torch.bmm(latent[rows], weight[words].to(latent.dtype).unsqueeze(-1)).squeeze(-1)  # (asked, experts)
+    asked = torch.bmm(latent[rows], weight[words].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
     return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
 
 

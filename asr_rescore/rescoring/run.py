@@ -66,7 +66,8 @@ class Rescoring:
             return
         backoff = self.first_pass.words.get("#0")
         grammar = Grammar(kaldi.read_grammar(self.grammar_file), backoff_label=backoff, failure=self.config.use_phi)
-        scorers = [SentenceScorer(lm.model, lm.vocabulary, self.device) for lm in self.lms]
+        precision = self.config.precision
+        scorers = [SentenceScorer(lm.model, lm.vocabulary, self.device, precision) for lm in self.lms]
         cost_share(self.first_pass, grammar, scorers, share, self.out_dir, signature)
 
     def finish(

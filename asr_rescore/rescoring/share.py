@@ -40,6 +40,7 @@ class Signature:
     n: int
     inv_acwt: float
     use_phi: bool
+    precision: str
     points: tuple[tuple[float, float], ...]
     utterances: int
     job: int
@@ -58,6 +59,7 @@ class Signature:
             config.n,
             config.inv_acwt,
             config.use_phi,
+            config.precision,
             tuple((point.lmwt, point.wip) for point in config.points),
             len(first_pass.utterances),
             share.job,
