@@ -133,9 +133,9 @@ class TestWords:
         return rows, torch.randint(vocabulary, (3 * contexts,), generator=draw)
 
     @pytest.mark.parametrize("scale", [1.0, 30.0])
-    @pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
-    def test_are_those_of_the_whole_distribution(self, monkeypatch, scale, chunk_bytes):
-        monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
+    @pytest.mark.parametrize("tile", [(1, 1), (5, 3), (512, 1024)])
+    def test_are_those_of_the_whole_distribution(self, monkeypatch, scale, tile):
+        monkeypatch.setitem(mixture.TILE, "cpu", tile)
         latent, prior, weight, bias = arguments(time=9, batch=1, scale=scale)
         rows, words = self.asked(9, 7)
         actual = mixture_word_log_probs(latent[:, 0], prior[:, 0], weight, weight, bias, rows, words)

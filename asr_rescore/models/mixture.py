@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 
 # Bytes of logits that are computed at once. A CPU's caches then hold them from pass to pass; a GPU is kept busy.
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
+# Vectors and words of a tile of logits where only normalisers are wanted. On a Zen 4 core it was the fastest of shapes
+# from 26 × 40,000 to 2048 × 512, up to 3.5 times as fast as whole rows.
+TILE = {"cpu": (512, 1024), "cuda": (8192, 1 << 30)}
 # Logits are made in bits: on a CPU torch's exp2 takes a third of the time of its exp.
 LOG2_E = math.log2(math.e)
 
@@ -64,12 +67,8 @@ def mixture_word_log_probs(
     Returns:
         (asked,), of the type of ``latent``.
     """
-    normalisers = torch.empty_like(prior_logits)
-    for here, logits in _logits(latent, rounded, bias):
-        logits = logits.to(latent.dtype)
-        top = logits.amax(-1, keepdim=True)
-        normalisers[here] = logits.sub_(top).exp2_().sum(-1).log2_().add_(top.squeeze(-1))
-    offsets = prior_logits.log_softmax(-1) - normalisers / LOG2_E
+    normalisers = _normalisers(latent.flatten(0, 1), rounded, bias).view_as(prior_logits)
+    offsets = prior_logits.log_softmax(-1) - normalisers
     asked = torch.bmm(latent[rows], weight[words].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
     return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
 
@@ -131,6 +130,26 @@ class _Mixture(torch.autograd.Function):
             grad_weight.addmm_(slopes.t(), latent[here].flatten(0, 1))
             grad_bias += slopes.sum(0)
         return grad_latent, grad_prior, grad_weight, grad_bias
+
+
+def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """ln Σ exp(W·z + b) of each of ``vectors`` (any, embedding), a tile of logits at a time."""
+    rows, columns = TILE[vectors.device.type]
+    in_bits, bias = (vectors * LOG2_E).to(weight.dtype), (bias * LOG2_E).to(weight.dtype)
+    parts = vectors.new_empty(len(vectors), -(-len(weight) // columns))
+    buffer = weight.new_empty(min(rows, len(vectors)) * min(columns, len(weight)))
+    tiles = [
+        (weight[begin : begin + columns].t(), bias[begin : begin + columns]) for begin in range(0, len(weight), columns)
+    ]
+    for begin in range(0, len(vectors), rows):
+        some = in_bits[begin : begin + rows]
+        for place, (part, shift) in enumerate(tiles):
+            logits = buffer[: len(some) * len(shift)].view(len(some), len(shift))
+            logits = torch.addmm(shift, some, part, out=logits).to(vectors.dtype)
+            top = logits.amax(-1, keepdim=True)
+            sums = logits.sub_(top).exp2_().sum(-1)
+            torch.add(sums.log2_(), top.squeeze(-1), out=parts[begin : begin + rows, place])
+    return torch.logsumexp(parts / LOG2_E, dim=-1)
 
 
 def _logits(latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
