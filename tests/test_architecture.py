@@ -20,6 +20,7 @@ ROWS = [
     {"kaldi", "corpus", "models"},
     {"checkpoint", "objectives", "rescore", "wer"},
     {"scoring", "sampling", "training", "tune", "report"},
+    {"score_cache"},
     {"rescoring"},
     {"cli"},
 ]

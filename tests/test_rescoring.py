@@ -14,6 +14,7 @@ from asr_rescore.config import ModelConfig
 from asr_rescore.lattice import best_path, best_paths
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.options import Share
+from asr_rescore.scoring import SentenceScorer
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.wer import score
 
@@ -119,6 +120,19 @@ def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, deco
         assert path.acoustic == pytest.approx(columns["acwt"], rel=1e-6)
         symbols = symbols or nbest
     assert symbols is not None
+
+
+def test_a_score_cache_spares_the_network(rescore, tmp_path, monkeypatch):
+    cache = ("--score-cache", tmp_path / "cache")
+    status, first = rescore("--lm-weight", 0.5, *cache, out="first")
+    assert status == 0
+    monkeypatch.setattr(SentenceScorer, "costs", lambda *_: pytest.fail("scored again"))
+    status, second = rescore("--lm-weight", 0.7, "--n", 50, *cache, out="second")  # other lists of known sentences
+    assert status == 0
+    lists = [{nbest.utt: nbest for nbest in kaldi.read_nbest_dir(out, 1)} for out in (first, second)]
+    for utt, shorter in lists[1].items():
+        known = dict(zip(lists[0][utt].words, lists[0][utt].costs["lmwt.rnn"], strict=True))
+        assert [known[words] for words in shorter.words] == list(shorter.costs["lmwt.rnn"])
 
 
 @pytest.mark.parametrize("jobs", [2, 3, 5])

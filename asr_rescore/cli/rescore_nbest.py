@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--job", type=int, metavar="I", help="do share I only, and no scoring; then run once without --job"
     )
+    parser.add_argument(
+        "--score-cache", type=Path, metavar="DIR", help="keep every sentence's cost there, for other runs and jobs too"
+    )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="leave out the lattices' oracle WER")
     add_device_option(parser)
     parser.add_argument("old_lang_dir", type=Path, metavar="old-lang-dir", help="words.txt and G.fst of the first pass")
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.decode_dir,
         arguments.out_dir,
         choose_device(arguments.device),
+        arguments.score_cache,
     )
     if arguments.job is not None:
         rescoring.cost(Share(arguments.job, arguments.nj))

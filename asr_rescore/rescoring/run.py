@@ -19,6 +19,7 @@ from asr_rescore.rescoring.options import RescoringConfig, Share
 from asr_rescore.rescoring.result import Costed, note_missing, write_lattices, write_report
 from asr_rescore.rescoring.share import Signature, cost_share, is_done
 from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
+from asr_rescore.score_cache import CachedScorer
 from asr_rescore.scoring import SentenceScorer
 from asr_rescore.tune import tune
 
@@ -37,6 +38,7 @@ class Rescoring:
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
         device: where the models run.
+        score_cache: directory of costs that were computed before, by this run or another.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Rescoring:
         decode_dir: Path,
         out_dir: Path,
         device: torch.device,
+        score_cache: Path | None = None,
     ):
         if out_dir.resolve() == decode_dir.resolve():
             raise UsageError(f"{out_dir} is the decode-dir too; its lattices would be overwritten")
         self.config, self.data_dir, self.out_dir, self.device = config, data_dir, out_dir, device
+        self.score_cache = score_cache
         self.data = kaldi.read_data_dir(data_dir)
         words = kaldi.read_words(old_lang_dir / "words.txt")
         self.first_pass = FirstPass(decode_dir, words, frozenset(self.data.utterances), config)
@@ -66,9 +70,13 @@ class Rescoring:
             return
         backoff = self.first_pass.words.get("#0")
         grammar = Grammar(kaldi.read_grammar(self.grammar_file), backoff_label=backoff, failure=self.config.use_phi)
-        precision = self.config.precision
-        scorers = [SentenceScorer(lm.model, lm.vocabulary, self.device, precision) for lm in self.lms]
+        scorers = [self._scorer(lm) for lm in self.lms]
         cost_share(self.first_pass, grammar, scorers, share, self.out_dir, signature)
+
+    def _scorer(self, lm: LoadedModel) -> SentenceScorer | CachedScorer:
+        precision = self.config.precision
+        scorer = SentenceScorer(lm.model, lm.vocabulary, self.device, precision)
+        return CachedScorer(scorer, self.score_cache, f"{lm.hash}-{precision}") if self.score_cache else scorer
 
     def finish(
         self,

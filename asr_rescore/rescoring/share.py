@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -21,7 +22,10 @@ from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
 from asr_rescore.rescoring.nbest_lists import to_nbest
 from asr_rescore.rescoring.options import Share
+from asr_rescore.score_cache import CachedScorer
 from asr_rescore.scoring import SentenceScorer
+
+Scorer: TypeAlias = SentenceScorer | CachedScorer
 
 SHARE_FILE = "share.json"
 # Lists are costed together up to so many words: enough rows for fast matrix products, little enough to hold.
@@ -93,7 +97,7 @@ def read_failures(out_dir: Path, job: int) -> dict[str, str]:
 def cost_share(
     first_pass: FirstPass,
     grammar: Grammar,
-    scorers: Sequence[SentenceScorer],
+    scorers: Sequence[Scorer],
     share: Share,
     out_dir: Path,
     signature: Signature,
@@ -158,9 +162,7 @@ def _groups(lists: Iterable[tuple[NBest, bool]]) -> Iterator[list[tuple[NBest, b
         yield group
 
 
-def _add_costs(
-    group: list[tuple[NBest, bool]], scorers: Sequence[SentenceScorer], failures: Failures
-) -> Iterator[NBest]:
+def _add_costs(group: list[tuple[NBest, bool]], scorers: Sequence[Scorer], failures: Failures) -> Iterator[NBest]:
     wanted = [nbest for nbest, costed in group if costed]
     try:
         done = iter(_costed(wanted, scorers) if wanted else [])
@@ -170,7 +172,7 @@ def _add_costs(
         yield next(done) if costed else nbest
 
 
-def _costed(lists: list[NBest], scorers: Sequence[SentenceScorer]) -> list[NBest]:
+def _costed(lists: list[NBest], scorers: Sequence[Scorer]) -> list[NBest]:
     sentences = [words for nbest in lists for words in nbest.words]
     ends = np.cumsum([len(nbest) for nbest in lists])
     for index, scorer in enumerate(scorers):
@@ -179,7 +181,7 @@ def _costed(lists: list[NBest], scorers: Sequence[SentenceScorer]) -> list[NBest
     return lists
 
 
-def _costed_or_neutral(nbest: NBest, scorers: Sequence[SentenceScorer], failures: Failures) -> NBest:
+def _costed_or_neutral(nbest: NBest, scorers: Sequence[Scorer], failures: Failures) -> NBest:
     try:
         return _costed([nbest], scorers)[0]
     except RescoreError as error:

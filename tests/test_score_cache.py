@@ -1,0 +1,74 @@
+"""The score cache: the same costs, nothing scored twice, jobs that share it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from asr_rescore import models
+from asr_rescore.config import ModelConfig
+from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.score_cache import CachedScorer, digest
+from asr_rescore.scoring import SentenceScorer
+from asr_rescore.vocab import Vocabulary
+
+VOCABULARY = Vocabulary.from_counts({"a": 5, "b": 4, "c": 3})
+TEXTS = [["a", "b"], [], ["a"], ["a", "b"], ["c", "zebra"]]
+
+
+class Counting:
+    """A scorer that remembers what it was asked."""
+
+    def __init__(self):
+        torch.manual_seed(1)
+        model = models.build(ModelConfig(embedding=4, hidden=(5,), experts=2, embedding_init=1.0), len(VOCABULARY))
+        self.scorer, self.asked = SentenceScorer(model, VOCABULARY, "cpu"), []
+
+    def costs(self, sentences):
+        self.asked.append([tuple(words) for words in sentences])
+        return self.scorer.costs(sentences)
+
+
+def test_costs_are_the_scorers_and_each_sentence_is_scored_once(tmp_path):
+    counting = Counting()
+    expected = counting.scorer.costs(TEXTS)
+    cached = CachedScorer(counting, tmp_path, "model")
+    for _ in range(2):
+        np.testing.assert_allclose(cached.costs(TEXTS), expected, rtol=1e-6)
+    assert counting.asked == [[("a", "b"), (), ("a",), ("c", "zebra")]]
+    assert cached.costs([]).tolist() == []
+
+
+def test_another_process_finds_them_and_adds_its_own(tmp_path):
+    first = CachedScorer(Counting(), tmp_path, "model")
+    costs = first.costs(TEXTS)
+    beside, other = Counting(), Counting()
+    second = CachedScorer(beside, tmp_path, "model")
+    assert np.array_equal(second.costs([*TEXTS, ["b"]])[:-1], costs) and beside.asked == [[("b",)]]
+    CachedScorer(other, tmp_path, "another model").costs(TEXTS[:1])
+    assert other.asked == [[("a", "b")]]
+    again = Counting()
+    assert np.array_equal(CachedScorer(again, tmp_path, "model").costs(TEXTS), costs) and not again.asked
+
+
+def test_words_are_kept_apart():
+    assert len({digest(words) for words in ([], ["a"], ["a", "b"], ["ab"], ["b", "a"])}) == 5
+
+
+def test_a_failure_keeps_nothing(tmp_path):
+    class Broken:
+        def costs(self, sentences):
+            raise RescoreError("no finite cost")
+
+    with pytest.raises(RescoreError):
+        CachedScorer(Broken(), tmp_path, "model").costs(TEXTS)
+    assert not list(tmp_path.rglob("*.costs"))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    CachedScorer(Counting(), tmp_path, "model").costs(TEXTS)
+    (path,) = tmp_path.rglob("*.costs")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"\.costs: found 95 bytes, expected records of 24 bytes; remove the file"):
+        CachedScorer(Counting(), tmp_path, "model")
