@@ -199,6 +199,20 @@ class TestAveraging:
         assert [line["averaging"] for line in log_of(run)] == averaged
 
 
+class TestFinetuning:
+    @pytest.mark.parametrize(("costs", "best", "epoch"), [([2.0, 2.5, 2.1], 2.0, 0), ([2.0, 2.5, 1.9], 1.9, 2)])
+    def test_what_it_starts_from_is_the_best_until_an_epoch_is_better(self, tmp_path, monkeypatch, costs, best, epoch):
+        given = iter(costs)
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(given) * len(VALID))
+        run = replace(make_run(tmp_path / "lm", epochs=2, averaging="start"), trained=True)
+        model = network(run)
+        start = [parameter.detach().clone() for parameter in model.parameters()]
+        assert train(run, model, CPU) == pytest.approx(math.exp(best))
+        loaded = load_model(run.directory)
+        assert loaded.provenance["epoch"] == epoch
+        assert all(map(torch.equal, loaded.model.parameters(), start)) == (epoch == 0)
+
+
 class TestPartialShuffle:
     def test_every_epoch_reads_every_token_once_from_elsewhere(self, tmp_path, monkeypatch):
         seen = []

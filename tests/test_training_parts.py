@@ -127,7 +127,7 @@ class TestOptimizer:
     )
     def test_the_trigger_of_averaging(self, costs, nonmono, starts):
         assert nonmonotone(costs, nonmono) is starts
-        assert averaging_starts(TrainConfig(nonmono=nonmono), costs) is starts
+        assert averaging_starts(TrainConfig(nonmono=nonmono), len(costs), costs) is starts
 
     def test_the_mean_is_asgds(self):
         torch.manual_seed(1)

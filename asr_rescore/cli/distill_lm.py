@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         teacher = CachedTeacher(cache, device)
     elif config.objective.needs_teacher:
         teacher = OnlineTeacher(teacher_model.to(device))
-    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.student_dir, facts)
+    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.student_dir, facts, bool(arguments.init))
     ppl = train(run, student, device, teacher)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
     model, facts = start_model(arguments, config, vocabulary, device)
     print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(texts[0])} tokens, on {device}")
-    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir, facts)
+    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir, facts, bool(arguments.init))
     ppl = train(run, model, device)
     print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -62,7 +62,7 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             since_best = len(progress.valid) - 1 - progress.valid.index(min(progress.valid))
             if since_best == 0:
                 trainer.save_best()
-            if trainer.mean is None and averaging_starts(options, progress.valid):
+            if trainer.mean is None and averaging_starts(options, progress.epoch, progress.valid):
                 trainer.start_averaging()
             # Finetuning averages from its first step; the trigger that begins averaging elsewhere ends it.
             finetuned = options.averaging == "start" and nonmonotone(progress.valid, options.nonmono)
@@ -267,8 +267,11 @@ class _Trainer:
                 )
             directory.mkdir(parents=True, exist_ok=True)
             self.history.cut(0)
-            if averaging_starts(self.options, ()):
+            if averaging_starts(self.options, 0, ()):
                 self.start_averaging()
+            if self.run.trained:
+                self.progress.valid.append(self.validate())
+                self.save_best()
             self.save_state()
             return
         tensors, saved = load_training_state(path)

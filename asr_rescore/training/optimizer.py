@@ -29,12 +29,12 @@ def nonmonotone(valid_costs: Sequence[float], nonmono: int) -> bool:
     return len(earlier) > nonmono and valid_costs[-1] > min(earlier[:-nonmono])
 
 
-def averaging_starts(config: TrainConfig, valid_costs: Sequence[float]) -> bool:
-    """Whether the mean of the weights begins now, after as many epochs as there are ``valid_costs``."""
+def averaging_starts(config: TrainConfig, epoch: int, valid_costs: Sequence[float]) -> bool:
+    """Whether the mean of the weights begins now, after ``epoch`` epochs."""
     if config.averaging == "nonmono":
         return nonmonotone(valid_costs, config.nonmono)
     if config.averaging == "tail":
-        return len(valid_costs) >= config.epochs - max(1, round(config.averaging_tail * config.epochs))
+        return epoch >= config.epochs - max(1, round(config.averaging_tail * config.epochs))
     return config.averaging == "start"
 
 

@@ -23,6 +23,7 @@ class TrainingRun:
         seed: of every random draw.
         directory: where model, log and state go.
         facts: for the model's provenance, e.g. the teachers.
+        trained: whether the model is trained on from what it is, which stays the best until an epoch is better.
     """
 
     config: Config
@@ -32,6 +33,7 @@ class TrainingRun:
     seed: int
     directory: Path
     facts: Mapping[str, Any] = field(default_factory=dict)
+    trained: bool = False
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class Progress:
     tokens: int = 0  # of this epoch so far
     loss: float = 0.0  # summed over them
     seconds: float = 0.0  # spent in this epoch so far
-    valid: list[float] = field(default_factory=list)  # cost per token after each epoch, nats
+    # Cost per token after each epoch, nats; first of all that of the start, where a model is trained on.
+    valid: list[float] = field(default_factory=list)
     averaged: int = 0  # steps in the mean of the weights; 0 until averaging starts
     finished: bool = False
