@@ -32,6 +32,11 @@ class SoftLabels:
         log_probs = _at_least_float32(log_probs.detach())
         return cls(log_probs.exp(), _gather(log_probs, labels))
 
+    def __getitem__(self, tokens: slice) -> SoftLabels:
+        """Of some of the tokens."""
+        words = None if self.words is None else self.words[tokens]
+        return SoftLabels(self.weights[tokens], self.label[tokens], words)
+
     def cross_entropy(self, student: torch.Tensor) -> torch.Tensor:
         """−Σₓ Q(x) ln P(x), (tokens,), of ``student`` ln P (tokens, vocabulary)."""
         if self.words is not None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_rescore.models import mixture
-from asr_rescore.models.mixture import mixture_log_probs, mixture_word_log_probs
+from asr_rescore.models.mixture import mixture_log_probs, mixture_loss, mixture_word_log_probs
 
 
 def arguments(time=3, batch=2, experts=4, embedding=5, vocabulary=7, scale=1.0, dtype=torch.float64, seed=0):
@@ -116,6 +116,24 @@ def test_gradient_is_autograds(scale, dtype, time, experts, vocabulary):
     for ours, theirs in zip(inputs, exact, strict=True):
         size = theirs.grad.abs().max().item() + scale
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=0, atol=rounding * size)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
+@pytest.mark.parametrize("chunk_bytes", [1, 4 << 20])
+def test_a_loss_and_its_gradient_together_are_those_one_after_the_other(monkeypatch, scale, chunk_bytes):
+    monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
+    inputs = [tensor.requires_grad_() for tensor in arguments(time=5, scale=scale)]
+    weights = torch.randn(10, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
+        return (weights[here] * log_probs.square()).sum(-1) / 100
+
+    apart = loss(mixture_log_probs(*inputs).flatten(0, 1), slice(None)).sum()
+    together = mixture_loss(*inputs, loss)
+    torch.testing.assert_close(together, apart)
+    expected = torch.autograd.grad(3 * apart, inputs)
+    for ours, theirs in zip(torch.autograd.grad(3 * together, inputs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6 * theirs.abs().max().item())
 
 
 def test_nothing_of_the_size_of_all_logits_is_kept():

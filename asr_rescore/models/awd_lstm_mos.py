@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from asr_rescore.config import ModelConfig
-from asr_rescore.models.base import LanguageModel, Output, State
+from asr_rescore.models.base import LanguageModel, LossOutput, Output, State, TokenLoss
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.lstm import DropConnectLstm
-from asr_rescore.models.mixture import mixture_log_probs, mixture_word_log_probs
+from asr_rescore.models.mixture import mixture_log_probs, mixture_loss, mixture_word_log_probs
 
 
 class AwdLstmMos(LanguageModel):
@@ -52,6 +52,14 @@ class AwdLstmMos(LanguageModel):
         dropped = locked_dropout(raw, self.config.dropout_output, self.training)
         log_probs = mixture_log_probs(self._latent(dropped), self.prior(dropped), self.embedding, self.decoder_bias)
         return Output(log_probs, after, raw, dropped)
+
+    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss) -> LossOutput:
+        """Read ``ids`` (time, batch); loss and gradient of the output layer are computed together, chunk by chunk."""
+        raw, after = self._recur(ids, state)
+        dropped = locked_dropout(raw, self.config.dropout_output, self.training)
+        latent, prior = self._latent(dropped), self.prior(dropped)
+        total = mixture_loss(latent, prior, self.embedding, self.decoder_bias, loss)
+        return LossOutput(total, after, raw, dropped)
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
         """Read ``ids`` (time, batch); the contexts are latent vectors and mixture weights."""

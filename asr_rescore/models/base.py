@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -33,6 +33,25 @@ class Output:
     dropped: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class LossOutput:
+    """What a model gives for a chunk of text that it is trained on.
+
+    Attributes:
+        total: the sum of the loss over all tokens, ().
+        state, raw, dropped: see :class:`Output`.
+    """
+
+    total: torch.Tensor
+    state: State
+    raw: torch.Tensor | None = None
+    dropped: torch.Tensor | None = None
+
+
+# From ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to a loss of each, (chunk,).
+TokenLoss: TypeAlias = Callable[[torch.Tensor, slice], torch.Tensor]
+
+
 class LanguageModel(nn.Module, ABC):
     """A network that reads word ids and gives a distribution over the next.
 
@@ -53,6 +72,15 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, ids: torch.Tensor, state: State) -> Output:
         """Read ``ids`` (time, batch) from ``state`` on."""
+
+    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss) -> LossOutput:
+        """Read ``ids`` (time, batch) and sum up a loss of ln P.
+
+        A model may call ``loss`` for some tokens at a time, and need not hold all its distributions.
+        """
+        output = self(ids, state)
+        total = loss(output.log_probs.flatten(0, 1), slice(None)).sum()
+        return LossOutput(total, output.state, output.raw, output.dropped)
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
         """Read ``ids`` (time, batch) as far as :meth:`word_log_probs` needs it.

@@ -1,14 +1,13 @@
 """The mixture of softmaxes, exact in log space, forward and backward without ever holding all its logits.
 
-Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time. The forward pass keeps ln P and each
-expert's normaliser; the backward pass computes the logits again, which costs a fourth matrix product instead of memory
-that grows with the experts.
+Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -40,6 +39,23 @@ def mixture_log_probs(
     log_prior = prior_logits.log_softmax(-1)
     log_probs = _Mixture.apply(latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias)
     return log_probs.unflatten(0, latent.shape[:2])
+
+
+def mixture_loss(
+    latent: torch.Tensor,
+    prior_logits: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    loss: Callable[[torch.Tensor, slice], torch.Tensor],
+) -> torch.Tensor:
+    """Σ over all tokens of a loss of ln P, whose gradient costs no second computation of the logits.
+
+    Args:
+        latent, prior_logits, weight, bias: see :func:`mixture_log_probs`.
+        loss: from ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to (chunk,).
+    """
+    log_prior = prior_logits.log_softmax(-1)
+    return _MixtureLoss.apply(latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias, loss)
 
 
 @torch.no_grad()
@@ -76,60 +92,146 @@ def mixture_word_log_probs(
 class _Mixture(torch.autograd.Function):
     """From latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
 
-    With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G on ln P, the gradient on expert k's logits is
-    rₖ·G − pₖ·sₖ and the one on ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
+    Keeps ln P and each expert's normaliser; the backward pass computes the logits again.
     """
 
     @staticmethod
     def forward(
         ctx: Any, latent: torch.Tensor, log_prior: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
+        layer = _Layer(latent, log_prior, weight, bias)
         log_probs = latent.new_empty(len(latent), len(weight))
         normalisers = torch.empty_like(log_prior)
-        for here, logits in _logits(latent, weight, bias):
-            top = logits.amax(-1, keepdim=True)
-            exps = logits.sub_(top).exp2_()  # (chunk, experts, vocabulary)
-            sums = exps.sum(-1)
-            normalisers[here] = sums.log2() + top.squeeze(-1)
-            shares = log_prior[here].exp() / sums
-            probs = torch.bmm(shares.unsqueeze(-2), exps).squeeze(-2)  # P, (chunk, vocabulary)
-            torch.mul(probs.log2_(), 1 / LOG2_E, out=log_probs[here])
-        rare = log_probs.amin(-1) < _least(log_probs)  # tokens with some probability too small for exp
-        for row in rare.nonzero().squeeze(-1).split(64):
-            logits = torch.matmul(latent[row], weight.t()).add_(bias)
-            offsets = log_prior[row] - normalisers[row] / LOG2_E
-            log_probs[row] = torch.logsumexp(logits.add_(offsets.unsqueeze(-1)), dim=-2)
-        ctx.save_for_backward(latent, log_prior, weight, bias, log_probs, normalisers, rare)
+        for here, logits in layer.chunks():
+            probs, normalisers[here] = _softmax(logits)
+            log_probs[here] = layer.log_mixture(here, probs)
+        ctx.save_for_backward(latent, log_prior, weight, bias, log_probs, normalisers)
         return log_probs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        latent, log_prior, weight, bias, log_probs, normalisers, rare = ctx.saved_tensors
-        grad_latent, grad_prior = torch.empty_like(latent), torch.empty_like(log_prior)
-        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        scratch = None
-        for here, logits in _logits(latent, weight, bias):
-            logits.sub_(normalisers[here].unsqueeze(-1))  # log₂ pₖ, (chunk, experts, vocabulary)
-            rows = rare[here].nonzero().squeeze(-1)
-            offsets = log_prior[here][rows].unsqueeze(-1) - log_probs[here][rows].unsqueeze(-2)
-            seen_part = logits[rows].add_(offsets, alpha=LOG2_E).exp2_()
-            seen_part *= grad[here][rows].unsqueeze(-2)  # rₖ·G of the rare rows
-            probs, prior = logits.exp2_(), log_prior[here].exp()
-            ratio = torch.mul(log_probs[here], -LOG2_E).exp2_().mul_(grad[here])  # G / P, (chunk, vocabulary)
-            ratio[rows] = 0.0
-            seen = prior * torch.bmm(probs, ratio.unsqueeze(-1)).squeeze(-1)  # sₖ, (chunk, experts)
-            seen[rows] = seen_part.sum(-1)
-            scratch = torch.empty_like(probs) if scratch is None else scratch
-            slopes = torch.mul(prior.unsqueeze(-1), ratio.unsqueeze(-2), out=scratch[: len(probs)])
-            slopes = slopes.sub_(seen.unsqueeze(-1)).mul_(probs)  # on the logits
-            slopes[rows] += seen_part
-            slopes = slopes.flatten(0, 1)
-            grad_prior[here] = seen
-            torch.mm(slopes, weight, out=grad_latent[here].flatten(0, 1))
-            grad_weight.addmm_(slopes.t(), latent[here].flatten(0, 1))
-            grad_bias += slopes.sum(0)
-        return grad_latent, grad_prior, grad_weight, grad_bias
+        *inputs, log_probs, normalisers = ctx.saved_tensors
+        layer = _Layer(*inputs)
+        for here, logits in layer.chunks():
+            probs = logits.sub_(normalisers[here].unsqueeze(-1)).exp2_()
+            layer.add_gradient(here, probs, log_probs[here], grad[here])
+        return layer.gradients
+
+
+class _MixtureLoss(torch.autograd.Function):
+    """The sum of a loss of ln P over all tokens; its gradient is computed along with it, a chunk at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        latent: torch.Tensor,
+        log_prior: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        loss: Callable[[torch.Tensor, slice], torch.Tensor],
+    ) -> torch.Tensor:
+        layer = _Layer(latent, log_prior, weight, bias)
+        total = latent.new_zeros(())
+        for here, logits in layer.chunks():
+            probs, _ = _softmax(logits)
+            log_probs = layer.log_mixture(here, probs).requires_grad_()
+            with torch.enable_grad():
+                part = loss(log_probs, here).sum()
+            (grad,) = torch.autograd.grad(part, log_probs)
+            total += part.detach()
+            layer.add_gradient(here, probs, log_probs.detach(), grad)
+        ctx.save_for_backward(*layer.gradients)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return (*(part * grad for part in ctx.saved_tensors), None)
+
+
+class _Layer:
+    """The output layer of some tokens, a chunk of them at a time, and its gradient as it adds up.
+
+    With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G on ln P, the gradient on expert k's logits is
+    rₖ·G − pₖ·sₖ and the one on ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
+    """
+
+    def __init__(self, latent: torch.Tensor, log_prior: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor):
+        self.latent, self.log_prior, self.weight, self.bias = latent, log_prior, weight, bias
+        self.prior = log_prior.exp()
+        # The ln P down to which sums of exponentials are exact to the last digits: about 1e-30 in float32.
+        self.least = 0.8 * math.log(torch.finfo(latent.dtype).tiny)
+        self.scratch: torch.Tensor | None = None
+
+    @cached_property
+    def gradients(self) -> tuple[torch.Tensor, ...]:
+        """On the four inputs; tokens' parts are set by their chunk, the weights' add up."""
+        of_tokens = (torch.empty_like(self.latent), torch.empty_like(self.log_prior))
+        return (*of_tokens, torch.zeros_like(self.weight), torch.zeros_like(self.bias))
+
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield slices of tokens and their logits in bits (chunk, experts, vocabulary), all in the same memory."""
+        tokens, experts, _ = self.latent.shape
+        size = experts * len(self.weight) * self.latent.element_size()
+        chunk = max(1, CHUNK_BYTES[self.latent.device.type] // size)
+        buffer = self.latent.new_empty(min(chunk, tokens) * experts, len(self.weight))
+        in_bits, bias = self.latent * LOG2_E, self.bias * LOG2_E
+        for begin in range(0, tokens, chunk):
+            here = slice(begin, min(begin + chunk, tokens))
+            vectors = in_bits[here].flatten(0, 1)
+            logits = torch.addmm(bias, vectors, self.weight.t(), out=buffer[: len(vectors)])
+            yield here, logits.unflatten(0, (-1, experts))
+
+    def log_mixture(self, here: slice, probs: torch.Tensor) -> torch.Tensor:
+        """ln P (chunk, vocabulary) of the experts' distributions (chunk, experts, vocabulary)."""
+        mixed = torch.bmm(self.prior[here].unsqueeze(-2), probs).squeeze(-2)
+        log_probs = mixed.log2_().div_(LOG2_E)
+        rows = self.rare(log_probs)
+        if len(rows):
+            log_probs[rows] = self.log_shares(here, rows).logsumexp(-2)
+        return log_probs
+
+    def rare(self, log_probs: torch.Tensor) -> torch.Tensor:
+        """Tokens of a chunk with some word too improbable for exp: what is done for them is done in log space."""
+        return (log_probs.amin(-1) < self.least).nonzero().squeeze(-1)
+
+    def log_shares(self, here: slice, rows: torch.Tensor) -> torch.Tensor:
+        """ln(πₖ·pₖ) of some tokens of a chunk, (rows, experts, vocabulary)."""
+        logits = self.latent[here][rows] @ self.weight.t() + self.bias
+        return logits.log_softmax(-1) + self.log_prior[here][rows].unsqueeze(-1)
+
+    def add_gradient(self, here: slice, probs: torch.Tensor, log_probs: torch.Tensor, grad: torch.Tensor) -> None:
+        """Add a chunk's part, given pₖ (which is overwritten), ln P and G."""
+        rows = self.rare(log_probs)
+        ratio = torch.mul(log_probs, -LOG2_E).exp2_().mul_(grad)  # G / P, (chunk, vocabulary)
+        ratio[rows] = 0.0
+        prior = self.prior[here]
+        seen = prior * torch.bmm(probs, ratio.unsqueeze(-1)).squeeze(-1)  # sₖ, (chunk, experts)
+        if len(rows):
+            rare_part = (self.log_shares(here, rows) - log_probs[rows].unsqueeze(-2)).exp_()
+            rare_part *= grad[rows].unsqueeze(-2)  # rₖ·G
+            seen[rows] = rare_part.sum(-1)
+        if self.scratch is None:
+            self.scratch = torch.empty_like(probs)
+        slopes = torch.mul(prior.unsqueeze(-1), ratio.unsqueeze(-2), out=self.scratch[: len(probs)])
+        slopes.sub_(seen.unsqueeze(-1)).mul_(probs)  # on the logits
+        if len(rows):
+            slopes[rows] += rare_part
+        slopes = slopes.flatten(0, 1)
+        latent, log_prior, weight, bias = self.gradients
+        torch.mm(slopes, self.weight, out=latent[here].flatten(0, 1))
+        log_prior[here] = seen
+        weight.addmm_(slopes.t(), self.latent[here].flatten(0, 1))
+        bias += slopes.sum(0)
+
+
+def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distributions over the last dimension, in place of logits in bits, and the normalisers they had, in bits."""
+    top = logits.amax(-1, keepdim=True)
+    exps = logits.sub_(top).exp2_()
+    sums = exps.sum(-1, keepdim=True)
+    return exps.div_(sums), sums.log2_().add_(top).squeeze(-1)
 
 
 def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -150,24 +252,3 @@ def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
             sums = logits.sub_(top).exp2_().sum(-1)
             torch.add(sums.log2_(), top.squeeze(-1), out=parts[begin : begin + rows, place])
     return torch.logsumexp(parts / LOG2_E, dim=-1)
-
-
-def _logits(latent: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield slices of tokens and their logits in bits (chunk, experts, vocabulary), all in the same memory.
-
-    They are of the type of ``weight``.
-    """
-    tokens, experts, _ = latent.shape
-    chunk = max(1, CHUNK_BYTES[latent.device.type] // (experts * len(weight) * latent.element_size()))
-    buffer = weight.new_empty(min(chunk, tokens) * experts, len(weight))
-    in_bits, bias = (latent * LOG2_E).to(weight.dtype), (bias * LOG2_E).to(weight.dtype)
-    for begin in range(0, tokens, chunk):
-        here = slice(begin, min(begin + chunk, tokens))
-        vectors = in_bits[here].flatten(0, 1)
-        logits = torch.addmm(bias, vectors, weight.t(), out=buffer[: len(vectors)])
-        yield here, logits.unflatten(0, (-1, experts))
-
-
-def _least(like: torch.Tensor) -> float:
-    """The ln P down to which sums of exponentials are exact to the last digits: about 1e-30 in float32."""
-    return 0.8 * math.log(torch.finfo(like.dtype).tiny)

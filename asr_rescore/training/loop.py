@@ -175,10 +175,15 @@ class _Trainer:
         """Add one group's gradient; returns its part of the mean loss, without AR and TAR."""
         columns, options = self.groups[index], self.options
         chunk = self.streams.chunk(here, columns)
-        output = self.model(chunk.inputs, detach_state(self.states[index]))
-        self.states[index] = output.state
+        labels = chunk.labels.flatten()
         soft = None if self.teacher is None else self.teacher.soft_labels(chunk, index)
-        loss = self.objective(output.log_probs.flatten(0, 1), soft, chunk.labels.flatten()).mean()
+
+        def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
+            return self.objective(log_probs, None if soft is None else soft[here], labels[here])
+
+        output = self.model.loss(chunk.inputs, detach_state(self.states[index]), token_loss)
+        self.states[index] = output.state
+        loss = output.total / len(labels)
         share = (columns.stop - columns.start) / options.batch
         regularized = loss
         if options.activation_reg:
