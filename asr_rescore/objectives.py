@@ -17,14 +17,17 @@ class SoftLabels:
     """A teacher's distributions Q, one a token, in full or as some words that stand for it.
 
     Attributes:
-        weights: Q(x), (tokens, vocabulary); or the weights of ``words``, (tokens, n).
+        weights: Q(x) / scale, (tokens, vocabulary); or the weights of ``words``, (tokens, n). Of any precision: they
+            are converted where they are used, some tokens at a time.
         label: ln Q(y), (tokens,), float32 or better.
         words: int64 (tokens, n), which words ``weights`` are of; None: all, in their order.
+        scale: what ``weights`` are to be multiplied by.
     """
 
     weights: torch.Tensor
     label: torch.Tensor
     words: torch.Tensor | None = None
+    scale: float = 1.0
 
     @classmethod
     def from_log_probs(cls, log_probs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
@@ -35,13 +38,13 @@ class SoftLabels:
     def __getitem__(self, tokens: slice) -> SoftLabels:
         """Of some of the tokens."""
         words = None if self.words is None else self.words[tokens]
-        return SoftLabels(self.weights[tokens], self.label[tokens], words)
+        return SoftLabels(self.weights[tokens], self.label[tokens], words, self.scale)
 
     def cross_entropy(self, student: torch.Tensor) -> torch.Tensor:
         """−Σₓ Q(x) ln P(x), (tokens,), of ``student`` ln P (tokens, vocabulary)."""
         if self.words is not None:
             student = student.gather(-1, self.words)
-        return -torch.einsum("tw,tw->t", self.weights, student)
+        return torch.einsum("tw,tw->t", self.weights.to(student.dtype), student) * -self.scale
 
     def softened(self, temperature: float) -> SoftLabels:
         """Q to the power 1/τ, normalised again; ``label`` stays that of Q.
@@ -51,7 +54,7 @@ class SoftLabels:
         """
         if self.words is not None:
             raise UsageError("objective: a temperature other than 1 needs the teacher's whole distribution, not top-k")
-        powers = self.weights.pow(1 / temperature)
+        powers = (_at_least_float32(self.weights) * self.scale).pow(1 / temperature)
         return SoftLabels(powers / powers.sum(-1, keepdim=True), self.label)
 
 

@@ -107,7 +107,7 @@ def cached(tokens: int, device: torch.device) -> Callable:
 
     def soft_labels(inputs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
         here = positions[: labels.numel()]
-        return SoftLabels(rows[here].float().mul_(1 / SCALE), label[here])
+        return SoftLabels(rows[here], label[here], scale=1 / SCALE)
 
     return soft_labels
 

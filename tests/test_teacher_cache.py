@@ -129,7 +129,9 @@ class TestTraining:
         chunk = streams.chunk(slice(5, 9), slice(1, 3))
         soft = teacher.soft_labels(chunk, 0)
         expected = straight()[chunk.positions.flatten()]
-        torch.testing.assert_close(soft.weights, expected.exp(), rtol=2**-10, atol=0)
+        torch.testing.assert_close(soft.weights.float() * soft.scale, expected.exp(), rtol=2**-10, atol=0)
+        hot = SoftLabels.from_log_probs(expected, chunk.labels.flatten()).softened(2.0)
+        torch.testing.assert_close(soft.softened(2.0).weights, hot.weights, rtol=2**-10, atol=0)
         torch.testing.assert_close(soft.label, expected.gather(1, chunk.labels.flatten().unsqueeze(1)).squeeze(1))
 
     def test_a_temperature_needs_all_words(self, tmp_path):

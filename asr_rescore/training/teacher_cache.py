@@ -281,9 +281,9 @@ class CachedTeacher:
     def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
         """Look the positions up."""
         positions = chunk.positions.flatten().to(self.weights.device)
-        weights = self.weights[positions].to(self.device).float().mul_(1 / SCALE)
+        weights = self.weights[positions].to(self.device)
         words = None if self.words is None else self.words[positions].to(self.device, torch.int64)
-        return SoftLabels(weights, self.label[positions].to(self.device), words)
+        return SoftLabels(weights, self.label[positions].to(self.device), words, 1 / SCALE)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing."""
