@@ -101,6 +101,7 @@ class TrainConfig:
     bptt_deviation: float = 5.0  # standard deviation of a chunk's length; with 0, and bptt_half 0, lengths are fixed
     activation_reg: float = 0.0  # AR: weight of the squared last dropped output (reference: alpha 2)
     temporal_reg: float = 0.0  # TAR: weight of the squared change of the last raw output (reference: beta 1)
+    self_normalization: float = 0.0  # weight of (ln Z)² of each softmax: teaches scoring to do without Z
     partial_shuffle: bool = False  # rotate every stream by a random number of tokens each epoch (Press 2019)
     epochs: int = 1000
     averaging: str = "nonmono"  # of the weights: nonmono (NT-ASGD), start (finetuning), tail, or none
@@ -122,7 +123,7 @@ class TrainConfig:
         _require(0 <= self.small_batch <= self.batch, "train: small_batch must lie between 0 and batch")
         _require(0 <= self.bptt_half <= 1, f"train: bptt_half is {self.bptt_half}, expected a probability")
         _require(self.nonmono >= 1, f"train: nonmono is {self.nonmono}, expected 1 or more; averaging: none is its end")
-        regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg")
+        regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg", "self_normalization")
         for name in (*regularizers, "bptt_deviation", "patience"):
             _require(getattr(self, name) >= 0, f"train: {name} is {getattr(self, name)}, expected 0 or more")
 

@@ -15,7 +15,7 @@ from asr_rescore.vocab import SENTENCE_END, Vocabulary
 # Contexts that go through the network at once: enough rows for fast matrix products, and little memory. The output
 # layer cuts them up further by itself.
 BATCH = 1024
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NORMALISERS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "none": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ class SentenceScorer:
         model: network in evaluation mode; costs are exact up to its own rounding, summed in float64.
         vocabulary: the model's.
         device: where the model is.
-        precision: ``float32``; or ``bfloat16``, in which normalisers are computed faster and each is rounded a little.
+        normaliser: how softmaxes are normalised: in ``float32``; in ``bfloat16``, which is faster and rounds each a
+            little; or ``none``, for a model trained with self_normalization, whose costs are then no exact −ln P.
         batch: contexts that go through the network at once; halved where memory runs out.
     """
 
@@ -85,11 +86,11 @@ class SentenceScorer:
         model: LanguageModel,
         vocabulary: Vocabulary,
         device: torch.device | str,
-        precision: str = "float32",
+        normaliser: str = "float32",
         batch: int = BATCH,
     ):
         self.model, self.vocabulary, self.device = model.eval(), vocabulary, torch.device(device)
-        self.dtype, self.batch = PRECISIONS[precision], batch
+        self.normaliser, self.batch = NORMALISERS[normaliser], batch
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """−ln P of each sentence, its end included.
@@ -154,7 +155,7 @@ class SentenceScorer:
                 try:
                     contexts, after = self.model.read(words[:, begin:end], select_state(state, self._indices(rows)))
                     costs = -self.model.word_log_probs(
-                        contexts, self._indices(asked), self._indices(labels), self.dtype
+                        contexts, self._indices(asked), self._indices(labels), self.normaliser
                     )
                 except RuntimeError as error:
                     if self.batch == 1 or not _is_out_of_memory(error):

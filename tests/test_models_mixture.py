@@ -136,6 +136,18 @@ def test_a_loss_and_its_gradient_together_are_those_one_after_the_other(monkeypa
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6 * theirs.abs().max().item())
 
 
+def test_self_normalization_is_the_squared_logarithm_of_the_normalisers():
+    inputs = [tensor.requires_grad_() for tensor in arguments()]
+    latent, _, weight, bias = inputs
+    penalty = 0.3 * (latent @ weight.T + bias).logsumexp(-1).square().mean(-1).sum()
+    nothing = mixture_loss(*inputs, lambda log_probs, here: 0 * log_probs.sum(-1), self_normalization=0.3)
+    torch.testing.assert_close(nothing, penalty)
+    names = ("latent", "weight", "bias")
+    expected = torch.autograd.grad(penalty, (latent, weight, bias))
+    for name, ours, theirs in zip(names, torch.autograd.grad(nothing, (latent, weight, bias)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+
+
 def test_nothing_of_the_size_of_all_logits_is_kept():
     sizes = []
     inputs = [tensor.requires_grad_() for tensor in arguments(time=30, experts=8, vocabulary=50)]

@@ -88,6 +88,17 @@ def test_half_precision_is_near(monkeypatch):
     np.testing.assert_allclose(again, SentenceScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
 
 
+def test_without_normalisers_it_is_the_unnormalised_mixture():
+    network, texts = model(), [["a", "b"], ["c"]]
+    with torch.inference_mode():
+        network.decoder_bias.zero_()
+        network.embedding.zero_()  # every logit is zero, and so Z is the number of words
+    exact = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    bare = SentenceScorer(network, VOCABULARY, "cpu", "none").costs(texts)
+    lengths = np.array([3, 2])
+    np.testing.assert_allclose(exact - bare, lengths * np.log(len(VOCABULARY)), rtol=1e-6)
+
+
 def test_an_ensemble_is_scored_the_same_way():
     members = [model(1), model(2)]
     ensemble = models.Ensemble(members)

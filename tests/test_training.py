@@ -27,6 +27,7 @@ from training_runs import (
 from asr_rescore import models, objectives
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.scoring import SentenceScorer
 from asr_rescore.training import OnlineTeacher, loop, stream_cost, train
 
 
@@ -211,6 +212,18 @@ class TestFinetuning:
         loaded = load_model(run.directory)
         assert loaded.provenance["epoch"] == epoch
         assert all(map(torch.equal, loaded.model.parameters(), start)) == (epoch == 0)
+
+
+def test_self_normalised_training_can_do_without_normalisers(tmp_path):
+    bias = {}
+    for weight in (0.0, 0.1):
+        run = make_run(tmp_path / f"{weight}", epochs=8, optimizer="adamw", lr=0.02, self_normalization=weight)
+        go(run)
+        model = load_model(run.directory).model
+        sentences = [["a", "b", "c"], ["e", "d"]]
+        exact, bare = (SentenceScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
+        bias[weight] = np.abs(exact - bare).max()
+    assert 4 * bias[0.1] < bias[0.0]
 
 
 class TestPartialShuffle:

@@ -53,12 +53,12 @@ class AwdLstmMos(LanguageModel):
         log_probs = mixture_log_probs(self._latent(dropped), self.prior(dropped), self.embedding, self.decoder_bias)
         return Output(log_probs, after, raw, dropped)
 
-    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss) -> LossOutput:
+    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss, self_normalization: float = 0.0) -> LossOutput:
         """Read ``ids`` (time, batch); loss and gradient of the output layer are computed together, chunk by chunk."""
         raw, after = self._recur(ids, state)
         dropped = locked_dropout(raw, self.config.dropout_output, self.training)
         latent, prior = self._latent(dropped), self.prior(dropped)
-        total = mixture_loss(latent, prior, self.embedding, self.decoder_bias, loss)
+        total = mixture_loss(latent, prior, self.embedding, self.decoder_bias, loss, self_normalization)
         return LossOutput(total, after, raw, dropped)
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
@@ -67,15 +67,15 @@ class AwdLstmMos(LanguageModel):
         return (self._latent(hidden).flatten(0, 1), self.prior(hidden).flatten(0, 1)), after
 
     def word_log_probs(
-        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, dtype: torch.dtype = torch.float32
+        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
         """Without the distributions over all words; half precision is for the normalisers only."""
-        weight = self.embedding
-        if dtype in (torch.bfloat16, torch.float16):
-            if self._rounded is None or self._rounded.dtype != dtype:
-                self._rounded = weight.detach().to(dtype)
-            weight = self._rounded
-        return mixture_word_log_probs(*contexts, weight, self.embedding, self.decoder_bias, rows, words)
+        rounded = None if normaliser is None else self.embedding
+        if normaliser in (torch.bfloat16, torch.float16):
+            if self._rounded is None or self._rounded.dtype != normaliser:
+                self._rounded = self.embedding.detach().to(normaliser)
+            rounded = self._rounded
+        return mixture_word_log_probs(*contexts, rounded, self.embedding, self.decoder_bias, rows, words)
 
     def train(self, mode: bool = True) -> AwdLstmMos:
         """Training changes the weights, so that rounded copies of them are out of date."""

@@ -73,10 +73,11 @@ class LanguageModel(nn.Module, ABC):
     def forward(self, ids: torch.Tensor, state: State) -> Output:
         """Read ``ids`` (time, batch) from ``state`` on."""
 
-    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss) -> LossOutput:
+    def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss, self_normalization: float = 0.0) -> LossOutput:
         """Read ``ids`` (time, batch) and sum up a loss of ln P.
 
-        A model may call ``loss`` for some tokens at a time, and need not hold all its distributions.
+        A model may call ``loss`` for some tokens at a time, and need not hold all its distributions. One that has
+        normalisers adds ``self_normalization`` times their squared logarithm.
         """
         output = self(ids, state)
         total = loss(output.log_probs.flatten(0, 1), slice(None)).sum()
@@ -92,12 +93,13 @@ class LanguageModel(nn.Module, ABC):
         return output.log_probs.flatten(0, 1), output.state
 
     def word_log_probs(
-        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, dtype: torch.dtype = torch.float32
+        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
         """ln P of ``words`` (asked,) after the contexts ``rows`` (asked,) of what :meth:`read` gave.
 
-        Where few words of each context are asked for, this is cheaper than the whole distribution. A ``dtype`` of half
-        precision allows the model to be faster still, at the price of some rounding.
+        Where few words of each context are asked for, this is cheaper than the whole distribution. A ``normaliser`` of
+        half precision allows the model to be faster still, at the price of some rounding; None tells one that was
+        trained to be self-normalised to do without.
         """
         return contexts[rows, words]
 

@@ -55,9 +55,9 @@ class Ensemble(LanguageModel):
         return contexts, after
 
     def word_log_probs(
-        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, dtype: torch.dtype = torch.float32
+        self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
         """The mean of what the members say, one after the other."""
         pairs = zip(self.members, contexts, strict=True)
-        parts = [member.word_log_probs(part, rows, words, dtype) for member, part in pairs]
+        parts = [member.word_log_probs(part, rows, words, normaliser) for member, part in pairs]
         return torch.stack(parts).logsumexp(0) - math.log(len(parts))

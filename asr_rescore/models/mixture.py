@@ -47,22 +47,26 @@ def mixture_loss(
     weight: torch.Tensor,
     bias: torch.Tensor,
     loss: Callable[[torch.Tensor, slice], torch.Tensor],
+    self_normalization: float = 0.0,
 ) -> torch.Tensor:
     """Σ over all tokens of a loss of ln P, whose gradient costs no second computation of the logits.
 
     Args:
         latent, prior_logits, weight, bias: see :func:`mixture_log_probs`.
         loss: from ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to (chunk,).
+        self_normalization: weight of the mean over the experts of (ln Zₖ)², added to every token's loss, which teaches
+            them to do without the normaliser (Devlin et al. 2014).
     """
     log_prior = prior_logits.log_softmax(-1)
-    return _MixtureLoss.apply(latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias, loss)
+    inputs = (latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias)
+    return _MixtureLoss.apply(*inputs, loss, self_normalization)
 
 
 @torch.no_grad()
 def mixture_word_log_probs(
     latent: torch.Tensor,
     prior_logits: torch.Tensor,
-    rounded: torch.Tensor,
+    rounded: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
     rows: torch.Tensor,
@@ -74,7 +78,8 @@ def mixture_word_log_probs(
         latent: (contexts, experts, embedding).
         prior_logits: (contexts, experts).
         rounded: (vocabulary, embedding), the weights of the normalisers' logits: ``weight`` itself, or a copy in half
-            precision, whose products are rounded to it and summed up in the type of ``latent``.
+            precision, whose products are rounded to it and summed up in the type of ``latent``. None: a self-normalised
+            model, whose normalisers are taken to be one.
         weight: (vocabulary, embedding), of the asked words' logits.
         bias: (vocabulary,).
         rows: int64 (asked,), the context of each asked word.
@@ -83,8 +88,9 @@ def mixture_word_log_probs(
     Returns:
         (asked,), of the type of ``latent``.
     """
-    normalisers = _normalisers(latent.flatten(0, 1), rounded, bias).view_as(prior_logits)
-    offsets = prior_logits.log_softmax(-1) - normalisers
+    offsets = prior_logits.log_softmax(-1)
+    if rounded is not None:
+        offsets -= _normalisers(latent.flatten(0, 1), rounded, bias).view_as(offsets)
     asked = torch.bmm(latent[rows], weight[words].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
     return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
 
@@ -115,7 +121,7 @@ class _Mixture(torch.autograd.Function):
         layer = _Layer(*inputs)
         for here, logits in layer.chunks():
             probs = logits.sub_(normalisers[here].unsqueeze(-1)).exp2_()
-            layer.add_gradient(here, probs, log_probs[here], grad[here])
+            layer.add_gradient(here, probs, log_probs[here], grad[here], None)
         return layer.gradients
 
 
@@ -130,24 +136,27 @@ class _MixtureLoss(torch.autograd.Function):
         weight: torch.Tensor,
         bias: torch.Tensor,
         loss: Callable[[torch.Tensor, slice], torch.Tensor],
+        self_normalization: float,
     ) -> torch.Tensor:
         layer = _Layer(latent, log_prior, weight, bias)
         total = latent.new_zeros(())
         for here, logits in layer.chunks():
-            probs, _ = _softmax(logits)
+            probs, bits = _softmax(logits)
+            normalisers = bits / LOG2_E  # ln Zₖ, (chunk, experts)
             log_probs = layer.log_mixture(here, probs).requires_grad_()
             with torch.enable_grad():
                 part = loss(log_probs, here).sum()
             (grad,) = torch.autograd.grad(part, log_probs)
-            total += part.detach()
-            layer.add_gradient(here, probs, log_probs.detach(), grad)
+            total += part.detach() + self_normalization * normalisers.square().mean(-1).sum()
+            pull = normalisers * (2 * self_normalization / normalisers.shape[-1])
+            layer.add_gradient(here, probs, log_probs.detach(), grad, pull)
         ctx.save_for_backward(*layer.gradients)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return (*(part * grad for part in ctx.saved_tensors), None)
+        return (*(part * grad for part in ctx.saved_tensors), None, None)
 
 
 class _Layer:
@@ -201,8 +210,15 @@ class _Layer:
         logits = self.latent[here][rows] @ self.weight.t() + self.bias
         return logits.log_softmax(-1) + self.log_prior[here][rows].unsqueeze(-1)
 
-    def add_gradient(self, here: slice, probs: torch.Tensor, log_probs: torch.Tensor, grad: torch.Tensor) -> None:
-        """Add a chunk's part, given pₖ (which is overwritten), ln P and G."""
+    def add_gradient(
+        self,
+        here: slice,
+        probs: torch.Tensor,
+        log_probs: torch.Tensor,
+        grad: torch.Tensor,
+        on_normalisers: torch.Tensor | None,
+    ) -> None:
+        """Add a chunk's part, given pₖ, ln P, G, and a gradient (chunk, experts) on ln Zₖ itself if there is one."""
         rows = self.rare(log_probs)
         ratio = torch.mul(log_probs, -LOG2_E).exp2_().mul_(grad)  # G / P, (chunk, vocabulary)
         ratio[rows] = 0.0
@@ -215,7 +231,8 @@ class _Layer:
         if self.scratch is None:
             self.scratch = torch.empty_like(probs)
         slopes = torch.mul(prior.unsqueeze(-1), ratio.unsqueeze(-2), out=self.scratch[: len(probs)])
-        slopes.sub_(seen.unsqueeze(-1)).mul_(probs)  # on the logits
+        away = seen if on_normalisers is None else seen - on_normalisers
+        slopes.sub_(away.unsqueeze(-1)).mul_(probs)  # on the logits
         if len(rows):
             slopes[rows] += rare_part
         slopes = slopes.flatten(0, 1)

@@ -18,8 +18,9 @@ class RescoringConfig:
     use_phi: bool = field(
         default=False, metadata={"help": "remove the old LM with #0 as failure arc, not by its best path"}
     )
-    precision: str = field(
-        default="float32", metadata={"help": "of the neural LMs' normalisers: float32, or bfloat16, which is faster"}
+    normaliser: str = field(
+        default="float32",
+        metadata={"help": "of neural LMs: float32; bfloat16: faster; none: if trained with self_normalization"},
     )
     min_lmwt: int = field(default=7, metadata={"help": "smallest LMWT scored"})
     max_lmwt: int = field(default=17, metadata={"help": "largest LMWT scored"})
@@ -32,8 +33,8 @@ class RescoringConfig:
             raise UsageError(f"--n is {self.n}, expected 1 or more")
         if not self.inv_acwt > 0:
             raise UsageError(f"--inv-acwt is {self.inv_acwt}, expected a number above 0")
-        if self.precision not in ("float32", "bfloat16"):
-            raise UsageError(f"--precision is {self.precision}, expected float32 or bfloat16")
+        if self.normaliser not in ("float32", "bfloat16", "none"):
+            raise UsageError(f"--normaliser is {self.normaliser}, expected float32, bfloat16 or none")
         if not 1 <= self.min_lmwt <= self.max_lmwt:
             raise UsageError(
                 f"--min-lmwt {self.min_lmwt} and --max-lmwt {self.max_lmwt}, expected 1 or more and in this order"

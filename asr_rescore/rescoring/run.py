@@ -74,9 +74,9 @@ class Rescoring:
         cost_share(self.first_pass, grammar, scorers, share, self.out_dir, signature)
 
     def _scorer(self, lm: LoadedModel) -> SentenceScorer | CachedScorer:
-        precision = self.config.precision
-        scorer = SentenceScorer(lm.model, lm.vocabulary, self.device, precision)
-        return CachedScorer(scorer, self.score_cache, f"{lm.hash}-{precision}") if self.score_cache else scorer
+        normaliser = self.config.normaliser
+        scorer = SentenceScorer(lm.model, lm.vocabulary, self.device, normaliser)
+        return CachedScorer(scorer, self.score_cache, f"{lm.hash}-{normaliser}") if self.score_cache else scorer
 
     def finish(
         self,

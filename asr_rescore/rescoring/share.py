@@ -44,7 +44,7 @@ class Signature:
     n: int
     inv_acwt: float
     use_phi: bool
-    precision: str
+    normaliser: str
     points: tuple[tuple[float, float], ...]
     utterances: int
     job: int
@@ -63,7 +63,7 @@ class Signature:
             config.n,
             config.inv_acwt,
             config.use_phi,
-            config.precision,
+            config.normaliser,
             tuple((point.lmwt, point.wip) for point in config.points),
             len(first_pass.utterances),
             share.job,

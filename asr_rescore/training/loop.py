@@ -181,7 +181,8 @@ class _Trainer:
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])
 
-        output = self.model.loss(chunk.inputs, detach_state(self.states[index]), token_loss)
+        state = detach_state(self.states[index])
+        output = self.model.loss(chunk.inputs, state, token_loss, options.self_normalization)
         self.states[index] = output.state
         loss = output.total / len(labels)
         share = (columns.stop - columns.start) / options.batch
