@@ -28,6 +28,7 @@ COMMANDS = {
     "sample_text": "asr_rescore.cli.sample_text",
     "ppl_table": "asr_rescore.cli.ppl_table",
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
+    "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",

@@ -1,6 +1,7 @@
 """Kaldi's formats, read and written without Kaldi."""
 
 from asr_rescore.kaldi.archive import read_lattices, write_lattices
+from asr_rescore.kaldi.ctm import Place, TimedWord, read_ctm, read_places, write_ctm
 from asr_rescore.kaldi.directories import DataDir, lattice_files, read_data_dir, write_data_dir, write_num_jobs
 from asr_rescore.kaldi.grammar import grammar_file, read_grammar, write_grammar
 from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
@@ -11,16 +12,21 @@ from asr_rescore.kaldi.vectors import read_vectors, write_vectors
 __all__ = [
     "DataDir",
     "NBestWriter",
+    "Place",
     "SymbolTable",
+    "TimedWord",
     "grammar_file",
     "lattice_files",
+    "read_ctm",
     "read_data_dir",
     "read_grammar",
     "read_lattices",
     "read_nbest_dir",
+    "read_places",
     "read_table",
     "read_vectors",
     "read_words",
+    "write_ctm",
     "write_data_dir",
     "write_grammar",
     "write_lattices",

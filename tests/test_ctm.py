@@ -1,0 +1,174 @@
+"""ctm files, and the command that writes them."""
+
+import numpy as np
+import pytest
+from lattices import lattice_of
+
+from asr_rescore import kaldi
+from asr_rescore.cli.main import main
+from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.kaldi import Place, TimedWord, read_ctm, read_places, write_ctm
+from asr_rescore.lattice import Lattice, Ragged, best_path
+
+WORDS = "<eps> 0\nyes 1\nno 2\nmaybe 3\n"
+
+
+def test_a_ctm_is_written_sorted_and_read_back(tmp_path):
+    words = [
+        TimedWord("b", "1", 0.5, 0.75, "two", 1.0),
+        TimedWord("b", "1", 0.0, 0.5, "ünï", 0.12345),
+        TimedWord("a", "B", 12.252, 12.996, "three"),
+        TimedWord("a", "A", 20.0, 20.004, "four", 0.0),
+    ]
+    assert write_ctm(tmp_path / "x.ctm", words) == 4
+    assert (tmp_path / "x.ctm").read_text("utf-8") == (
+        "a A 20.00 0.00 four 0.000\na B 12.25 0.75 three\nb 1 0.00 0.50 ünï 0.123\nb 1 0.50 0.25 two 1.000\n"
+    )
+    assert [word.word for word in read_ctm(tmp_path / "x.ctm")] == ["four", "three", "ünï", "two"]
+    assert read_ctm(tmp_path / "x.ctm")[3] == words[0]
+    assert read_ctm(tmp_path / "x.ctm")[1].confidence is None
+
+
+def test_words_that_touch_still_do_when_rounded(tmp_path):
+    edges = np.cumsum(np.full(50, 0.0333))
+    pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    write_ctm(tmp_path / "x.ctm", [TimedWord("a", "1", begin, end, "w") for begin, end in pairs])
+    back = read_ctm(tmp_path / "x.ctm")
+    assert all(left.end == pytest.approx(right.begin) for left, right in zip(back, back[1:], strict=False))
+
+
+@pytest.mark.parametrize("word", ["", "two words"])
+def test_a_word_that_is_no_field_is_refused(tmp_path, word):
+    with pytest.raises(RescoreError):
+        write_ctm(tmp_path / "x.ctm", [TimedWord("a", "1", 0, 1, word)])
+    assert not (tmp_path / "x.ctm").exists()
+
+
+@pytest.mark.parametrize("line", ["a 1 0 1", "a 1 x 1 w", "a 1 0 nan w", "a 1 0 1 w sure", "a 1 0 1 w 1 2"])
+def test_a_bad_line_is_named(tmp_path, line):
+    (tmp_path / "x.ctm").write_text(f";; comment\n\na 1 0.00 0.10 w 1.00 \n{line}\n")
+    with pytest.raises(InputError, match="line 4"):
+        read_ctm(tmp_path / "x.ctm")
+
+
+def test_places_come_from_segments(tmp_path):
+    assert read_places(tmp_path) is None
+    (tmp_path / "segments").write_text("u1 talk 10.5 12\nu2 talk 12.25 14\n")
+    assert read_places(tmp_path) == {"u1": Place("talk", "1", 10.5), "u2": Place("talk", "1", 12.25)}
+    (tmp_path / "reco2file_and_channel").write_text("talk 4k0a A\n")
+    assert read_places(tmp_path)["u2"] == Place("4k0a", "A", 12.25)
+
+
+@pytest.mark.parametrize(
+    ("segments", "files", "message"),
+    [
+        ("u1 talk 0\n", None, "key u1"),
+        ("u1 talk soon 3\n", None, "key u1"),
+        ("u1 talk 0 3\n", "other 4k0a A\n", "key talk: found no such recording"),
+        ("u1 talk 0 3\n", "talk 4k0a\n", "key talk: found '4k0a'"),
+    ],
+)
+def test_bad_segments_are_named(tmp_path, segments, files, message):
+    (tmp_path / "segments").write_text(segments)
+    if files:
+        (tmp_path / "reco2file_and_channel").write_text(files)
+    with pytest.raises(InputError, match=message):
+        read_places(tmp_path)
+
+
+def two_words(second: float) -> Lattice:
+    """yes, then no or, dearer by ``second``, maybe; each 50 frames long."""
+    lattice = lattice_of([(0, 1, 1, 0, 0), (1, 2, 2, 0, 12), (1, 2, 3, second, 12)], {2: (0, 0)}, 3)
+    frames = Ragged.from_lists([[1] * 50] * 3)
+    return Lattice(**{**vars(lattice), "alignment": frames, "final_alignment": Ragged.from_lists([[]] * 3)})
+
+
+@pytest.fixture
+def decode(tmp_path):
+    """words.txt, and a decode directory of two utterances."""
+    folder = tmp_path / "decode"
+    kaldi.write_lattices(folder / "lat.1.gz", [("u1", two_words(np.log(3))), ("u2", two_words(100.0))])
+    kaldi.write_num_jobs(folder, 1)
+    (tmp_path / "words.txt").write_text(WORDS)
+    return folder
+
+
+def run(tmp_path, *options: str) -> int:
+    places = [tmp_path / "words.txt", tmp_path / "decode", tmp_path / "out.ctm"]
+    return main(["lattice_to_ctm", *map(str, options), *map(str, places)])
+
+
+def test_the_command_writes_words_with_times_and_confidences(decode, tmp_path, capsys):
+    assert run(tmp_path) == 0
+    assert (tmp_path / "out.ctm").read_text() == (
+        "u1 1 0.00 0.50 yes 1.000\nu1 1 0.50 0.50 no 0.750\nu2 1 0.00 0.50 yes 1.000\nu2 1 0.50 0.50 no 1.000\n"
+    )
+    out, err = capsys.readouterr()
+    assert out.endswith("out.ctm: 4 words of 2 utterances, 0.2 word errors expected, 0 failed\n")
+    assert err == ""
+
+
+def test_segments_put_words_onto_the_recording(decode, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "segments").write_text("u2 talk 10.5 12\nu1 talk 100 102\n")
+    assert run(tmp_path, "--data-dir", data, "--frame-shift", "0.03") == 0
+    assert (tmp_path / "out.ctm").read_text().splitlines()[1:3] == [
+        "talk 1 12.00 1.50 no 1.000",
+        "talk 1 100.00 1.50 yes 1.000",
+    ]
+
+
+def test_weights_give_the_operating_point(decode, tmp_path, capsys):
+    (tmp_path / "weights.yaml").write_text("lms: []\nlmwt: 24\nwip: -0.5\n")
+    assert run(tmp_path, "--weights", tmp_path) == 0
+    with_weights = (tmp_path / "out.ctm").read_text()
+    assert run(tmp_path, "--inv-acwt", "24", "--word-ins-penalty", "-0.5") == 0
+    assert (tmp_path / "out.ctm").read_text() == with_weights
+    assert run(tmp_path, "--weights", tmp_path, "--inv-acwt", "24") == 2
+    assert run(tmp_path, "--frame-shift", "0") == 2
+    (tmp_path / "weights.yaml").write_text("lmwt: much\n")
+    capsys.readouterr()
+    assert run(tmp_path, "--weights", tmp_path / "weights.yaml") == 1
+    assert "weights.yaml: found ValueError" in capsys.readouterr().err
+
+
+def test_a_posterior_scale_flattens(decode, tmp_path):
+    assert run(tmp_path, "--posterior-scale", "0.5") == 0
+    line = (tmp_path / "out.ctm").read_text().splitlines()[1]
+    assert line == f"u1 1 0.50 0.50 no {1 / (1 + 3**-0.5):.3f}"
+    assert run(tmp_path, "--posterior-scale", "-1") == 2
+
+
+def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
+    empty = lattice_of([(0, 1, 1, 0, 0)], {}, 2)
+    unknown = lattice_of([(0, 1, 7, 0, 0)], {1: (0, 0)}, 2)
+    timeless = lattice_of([(0, 1, 2, 0, 0)], {1: (0, 0)}, 2)
+    timeless = Lattice(
+        **{**vars(timeless), "alignment": Ragged.from_lists([[]]), "final_alignment": Ragged.from_lists([[], []])}
+    )
+    entries = [("bad", empty), ("u1", two_words(1.0)), ("odd", unknown), ("timeless", timeless)]
+    kaldi.write_lattices(decode / "lat.1.gz", entries)
+    assert run(tmp_path) == 1
+    assert [line.split()[0] for line in (tmp_path / "out.ctm").read_text().splitlines()] == ["timeless", "u1", "u1"]
+    out, err = capsys.readouterr()
+    assert out.endswith("2 utterances, 0.3 word errors expected, 3 failed\n")
+    assert [line.split("\t")[0] for line in err.splitlines()] == ["bad", "odd", "timeless"]
+
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "segments").write_text("u1 talk 0 2\n")
+    assert run(tmp_path, "--data-dir", data) == 1
+    assert "odd\tthe data directory's segments do not have it" in capsys.readouterr().err
+
+
+def test_best_keeps_the_best_paths_words(tmp_path, mini):
+    words, decode = mini / "lang_bd_tgpr" / "words.txt", mini / "exp" / "decode_bd_tgpr_dev" / "lat.1.gz"
+    symbols, best = kaldi.read_words(words), {}
+    for utt, lattice in kaldi.read_lattices(decode):
+        best[utt] = [symbols.word(index) for index in best_path(lattice, 1 / 12).words]
+    assert main(["lattice_to_ctm", "--decode", "best", str(words), str(decode), str(tmp_path / "x.ctm")]) == 0
+    found: dict[str, list[str]] = {}
+    for word in read_ctm(tmp_path / "x.ctm"):
+        found.setdefault(word.recording, []).append(word.word)
+    assert found == best

@@ -1,0 +1,219 @@
+"""MBR decoding against Kaldi's own answers, all paths of small random lattices, and cases worked out by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lattices import all_paths, lattice_of, random_lattices
+from test_lattice import edit_distance
+from test_posteriors import path_probabilities
+
+from asr_rescore import kaldi
+from asr_rescore.lattice import Lattice, best_path, from_paths, mbr_decode, n_best
+
+GOLDENS = Path(__file__).parent / "goldens"
+KALDI_SCALE = 1 / 12
+SCALES = st.sampled_from([0.0, 0.25, 1.0])
+WORDS = st.lists(st.integers(1, 4), max_size=4).map(tuple)
+EXTRA = 1e-3  # far more than the 1e-5 that inserted words cost in all
+
+
+def expected_errors(lattice: Lattice, hypothesis: tuple[int, ...], acoustic_scale: float) -> float:
+    """Of a hypothesis, over all paths."""
+    paths, probabilities, _ = path_probabilities(lattice, acoustic_scale, 0.0)
+    return sum(p * edit_distance(path[0], hypothesis) for path, p in zip(paths, probabilities, strict=True))
+
+
+def prefix_tree(lattice: Lattice) -> Lattice:
+    """Of its 20 best word sequences; their costs are kept."""
+    paths = n_best(lattice, 20, 1.0)
+    return from_paths(lattice, paths, [path.graph for path in paths])
+
+
+@given(random_lattices(), WORDS, SCALES)
+def test_risk_is_an_upper_bound(lattice, hypothesis, acoustic_scale):
+    found = mbr_decode(lattice, acoustic_scale, hypothesis=hypothesis, refine=False)
+    if not all_paths(lattice):
+        assert found is None
+        return
+    assert found.words == hypothesis
+    assert found.risk >= expected_errors(lattice, hypothesis, acoustic_scale) - 1e-9
+
+
+@given(random_lattices(), WORDS, SCALES)
+def test_risk_is_exact_on_a_prefix_tree(lattice, hypothesis, acoustic_scale):
+    if not all_paths(lattice):
+        return
+    tree = prefix_tree(lattice)
+    found = mbr_decode(tree, acoustic_scale, hypothesis=hypothesis, refine=False)
+    assert found.risk == pytest.approx(expected_errors(tree, hypothesis, acoustic_scale), abs=EXTRA)
+
+
+@given(random_lattices(), WORDS, SCALES)
+def test_refining_never_adds_to_the_risk(lattice, hypothesis, acoustic_scale):
+    before = mbr_decode(lattice, acoustic_scale, hypothesis=hypothesis, refine=False)
+    if before is None:
+        return
+    after = mbr_decode(lattice, acoustic_scale, hypothesis=hypothesis)
+    assert after.risk <= before.risk
+    again = mbr_decode(lattice, acoustic_scale, hypothesis=after.words)
+    assert (again.words, again.risk) == (after.words, after.risk)
+
+
+@given(random_lattices(), SCALES)
+def test_bins_are_distributions_and_confidences_are_in_them(lattice, acoustic_scale):
+    found = mbr_decode(lattice, acoustic_scale)
+    if found is None:
+        return
+    assert len(found.bins) == 2 * len(found.words) + 1
+    for entries in found.bins:
+        assert sum(probability for _, probability in entries) == pytest.approx(1)
+        assert list(entries) == sorted(entries, key=lambda entry: -entry[1])
+    for word, confidence, entries in zip(found.words, found.confidences, found.bins[1::2], strict=True):
+        assert confidence == pytest.approx(dict(entries)[word])
+    assert all(entries[0][0] == 0 for entries in found.bins[::2])
+    assert np.all(np.diff(found.times.ravel()) >= 0)
+
+
+@given(random_lattices())
+def test_one_path_is_certain(lattice):
+    if not all_paths(lattice):
+        return
+    path = best_path(lattice)
+    found = mbr_decode(from_paths(lattice, [path], [path.graph]))
+    assert found.words == path.words
+    np.testing.assert_allclose(found.confidences, 1)
+    assert found.risk == pytest.approx(0, abs=1e-9)
+    # Each arc of lattice_of is two frames long.
+    ends = 2 * (np.flatnonzero(lattice.word[path.arcs]) + 1)
+    np.testing.assert_allclose(found.times, np.stack([ends - 2, ends], axis=1).reshape(-1, 2))
+
+
+def sentences(*rows: tuple[tuple[int, ...], float]) -> Lattice:
+    """A lattice of separate sentences with their probabilities; each word is two frames long."""
+    arcs, finals, states = [], {}, 1
+    for words, probability in rows:
+        state = 0
+        for word in words:
+            arcs.append((state, states, word, 0.0, 0.0))
+            state, states = states, states + 1
+        finals[state] = (-np.log(probability), 0.0)
+    return lattice_of(arcs, finals, states)
+
+
+A, B, C, D = 1, 2, 3, 4
+
+
+@pytest.mark.parametrize(
+    ("lattice", "best", "words", "confidences", "risk"),
+    [
+        pytest.param(
+            sentences(((A, B), 0.4), ((C, D), 0.35), ((C, B), 0.25)),
+            (A, B),
+            (C, B),
+            [0.6, 0.65],
+            0.4 + 0.35,
+            id="words from two sentences",
+        ),
+        pytest.param(
+            sentences(((A, B), 0.4), ((A, C, B), 0.35), ((D, C, B), 0.25)),
+            (A, B),
+            (A, C, B),
+            [0.75, 0.6, 1.0],
+            0.4 + 0.25,
+            id="a word more than the best path",
+        ),
+        pytest.param(
+            sentences(((A, B), 0.4), ((A,), 0.35), ((), 0.25)),
+            (A, B),
+            (A,),
+            [0.75],
+            0.4 + 0.25,
+            id="a word less",
+        ),
+        pytest.param(
+            sentences(((A, B), 0.4), ((A, C), 0.3), ((A,), 0.3)), (A, B), (A, B), [1.0, 0.4], 0.6, id="the best path"
+        ),
+        pytest.param(sentences(((), 0.6), ((A,), 0.4)), (), (), [], 0.4, id="nothing was said"),
+    ],
+)
+def test_by_hand(lattice, best, words, confidences, risk):
+    assert best_path(lattice).words == best
+    found = mbr_decode(lattice)
+    assert found.words == words
+    np.testing.assert_allclose(found.confidences, confidences)
+    assert found.risk == pytest.approx(risk, abs=EXTRA)
+    kept = mbr_decode(lattice, refine=False)
+    assert kept.words == best
+    assert kept.risk >= found.risk
+
+
+def test_times_are_means_over_the_words_occurrences():
+    # A: frames 0–2 with 0.75, 2–4 with 0.25 (behind a silence); B before it never.
+    lattice = lattice_of(
+        [(0, 1, A, np.log(4 / 3), 0), (0, 2, 0, np.log(4), 0), (2, 3, A, 0, 0)], {1: (0, 0), 3: (0, 0)}, 4
+    )
+    found = mbr_decode(lattice)
+    assert found.words == (A,)
+    np.testing.assert_allclose(found.times, [[0.25 * 2, 0.75 * 2 + 0.25 * 4]])
+    absent = mbr_decode(lattice, hypothesis=[A, B], refine=False)
+    np.testing.assert_allclose(absent.confidences, [1, 0])
+    np.testing.assert_allclose(absent.times, [[0.5, 2.5], [2.5, 2.5]])
+
+
+@pytest.mark.parametrize(
+    "lattice", [lattice_of([], {}, 0, start=-1), lattice_of([(0, 1, 1, 0, 0)], {}, 2)], ids=["no states", "no end"]
+)
+def test_without_a_path_there_is_nothing(lattice):
+    assert mbr_decode(lattice) is None
+    assert mbr_decode(lattice, hypothesis=[1]) is None
+
+
+def kaldi_sausages() -> dict[str, list[dict[int, float]]]:
+    """``utt [ word probability … ] [ … ] …``."""
+    sausages = {}
+    for utt, rest in kaldi.read_table(GOLDENS / "lattice" / "mbr_sausage_lmwt12.txt").items():
+        bins = [part.rstrip("] ").split() for part in " ".join(rest).split("[")[1:]]
+        sausages[utt] = [{int(word): float(p) for word, p in zip(row[::2], row[1::2], strict=True)} for row in bins]
+    return sausages
+
+
+@pytest.fixture(scope="module")
+def decoded(mini):
+    symbols = kaldi.read_words(mini / "lang_bd_tgpr" / "words.txt")
+    lattices = kaldi.read_lattices(GOLDENS / "formats" / "compact.ark")
+    return {utt: (mbr_decode(lattice, KALDI_SCALE), symbols) for utt, lattice in lattices}
+
+
+def test_words_are_kaldis(decoded):
+    golden = kaldi.read_table(GOLDENS / "lattice" / "mbr_lmwt12.txt")
+    assert {utt: [symbols.word(index) for index in found.words] for utt, (found, symbols) in decoded.items()} == golden
+
+
+def test_sausages_are_kaldis(decoded):
+    """To its single precision, but where alignments are equally good: there Kaldi follows rounding, we an order."""
+    apart = {}
+    for utt, golden in kaldi_sausages().items():
+        bins = [dict(entries) for entries in decoded[utt][0].bins]
+        assert len(bins) == len(golden)
+        apart[utt] = max(
+            abs(ours.get(word, 0) - theirs.get(word, 0))
+            for ours, theirs in zip(bins, golden, strict=True)
+            for word in ours.keys() | theirs.keys()
+        )
+    assert sum(difference < 1e-5 for difference in apart.values()) >= 8
+    assert max(apart.values()) < 0.07
+
+
+def test_times_and_confidences_are_kaldis(decoded):
+    golden: dict[str, list[kaldi.TimedWord]] = {}
+    for line in kaldi.read_ctm(GOLDENS / "lattice" / "conf_lmwt12.ctm"):
+        golden.setdefault(line.recording, []).append(line)
+    for utt, lines in golden.items():
+        found, symbols = decoded[utt]
+        assert [line.word for line in lines] == [symbols.word(index) for index in found.words]
+        # Two decimals of Kaldi's, and what equally good alignments make of them.
+        np.testing.assert_allclose(found.confidences, [line.confidence for line in lines], atol=0.03)
+        np.testing.assert_allclose(0.01 * found.times, [(line.begin, line.end) for line in lines], atol=0.016)
