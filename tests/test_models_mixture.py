@@ -70,6 +70,31 @@ def test_chunks_change_nothing(monkeypatch, chunk_bytes):
     assert torch.autograd.gradcheck(mixture_log_probs, inputs)
 
 
+def test_gradient_of_one_token_of_one_expert():
+    inputs = [tensor.requires_grad_() for tensor in arguments(time=1, batch=1, experts=1)]
+    assert torch.autograd.gradcheck(mixture_log_probs, inputs)
+
+
+@pytest.mark.parametrize("form", [mixture_log_probs, lambda *inputs: mixture_loss(*inputs, lambda rows, _: rows[:, 2])])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_is_left_before_the_sums(form, autocast):
+    """Latents and priors as autocast's layers give them; nothing is rounded but they, forward or backward."""
+    latent, prior, weight, bias = arguments(time=5, dtype=torch.float32)
+    half = [tensor.bfloat16().requires_grad_() for tensor in (latent, prior)]
+    inputs = [*half, weight.requires_grad_(), bias.requires_grad_()]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    expected = form(*exact)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        actual = form(*inputs)
+        gradients = torch.autograd.grad(actual.sum(), inputs)
+    torch.testing.assert_close(actual, expected.float())
+    theirs = torch.autograd.grad(expected.sum(), exact)
+    for ours, their, tensor in zip(gradients, theirs, inputs, strict=True):
+        torch.testing.assert_close(
+            ours, their.to(tensor.dtype), atol=1e-5, rtol=0.01 if tensor.dtype.itemsize == 2 else 1e-5
+        )
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_gradient_is_the_closed_form(seed):
@@ -154,6 +179,10 @@ def test_nothing_of_the_size_of_all_logits_is_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept):
         mixture_log_probs(*inputs)
     assert max(sizes) == 30 * 2 * 50  # ln P, without the factor of the experts
+    sizes.clear()
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept):
+        mixture_loss(*inputs, lambda log_probs, here: log_probs[:, 0])
+    assert max(sizes) == 30 * 2 * 8 * 5  # the latent vectors' gradient
 
 
 class TestWords:

@@ -34,11 +34,11 @@ def mixture_log_probs(
         bias: b, (vocabulary,).
 
     Returns:
-        Log probabilities, (time, batch, vocabulary).
+        Log probabilities, (time, batch, vocabulary), float32 or better, also in autocast.
     """
-    log_prior = prior_logits.log_softmax(-1)
-    log_probs = _Mixture.apply(latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias)
-    return log_probs.unflatten(0, latent.shape[:2])
+    with _no_autocast(latent):
+        log_probs = _Mixture.apply(*_tokens(latent, prior_logits, weight, bias))
+        return log_probs.unflatten(0, latent.shape[:2])
 
 
 def mixture_loss(
@@ -57,9 +57,8 @@ def mixture_loss(
         self_normalization: weight of the mean over the experts of (ln Zₖ)², added to every token's loss, which teaches
             them to do without the normaliser (Devlin et al. 2014).
     """
-    log_prior = prior_logits.log_softmax(-1)
-    inputs = (latent.flatten(0, 1), log_prior.flatten(0, 1), weight, bias)
-    return _MixtureLoss.apply(*inputs, loss, self_normalization)
+    with _no_autocast(latent):
+        return _MixtureLoss.apply(*_tokens(latent, prior_logits, weight, bias), loss, self_normalization)
 
 
 @torch.no_grad()
@@ -95,6 +94,20 @@ def mixture_word_log_probs(
     return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
 
 
+def _no_autocast(like: torch.Tensor) -> torch.autocast:
+    """Products in half precision would round ln P to two digits."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def _tokens(
+    latent: torch.Tensor, prior_logits: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """latent (tokens, experts, embedding), ln π (tokens, experts), W and b of one type, float32 or better."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    log_prior = prior_logits.log_softmax(-1, dtype=dtype)
+    return latent.flatten(0, 1).to(dtype), log_prior.flatten(0, 1), weight.to(dtype), bias.to(dtype)
+
+
 class _Mixture(torch.autograd.Function):
     """From latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
 
@@ -119,9 +132,10 @@ class _Mixture(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
         *inputs, log_probs, normalisers = ctx.saved_tensors
         layer = _Layer(*inputs)
-        for here, logits in layer.chunks():
-            probs = logits.sub_(normalisers[here].unsqueeze(-1)).exp2_()
-            layer.add_gradient(here, probs, log_probs[here], grad[here], None)
+        with _no_autocast(grad):
+            for here, logits in layer.chunks():
+                probs = logits.sub_(normalisers[here].unsqueeze(-1)).exp2_()
+                layer.add_gradient(here, probs, log_probs[here], grad[here], None)
         return layer.gradients
 
 
