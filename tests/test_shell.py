@@ -240,3 +240,28 @@ def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
         environment["PATH"] = f"{programs}:{environment['PATH']}"
     done = run("bash", "-euc", '. ./cmd.sh; echo "$rescore_cmd"', cwd=ROOT / "recipes/wsj", **environment)
     assert done.stdout == chosen.format(root=root) + "\n"
+
+
+class TestSideBySide:
+    def run(self, tmp_path, commands: str, *options: str) -> subprocess.CompletedProcess:
+        (tmp_path / "commands").write_text(commands)
+        return run("bash", STEPS / "side_by_side.sh", *options, "commands", cwd=tmp_path, OMP_NUM_THREADS="")
+
+    def test_each_command_has_its_log_and_its_share_of_the_processors(self, tmp_path):
+        done = self.run(tmp_path, "log/a.log echo one $OMP_NUM_THREADS\n\nlog/b.log echo two\n", "--nj", "2")
+        assert (done.returncode, done.stdout) == (0, "")
+        threads = max(1, os.cpu_count() // 2)
+        assert f"\none {threads}\n" in (tmp_path / "log/a.log").read_text()
+        assert "\ntwo\n" in (tmp_path / "log/b.log").read_text()
+
+    def test_all_are_run_also_where_one_fails(self, tmp_path):
+        done = self.run(tmp_path, "a.log false\nb.log echo after\n", "--nj", "1")
+        assert done.returncode == 1 and "a.log" in done.stderr
+        assert "\nafter\n" in (tmp_path / "b.log").read_text()
+
+    def test_another_command_runs_them(self, tmp_path):
+        done = self.run(tmp_path, "a.log x y\n", "--cmd", "echo ran")
+        assert done.stdout == "ran a.log x y\n"
+
+    def test_wrong_usage(self, tmp_path):
+        assert run("bash", STEPS / "side_by_side.sh", cwd=tmp_path).returncode == 2
