@@ -1,5 +1,7 @@
 """ctm files, and the command that writes them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lattices import lattice_of
@@ -80,7 +82,7 @@ def two_words(second: float) -> Lattice:
     """yes, then no or, dearer by ``second``, maybe; each 50 frames long."""
     lattice = lattice_of([(0, 1, 1, 0, 0), (1, 2, 2, 0, 12), (1, 2, 3, second, 12)], {2: (0, 0)}, 3)
     frames = Ragged.from_lists([[1] * 50] * 3)
-    return Lattice(**{**vars(lattice), "alignment": frames, "final_alignment": Ragged.from_lists([[]] * 3)})
+    return replace(lattice, alignment=frames, final_alignment=Ragged.from_lists([[]] * 3))
 
 
 @pytest.fixture
@@ -138,22 +140,38 @@ def test_a_posterior_scale_flattens(decode, tmp_path):
     line = (tmp_path / "out.ctm").read_text().splitlines()[1]
     assert line == f"u1 1 0.50 0.50 no {1 / (1 + 3**-0.5):.3f}"
     assert run(tmp_path, "--posterior-scale", "-1") == 2
+    # The word penalty too: yes no against yes, dearer by 2, that is by half of it.
+    kaldi.write_lattices(
+        decode / "lat.1.gz", [("u", lattice_of([(0, 1, 1, 0, 0), (1, 2, 2, 0, 0)], {1: (0, 0), 2: (0, 0)}, 3))]
+    )
+    assert run(tmp_path, "--posterior-scale", "0.5", "--word-ins-penalty", "-2") == 0
+    assert (tmp_path / "out.ctm").read_text().splitlines()[1].endswith(f" no {1 / (1 + np.exp(-1)):.3f}")
 
 
 def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
     empty = lattice_of([(0, 1, 1, 0, 0)], {}, 2)
     unknown = lattice_of([(0, 1, 7, 0, 0)], {1: (0, 0)}, 2)
     timeless = lattice_of([(0, 1, 2, 0, 0)], {1: (0, 0)}, 2)
-    timeless = Lattice(
-        **{**vars(timeless), "alignment": Ragged.from_lists([[]]), "final_alignment": Ragged.from_lists([[], []])}
-    )
-    entries = [("bad", empty), ("u1", two_words(1.0)), ("odd", unknown), ("timeless", timeless)]
+    timeless = replace(timeless, alignment=Ragged.from_lists([[]]), final_alignment=Ragged.from_lists([[], []]))
+    state_level = replace(timeless, alignment=Ragged.from_lists([[5]]))
+    entries = [
+        ("bad", empty),
+        ("u1", two_words(1.0)),
+        ("odd", unknown),
+        ("timeless", timeless),
+        ("states", state_level),
+    ]
     kaldi.write_lattices(decode / "lat.1.gz", entries)
     assert run(tmp_path) == 1
-    assert [line.split()[0] for line in (tmp_path / "out.ctm").read_text().splitlines()] == ["timeless", "u1", "u1"]
+    assert [line.split()[0] for line in (tmp_path / "out.ctm").read_text().splitlines()] == [
+        "states",
+        "timeless",
+        "u1",
+        "u1",
+    ]
     out, err = capsys.readouterr()
-    assert out.endswith("2 utterances, 0.3 word errors expected, 3 failed\n")
-    assert [line.split("\t")[0] for line in err.splitlines()] == ["bad", "odd", "timeless"]
+    assert out.endswith("3 utterances, 0.3 word errors expected, 4 failed\n")
+    assert [line.split("\t")[0] for line in err.splitlines()] == ["bad", "odd", "states", "timeless"]
 
     data = tmp_path / "data"
     data.mkdir()

@@ -63,6 +63,13 @@ def test_two_ways_by_hand():
     assert 0.5 < posteriors(scale(lattice, 0.5, 0.5), 0.5).arc[0] < first
 
 
+def test_what_leads_into_the_start_is_on_no_path():
+    lattice = lattice_of([(1, 0, 1, 0, 0), (0, 2, 1, 0, 0), (2, 3, 1, 0, 0)], {2: (0, 0)}, 4)
+    found = posteriors(lattice)
+    np.testing.assert_allclose(found.arc, [1, 0, 0])
+    np.testing.assert_allclose(found.final, [0, 0, 1, 0])
+
+
 def test_costs_of_thousands_do_not_underflow():
     lattice = lattice_of([(0, 1, 1, 9000, 0), (0, 1, 2, 9000, 0), (0, 1, 3, 20000, 0)], {1: (5000, 0)}, 2)
     found = posteriors(lattice)

@@ -15,10 +15,9 @@ from asr_rescore.lattice.graph import EPSILON, Lattice
 from asr_rescore.lattice.paths import best_path
 from asr_rescore.lattice.posteriors import Network
 
-# What an inserted word costs beyond a substituted one: of alignments with as many errors, those with words side by
-# side are taken, or bins would fill with chance (Kaldi's delta).
-EXTRA = 1e-5
-TIE = 1e-9  # differences up to it are rounding
+# Differences up to it are rounding. Of alignments with as many errors one with a word in the bin is taken, then one
+# with it inserted, so that bins hold all they can; Kaldi makes insertions dearer by 1e-5, and goes by rounding.
+TIE = 1e-9
 TAKE, STAY, SKIP = range(3)  # an arc's word stands in a bin; is inserted before the next one; a bin stays empty
 
 
@@ -36,7 +35,7 @@ class Decoding:
         bins: (2 · words + 1,), between, before and behind the words those for insertions; each has (word id or
             ``EPSILON``, probability) pairs, most probable first, with a sum of one.
         risk: expected word errors: exact where the lattice is a prefix tree, else an upper bound (Section 3 of the
-            paper), with up to 1e-5 for each word inserted.
+            paper).
     """
 
     words: tuple[int, ...]
@@ -80,7 +79,7 @@ def mbr_decode(
         if np.array_equal(better, now.hypothesis):
             break
         following = _Statistics.of(live, share, _with_gaps(better))
-        if following.risk >= now.risk:  # no more than EXTRA was to be gained
+        if following.risk >= now.risk:  # nothing but rounding was to be gained
             break
         now = following
     return now.decoding(live)
@@ -135,7 +134,6 @@ class _Statistics:
             taken[layer.arcs] = np.where(move == TAKE, flow[:, 1:], 0.0)
             empty += np.where(move == SKIP, flow[:, 1:], 0.0).sum(axis=0)
             back = np.pad(np.where(move == STAY, flow[:, 1:], 0.0), ((0, 0), (1, 0)))
-            back[:, 0] = flow[:, 0]
             back[:, :-1] += taken[layer.arcs]
             mass[layer.states] = np.add.reduceat(back, layer.starts)
         empty += np.cumsum(mass[network.start, :0:-1])[::-1]  # bins passed over before the first arc
@@ -183,7 +181,7 @@ def _align(before: np.ndarray, words: np.ndarray, hypothesis: np.ndarray) -> tup
         α′ behind each arc, (arcs, bins + 1), and how its last bins were come by, (arcs, bins).
     """
     word = words[:, None]
-    stay = before + (1.0 + EXTRA) * (word != EPSILON)
+    stay = before + (word != EPSILON)
     take = before[:, :-1] + (word != hypothesis)
     here = stay.copy()
     np.minimum(take, stay[:, 1:], out=here[:, 1:])

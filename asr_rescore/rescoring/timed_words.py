@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 from tqdm import tqdm
 
@@ -119,8 +120,12 @@ def write_ctm(
             failures.add(utt, error)
             continue
         utterances, risk = utterances + 1, risk + decoding.risk
-        if decoding.words and not decoding.times.any():
-            failures.add(utt, "its lattice has no transition ids, so that its words have no times; all are 0")
+        if decoding.words and np.diff(lattice.alignment.offsets).max() < 2:
+            failures.add(
+                utt,
+                "no arc of its lattice has two transition ids, so that words have no ends, or no times at all; "
+                "make CompactLattices with alignments (Kaldi: lattice-copy, of state-level ones)",
+            )
     return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
 
 
