@@ -1,40 +1,82 @@
 """How fast do teacher and student train on Penn Treebank, against a plain re-implementation of the reference's way?
 
-    python benchmarks/train_ptb.py [--size full|cpu] [--steps 5] [--device auto]
+    python benchmarks/train_ptb.py [--size cpu full] [--steps 5] [--device auto]
 
 The plain way is what AWD-LSTM-MoS code usually does: masked weights, the softmax of every expert written out, their
 mixture, log(p + 1e-8), all of it kept for automatic differentiation, and the teacher run beside the student. Both ways
-do the same steps (forward, backward, clipping, SGD) alternately in one process; the median of the steps is shown. The
-text is random: speed does not depend on it.
+do the same steps (forward, backward, clipping, SGD) alternately in one process. Shown are the median of the steps, and
+the median of the ratios of a step to the plain one beside it, which other work on the machine disturbs less. The text
+is random: speed does not depend on it. The models are those of recipes/ptb/conf.
+
+Peak memory is what a step adds to the memory that is in use before it: on a GPU torch's allocations, else the process's
+resident pages (Linux only). The tables go into benchmarks/results/ too.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import math
+import os
+import re
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from asr_rescore import models, objectives
 from asr_rescore.config import ModelConfig, ObjectiveConfig, load_config
+from asr_rescore.files import atomic_text
 from asr_rescore.models import AwdLstmMos, Ensemble
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.mixture import mixture_log_probs, mixture_loss
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training.teacher_cache import SCALE
+from asr_rescore.training.chunks import Chunk
+from asr_rescore.training.teacher import OnlineTeacher, Teacher
+from asr_rescore.training.teacher_cache import SCALE, CachedTeacher
 
 CONF = Path(__file__).parent.parent / "recipes/ptb/conf"
+RESULTS = Path(__file__).parent / "results"
 VOCABULARY, TOKENS = 10_000, 929_589
 MEMBERS = {"full": 5, "cpu": 2}  # of the teacher
 
 
+class Report:
+    """Lines for the screen and a file."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        """Print ``line`` and keep it."""
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def write(self, path: Path) -> None:
+        """All lines."""
+        with atomic_text(path) as stream:
+            stream.write("\n".join(self.lines) + "\n")
+
+
+def hardware(device: torch.device) -> str:
+    """The GPU's name, or the processor's as far as Linux knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
+    return named[1] if named else "CPU"
+
+
 def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ln P (tokens, vocabulary), raw and dropped output, of a text (time, batch) from zero states."""
+    """P (tokens, vocabulary), raw and dropped output, of a text (time, batch) from zero states."""
     config, training = model.config, model.training
     hidden = embed_with_row_dropout(ids, model.embedding, config.dropout_rows, training)
     hidden = locked_dropout(hidden, config.dropout_input, training)
@@ -50,30 +92,31 @@ def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, t
     logits = F.linear(latent.view(-1, config.embedding), model.embedding, model.decoder_bias)
     softmax = F.softmax(logits, dim=-1).view(-1, config.experts, VOCABULARY)
     prior = F.softmax(model.prior(dropped).view(-1, config.experts), dim=-1)
-    return torch.log((softmax * prior.unsqueeze(2)).sum(1) + 1e-8), hidden, dropped
+    return (softmax * prior.unsqueeze(2)).sum(1), hidden, dropped
 
 
 class Step:
     """One update of a model: ours, or the plain way."""
 
     def __init__(
-        self, model: AwdLstmMos, config: ObjectiveConfig, regularized: bool, teacher: Callable | None, plain: bool
+        self, model: AwdLstmMos, objective: str, regularized: bool, teacher: Teacher | None = None, plain: bool = False
     ):
         self.model, self.plain, self.regularized, self.teacher = model.train(), plain, regularized, teacher
-        self.objective = objectives.build(config)
+        self.objective = objectives.build(ObjectiveConfig(objective))
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 
-    def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Of a text (time, batch)."""
+    def __call__(self, chunk: Chunk) -> None:
+        """Of some text."""
         self.optimizer.zero_grad()
-        soft, labels = None if self.teacher is None else self.teacher(inputs, labels), labels.flatten()
+        inputs, labels = chunk.inputs, chunk.labels.flatten()
+        soft = None if self.teacher is None else self.teacher.soft_labels(chunk, 0)
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])
 
         if self.plain:
-            log_probs, raw, dropped = plain_forward(self.model, inputs)
-            loss = token_loss(log_probs, slice(None)).mean()
+            probs, raw, dropped = plain_forward(self.model, inputs)
+            loss = token_loss(torch.log(probs + 1e-8), slice(None)).mean()
         else:
             output = self.model.loss(inputs, self.model.initial_state(inputs.shape[1]), token_loss)
             loss, raw, dropped = output.total / len(labels), output.raw, output.dropped
@@ -84,51 +127,77 @@ class Step:
         self.optimizer.step()
 
 
-def online(teacher: Ensemble, plain: bool) -> Callable:
-    """The teacher run beside the student."""
+class PlainTeacher(OnlineTeacher):
+    """The mean of the members' distributions, each of them written out."""
 
     @torch.no_grad()
-    def soft_labels(inputs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
-        if plain:
-            probs = torch.stack([plain_forward(member, inputs)[0].exp() for member in teacher.members]).mean(0)
-            return SoftLabels.from_log_probs(probs.log(), labels.flatten())
-        log_probs = teacher(inputs, teacher.initial_state(inputs.shape[1])).log_probs.flatten(0, 1)
-        return SoftLabels.from_log_probs(log_probs, labels.flatten())
-
-    teacher.eval()
-    return soft_labels
+    def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
+        """Read, from zero states."""
+        members = self.model.members
+        probs = sum(plain_forward(member, chunk.inputs)[0] for member in members) / len(members)
+        return SoftLabels(probs, probs.gather(-1, chunk.labels.flatten().unsqueeze(-1)).squeeze(-1).log())
 
 
-def cached(tokens: int, device: torch.device) -> Callable:
-    """Rows of a cache, as CachedTeacher reads them."""
-    rows = torch.rand(tokens, VOCABULARY).mul_(2e-4 * SCALE).half().to(device)
-    label = torch.full((tokens,), -5.0, device=device)
-    positions = torch.randperm(tokens).to(device)
-
-    def soft_labels(inputs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
-        here = positions[: labels.numel()]
-        return SoftLabels(rows[here], label[here], scale=1 / SCALE)
-
-    return soft_labels
+def cached_teacher(tokens: int, device: torch.device) -> CachedTeacher:
+    """Random rows in memory, in place of a cache on disk."""
+    draw = np.random.default_rng(1)
+    weights = draw.random((tokens, VOCABULARY), np.float32) * (2 * SCALE / VOCABULARY)
+    label = np.full(tokens, -5.0, np.float32)
+    return CachedTeacher(SimpleNamespace(weights=weights.astype(np.float16), label=label, words=None), device)
 
 
-def alternate(ways: dict[str, Callable[[], None]], steps: int, device: torch.device) -> dict[str, tuple[float, float]]:
-    """Median seconds of each way, and the bytes its largest step added (on a GPU)."""
+def random_chunk(time_steps: int, batch: int, rows: int, device: torch.device) -> Chunk:
+    """Text, and where it stands in a cache of ``rows``."""
+    ids = torch.randint(VOCABULARY, (time_steps + 1, batch), device=device)
+    return Chunk(ids[:-1], ids[1:], torch.randint(rows, (time_steps, batch), device=device))
+
+
+def peak_bytes(work: Callable[[], None], device: torch.device) -> float:
+    """How far ``work`` raises the memory in use; NaN where that is not to be had."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
+    except OSError:
+        work()
+        return math.nan
+    ctypes.CDLL(None).malloc_trim(0)  # else the step would begin with what the one before it has freed
+    before = _resident("VmRSS")
+    work()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    return 1024 * int(re.search(rf"^{name}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)[1])
+
+
+def alternate(ways: dict[str, Callable[[], None]], steps: int, device: torch.device) -> dict[str, tuple[float, ...]]:
+    """Of each way: seconds a step, how many times as fast as the plain one, and peak memory in MB."""
+    for work in ways.values():  # warms up
+        work()
+    peaks = {way: peak_bytes(work, device) for way, work in ways.items()}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    peak = dict.fromkeys(ways, 0.0)
-    for step in range(steps + 1):  # the first one warms up
+    for _ in range(steps):
         for way, work in ways.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-                torch.cuda.synchronize(device)
+            _finish(device)
             began = time.perf_counter()
             work()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-                peak[way] = torch.cuda.max_memory_allocated(device)
-            if step:
-                seconds[way].append(time.perf_counter() - began)
-    return {way: (statistics.median(times), peak[way]) for way, times in seconds.items()}
+            _finish(device)
+            seconds[way].append(time.perf_counter() - began)
+    ratios = {
+        way: [plain / ours for plain, ours in zip(seconds["plain"], times, strict=True)]
+        for way, times in seconds.items()
+    }
+    median = statistics.median
+    return {way: (median(seconds[way]), median(ratios[way]), peaks[way] / 1e6) for way in ways}
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def kept_bytes(work: Callable[[], torch.Tensor]) -> int:
@@ -145,19 +214,11 @@ def kept_bytes(work: Callable[[], torch.Tensor]) -> int:
     return sum(kept.values())
 
 
-def show(name: str, results: dict[str, tuple[float, float]], tokens: int) -> None:
-    slowest = results["plain"][0]
-    for way, (seconds, peak) in results.items():
-        speed = tokens / seconds
-        memory = f"{peak / 1e9:.1f} GB" if peak else "–"
-        print(
-            f"| {name} | {way} | {speed:,.0f} | {TOKENS / speed:,.0f} | {slowest / seconds:.2f} | {memory} |",
-            flush=True,
-        )
-
-
-def mixture(config: ModelConfig, tokens: int, steps: int, device: torch.device) -> None:
+def output_layer(config: ModelConfig, tokens: int, steps: int, device: torch.device, report: Report) -> None:
     """The output layer alone, forward and backward."""
+    report(f"\nThe teacher's output layer alone, forward and backward, {tokens} tokens:\n")
+    report("| way | ms | times as fast | peak memory, MB | of it kept for the backward pass, MB |")
+    report("|---|---:|---:|---:|---:|")
     draw = torch.Generator().manual_seed(1)
     shapes = [
         (tokens, 1, config.experts, config.embedding),
@@ -184,53 +245,72 @@ def mixture(config: ModelConfig, tokens: int, steps: int, device: torch.device) 
         "ours, loss and gradient together": lambda *inputs: mixture_loss(*inputs, label_loss),
     }
     results = alternate({way: lambda form=form: form(*inputs).backward() for way, form in ways.items()}, steps, device)
-    for way, (seconds, _) in results.items():
+    for way, (seconds, ratio, peak) in results.items():
         kept = kept_bytes(lambda form=ways[way]: form(*inputs)) / 1e6
-        print(f"| {way} | {1000 * seconds:,.0f} | {results['plain'][0] / seconds:.2f} | {kept:,.0f} |", flush=True)
+        report(f"| {way} | {1000 * seconds:,.0f} | {ratio:.2f} | {peak:,.0f} | {kept:,.0f} |")
+
+
+def training(size: str, steps: int, device: torch.device, report: Report) -> None:
+    """Whole steps of teacher and student."""
+    configs = {name: load_config(CONF / size / f"{name}.yaml") for name in ("teacher", "student")}
+    report(f"\n## {size} size\n")
+    for name, config in configs.items():
+        shape, cells = config.model, ", ".join(map(str, config.model.hidden))
+        tokens = f"{config.train.batch} × {config.train.bptt} tokens a step"
+        report(f"- {name}: embedding {shape.embedding}, cells {cells}, experts {shape.experts}; {tokens}")
+    report(f"- the student's teacher: {MEMBERS[size]} such components\n")
+    report("| step | way | tokens/s | s/epoch | times as fast | peak memory, MB |\n|---|---|---:|---:|---:|---:|")
+
+    def build(name: str) -> AwdLstmMos:
+        model = models.build(configs[name].model, VOCABULARY).to(device)
+        models.use_fast_path(model, configs[name].train.precision == "mixed")
+        return model
+
+    torch.manual_seed(1)
+    component, student = build("teacher"), build("student")
+    ensemble = Ensemble([build("teacher") for _ in range(MEMBERS[size])])
+    text = configs["student"].train
+    rows = 4 * text.batch * text.bptt
+    teachers: dict[str, Teacher] = {"plain": PlainTeacher(ensemble), "ours": OnlineTeacher(ensemble)}
+    teachers["ours, cached teacher"] = cached_teacher(rows, device)
+    for teacher in teachers.values():
+        teacher.start([text.batch])
+    both = {"plain": True, "ours": False}
+    for row, name, steps_of in [
+        ("teacher component, CE", "teacher", {way: Step(component, "ce", True, plain=both[way]) for way in both}),
+        ("student, CE", "student", {way: Step(student, "ce", False, plain=both[way]) for way in both}),
+        (
+            "student, distilling",
+            "student",
+            {way: Step(student, "trust", False, teacher, way == "plain") for way, teacher in teachers.items()},
+        ),
+    ]:
+        text = configs[name].train
+        chunk = random_chunk(text.bptt, text.batch, rows, device)
+        results = alternate({way: partial(step, chunk) for way, step in steps_of.items()}, steps, device)
+        for way, (seconds, ratio, peak) in results.items():
+            speed = text.batch * text.bptt / seconds
+            report(f"| {row} | {way} | {speed:,.0f} | {TOKENS / speed:,.0f} | {ratio:.2f} | {peak:,.0f} |")
+    output_layer(configs["teacher"].model, 420, steps, device, report)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=MEMBERS, default="cpu")
-    parser.add_argument("--steps", type=int, default=5)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=MEMBERS, nargs="+", default=["cpu"])
+    parser.add_argument("--steps", type=int, default=5, help="that are timed, after two others (5)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments = parser.parse_args()
-    use_gpu = arguments.device != "cpu" and torch.cuda.is_available()
+    use_gpu = arguments.device == "cuda" or arguments.device == "auto" and torch.cuda.is_available()
     device = torch.device("cuda" if use_gpu else "cpu")
-    hardware = torch.cuda.get_device_name() if use_gpu else f"CPU, {torch.get_num_threads()} threads"
-    configs = {name: load_config(CONF / arguments.size / f"{name}.yaml") for name in ("teacher", "student")}
-    print(f"{arguments.size} size, {hardware}, torch {torch.__version__}, median of {arguments.steps} steps\n")
-    print("| step | way | tokens/s | s/epoch | times as fast | GPU memory |\n|---|---|---:|---:|---:|---:|")
-    torch.manual_seed(1)
-    fresh = {
-        name: [models.build(config.model, VOCABULARY).to(device) for _ in range(MEMBERS[arguments.size])]
-        for name, config in configs.items()
-    }
-    teacher, student = Ensemble(fresh["teacher"]), fresh["student"][0]
-    hard, trust = ObjectiveConfig("ce"), ObjectiveConfig("trust")
-    for name, model, objective, way in [
-        ("teacher component, CE", fresh["teacher"][0], hard, None),
-        ("student, CE", student, hard, None),
-        ("student, distilling", student, trust, "teacher"),
-    ]:
-        options = configs[name.split()[0].rstrip(",")].train
-        tokens = options.batch * options.bptt
-        ids = torch.randint(VOCABULARY, (options.bptt + 1, options.batch), device=device)
-        regularized = model is not student
-        models.use_fast_path(model, options.precision == "mixed")
-        ways = {}
-        for plain in (True, False):
-            source = online(teacher, plain) if way else None
-            step = Step(model, objective, regularized, source, plain)
-            ways["plain" if plain else "ours"] = lambda step=step, ids=ids: step(ids[:-1], ids[1:])
-        if way:
-            step = Step(model, objective, regularized, cached(4 * tokens, device), False)
-            ways["ours, cached teacher"] = lambda step=step, ids=ids: step(ids[:-1], ids[1:])
-        show(name, alternate(ways, arguments.steps, device), tokens)
-    config = replace(configs["teacher"].model)
-    print("\nThe teacher's output layer alone, forward and backward, on 420 tokens:\n")
-    print("| way | ms | times as fast | MB kept for the backward pass |\n|---|---:|---:|---:|")
-    mixture(config, 420, arguments.steps, device)
+    name, date, report = hardware(device), time.strftime("%Y-%m-%d"), Report()
+    report("# Training on Penn Treebank's sizes\n")
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
+    report(f"{name}, {threads}, torch {torch.__version__}, {date}, medians of {arguments.steps} steps. Printed by")
+    report(f"`python benchmarks/train_ptb.py {shlex.join(sys.argv[1:])}`.")
+    for size in arguments.size:
+        training(size, arguments.steps, device, report)
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    report.write(RESULTS / f"train_ptb_{slug}_{date}.md")
 
 
 if __name__ == "__main__":
