@@ -120,6 +120,7 @@ def same(shown: str, printed: str) -> bool:
     return doctest.OutputChecker().check_output(shown, printed, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_blocks_run_as_shown(document, checkout, environment, tmp_path):
     blocks = [block for block in blocks_of(document.read_text("utf-8")) if block.language in RUN]

@@ -135,6 +135,7 @@ def test_a_score_cache_spares_the_network(rescore, tmp_path, monkeypatch):
         assert [known[words] for words in shorter.words] == list(shorter.costs["lmwt.rnn"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [2, 3, 5])
 def test_shares_add_up_to_the_whole(rescore, jobs):
     _, whole = rescore("--lm-weight", 0.5)
