@@ -199,11 +199,11 @@ class _Layer:
         size = experts * len(self.weight) * self.latent.element_size()
         chunk = max(1, CHUNK_BYTES[self.latent.device.type] // size)
         buffer = self.latent.new_empty(min(chunk, tokens) * experts, len(self.weight))
-        in_bits, bias = self.latent * LOG2_E, self.bias * LOG2_E
         for begin in range(0, tokens, chunk):
             here = slice(begin, min(begin + chunk, tokens))
-            vectors = in_bits[here].flatten(0, 1)
-            logits = torch.addmm(bias, vectors, self.weight.t(), out=buffer[: len(vectors)])
+            vectors = self.latent[here].flatten(0, 1)
+            rows = buffer[: len(vectors)]
+            logits = torch.addmm(self.bias, vectors, self.weight.t(), beta=LOG2_E, alpha=LOG2_E, out=rows)
             yield here, logits.unflatten(0, (-1, experts))
 
     def log_mixture(self, here: slice, probs: torch.Tensor) -> torch.Tensor:
@@ -268,17 +268,17 @@ def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """ln Σ exp(W·z + b) of each of ``vectors`` (any, embedding), a tile of logits at a time."""
     rows, columns = TILE[vectors.device.type]
-    in_bits, bias = (vectors * LOG2_E).to(weight.dtype), (bias * LOG2_E).to(weight.dtype)
+    rounded, bias = vectors.to(weight.dtype), bias.to(weight.dtype)
     parts = vectors.new_empty(len(vectors), -(-len(weight) // columns))
     buffer = weight.new_empty(min(rows, len(vectors)) * min(columns, len(weight)))
     tiles = [
         (weight[begin : begin + columns].t(), bias[begin : begin + columns]) for begin in range(0, len(weight), columns)
     ]
     for begin in range(0, len(vectors), rows):
-        some = in_bits[begin : begin + rows]
+        some = rounded[begin : begin + rows]
         for place, (part, shift) in enumerate(tiles):
             logits = buffer[: len(some) * len(shift)].view(len(some), len(shift))
-            logits = torch.addmm(shift, some, part, out=logits).to(vectors.dtype)
+            logits = torch.addmm(shift, some, part, beta=LOG2_E, alpha=LOG2_E, out=logits).to(vectors.dtype)
             top = logits.amax(-1, keepdim=True)
             sums = logits.sub_(top).exp2_().sum(-1)
             torch.add(sums.log2_(), top.squeeze(-1), out=parts[begin : begin + rows, place])
