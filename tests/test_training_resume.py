@@ -42,7 +42,7 @@ def kill_after(monkeypatch) -> Iterator:
 
 PHASES = {
     "sgd": {"kind": "ce"},
-    "averaging": {"kind": "ce", "nonmono": 1, "lr": 40.0, "clip": 2.0, "weight_decay": 1e-4},
+    "averaging": {"kind": "ce", "nonmono": 1, "lr": 5.0, "clip": 2.0, "weight_decay": 1e-4},
     "finetuning": {"kind": "ce", "averaging": "start", "partial_shuffle": True},
     "adamw": {"kind": "trust", "optimizer": "adamw", "schedule": "cosine", "lr": 0.02, "small_batch": 3},
 }
@@ -54,6 +54,11 @@ class TestResume:
     def test_a_killed_run_ends_like_one_that_went_through(self, tmp_path, monkeypatch, kill_after, phase, save_every):
         monkeypatch.setattr(loop, "SAVE_EVERY", save_every)
         straight = make_run(tmp_path / "straight", DROPPED, epochs=6, **PHASES[phase])
+        if phase == "averaging":
+            # Weights grow, so the trigger comes whatever this machine's rounding makes of the training.
+            monkeypatch.setattr(
+                loop, "stream_cost", lambda model, *_: sum((w**2).sum().item() for w in model.parameters())
+            )
         killed = replace(straight, directory=tmp_path / "killed")
         ppl = go(straight)
         if phase == "averaging":

@@ -48,6 +48,8 @@ def text(sentences: int, seed: int = 1) -> TokenStream:
 
 
 TRAIN, VALID = text(60), text(8, seed=2)
+# The more a model has learnt from TRAIN, the worse it is here.
+UNFORESEEN = TokenStream.encode([list("aabbcc"), list("ddee")] * 4, VOCABULARY)
 
 
 def make_run(directory: Path, model: ModelConfig = PLAIN, seed: int = 3, kind: str = "ce", **options) -> TrainingRun:
