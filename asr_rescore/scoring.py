@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.models import LanguageModel, join_states, select_state
+from asr_rescore.models import LanguageModel, State, join_states, select_state
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
 # Contexts that go through the network at once: enough rows for fast matrix products, and little memory. The output
@@ -128,47 +128,59 @@ class SentenceScorer:
         return torch.from_numpy(array).to(self.device)
 
     @torch.inference_mode()
+    def advance(
+        self, state: State, rows: np.ndarray, words: np.ndarray, asked: np.ndarray, labels: np.ndarray
+    ) -> tuple[State, np.ndarray]:
+        """Read one word in each of some contexts, and look up words that follow.
+
+        Args:
+            state: of the contexts that the words are read in, any number of them.
+            rows: int64 (contexts,), the row of ``state`` that each context starts from.
+            words: int64 (contexts,), ids of the words read.
+            asked: int64 (asked,), the context in which each looked-up word stands, in ascending order.
+            labels: int64 (asked,), ids of those words.
+
+        Returns:
+            The state after each word read, and −ln P of each looked-up word, float64 (asked,).
+        """
+        states, costs, begin = [], np.zeros(len(asked)), 0
+        inputs = self._indices(words).unsqueeze(0)  # (time, contexts)
+        while begin < len(rows):
+            end = min(begin + self.batch, len(rows))
+            here = slice(*np.searchsorted(asked, (begin, end)))
+            try:
+                before = select_state(state, self._indices(rows[begin:end]))
+                contexts, after = self.model.read(inputs[:, begin:end], before)
+                log_probs = self.model.word_log_probs(
+                    contexts, self._indices(asked[here] - begin), self._indices(labels[here]), self.normaliser
+                )
+            except RuntimeError as error:
+                if self.batch == 1 or not _is_out_of_memory(error):
+                    raise
+                self.batch //= 2
+                continue
+            states.append(after)
+            costs[here] = -log_probs.double().cpu().numpy()
+            begin = end
+        return join_states(states), costs
+
     def _walk(self, tree: PrefixTree) -> tuple[np.ndarray, np.ndarray]:
         """Cost of every prefix, and of a sentence end behind it: two float64 (nodes,)."""
         prefix_cost, end_cost = np.zeros(len(tree)), np.zeros(len(tree))
-        words = self._indices(tree.word).unsqueeze(0)  # (time, nodes)
-        state = self.model.initial_state(1, self.device)
-        first_of_parents = 0  # the node whose state is row 0 of the level above
-        depths = len(tree.levels) - 1
-        for depth in range(depths):
-            low, high = int(tree.levels[depth]), int(tree.levels[depth + 1])
-            after = int(tree.levels[depth + 2]) if depth + 1 < depths else high
-            children_parent = tree.parent[high:after]
-            # Nodes are numbered parents first, not by parent, so a level's children are sorted before they are cut.
-            by_parent = np.argsort(children_parent, kind="stable")
-            sorted_parent = children_parent[by_parent]
-            states = []
-            begin = low
-            while begin < high:
-                end = min(begin + self.batch, high)
-                rows = np.maximum(tree.parent[begin:end], 0) - first_of_parents
-                following = by_parent[np.searchsorted(sorted_parent, begin) : np.searchsorted(sorted_parent, end)]
-                children = following + high
-                # Every context is asked for the sentence end, and for the words that follow it in the tree.
-                asked = np.concatenate([np.arange(end - begin), children_parent[following] - begin])
-                labels = np.concatenate([np.full(end - begin, self._end), tree.word[children]])
-                try:
-                    contexts, after = self.model.read(words[:, begin:end], select_state(state, self._indices(rows)))
-                    costs = -self.model.word_log_probs(
-                        contexts, self._indices(asked), self._indices(labels), self.normaliser
-                    )
-                except RuntimeError as error:
-                    if self.batch == 1 or not _is_out_of_memory(error):
-                        raise
-                    self.batch //= 2
-                    continue
-                states.append(after)
-                costs = costs.double().cpu().numpy()
-                end_cost[begin:end] = costs[: end - begin]
-                prefix_cost[children] = prefix_cost[children_parent[following]] + costs[end - begin :]
-                begin = end
-            state = join_states(states)
-            first_of_parents = low
+        state, above = self.model.initial_state(1, self.device), 0
+        for low, high, after in zip(tree.levels[:-1], tree.levels[1:], (*tree.levels[2:], len(tree)), strict=True):
+            # Every context is asked for the sentence end, and for the words that follow it in the tree.
+            parents = tree.parent[high:after]
+            asked = np.concatenate([np.arange(low, high), parents])
+            labels = np.concatenate([np.full(high - low, self._end), tree.word[high:after]])
+            order = np.argsort(asked, kind="stable")
+            rows = np.maximum(tree.parent[low:high] - above, 0)  # the root has no parent
+            state, found = self.advance(state, rows, tree.word[low:high], asked[order] - low, labels[order])
+            costs = np.empty_like(found)
+            costs[order] = found
+            end_cost[low:high] = costs[: high - low]
+            prefix_cost[high:after] = prefix_cost[parents] + costs[high - low :]
+            above = low
         return prefix_cost, end_cost
 
 
