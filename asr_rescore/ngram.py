@@ -65,22 +65,14 @@ class Grammar:
 
     def costs(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
         """:meth:`cost` of each sentence, float64 (sentences,), every distinct prefix being followed once."""
-        if self.start < 0:
-            return np.full(len(sentences), INFINITY)
-        ends: dict[Frontier, float] = {}
-        steps: dict[tuple[Frontier, int], tuple[float, Frontier]] = {}
-        start = self._close({self.start: 0.0})
+        walk = GrammarWalk(self)
         costs = np.empty(len(sentences))
         for index, sentence in enumerate(sentences):
-            cost, frontier = start
+            cost, frontier = walk.start
             for word in sentence:
-                step = steps.get((frontier, word))
-                if step is None:
-                    step = steps[frontier, word] = self._advance(frontier, word)
-                cost, frontier = cost + step[0], step[1]
-            if frontier not in ends:
-                ends[frontier] = self._end(frontier)
-            costs[index] = cost + ends[frontier]
+                step, frontier = walk.step(frontier, word)
+                cost += step
+            costs[index] = cost + walk.end(frontier)
         return costs
 
     def _advance(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
@@ -136,3 +128,30 @@ class Grammar:
         least = min(reached.values())
         states = tuple(sorted(reached))
         return least, (states, tuple(reached[state] - least for state in states))
+
+
+class GrammarWalk:
+    """Ways through a grammar, word by word; each distinct step is taken once, and remembered.
+
+    Attributes:
+        start: the cost before the first word, which is 0 in a sound grammar, and where it begins.
+    """
+
+    def __init__(self, grammar: Grammar):
+        self.grammar = grammar
+        self.start = grammar._close({grammar.start: 0.0} if grammar.start >= 0 else {})
+        self.steps: dict[tuple[Frontier, int], tuple[float, Frontier]] = {}
+        self.ends: dict[Frontier, float] = {}
+
+    def step(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
+        """What a word costs, inf where the grammar has no way for it, and where it leads."""
+        step = self.steps.get((frontier, word))
+        if step is None:
+            step = self.steps[frontier, word] = self.grammar._advance(frontier, word)
+        return step
+
+    def end(self, frontier: Frontier) -> float:
+        """What it costs to end here; inf where the grammar does not."""
+        if frontier not in self.ends:
+            self.ends[frontier] = self.grammar._end(frontier)
+        return self.ends[frontier]

@@ -1,5 +1,6 @@
 """Lattices and what is computed on them; no files, no torch."""
 
+from asr_rescore.lattice.expansion import START, Expansion, ExpansionLimits, Level
 from asr_rescore.lattice.graph import EPSILON, Lattice, Ragged
 from asr_rescore.lattice.mbr import Decoding, mbr_decode
 from asr_rescore.lattice.nbest_search import n_best
@@ -11,8 +12,12 @@ from asr_rescore.lattice.transform import from_paths, prune, scale
 
 __all__ = [
     "EPSILON",
+    "START",
     "Decoding",
+    "Expansion",
+    "ExpansionLimits",
     "Lattice",
+    "Level",
     "Path",
     "Posteriors",
     "Ragged",

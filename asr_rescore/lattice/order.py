@@ -32,6 +32,22 @@ def topological_order(lattice: Lattice) -> np.ndarray:
     return np.array(order, dtype=np.int64)
 
 
+def depths(lattice: Lattice) -> list[int]:
+    """Arcs of the longest way to each state.
+
+    Raises:
+        RescoreError: there is a cycle.
+    """
+    depth = [0] * lattice.num_states
+    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    for state in topological_order(lattice).tolist():
+        ahead = depth[state] + 1
+        for target in targets[offsets[state] : offsets[state + 1]]:
+            if depth[target] < ahead:
+                depth[target] = ahead
+    return depth
+
+
 def connect(lattice: Lattice) -> Lattice:
     """The states and arcs that lie on a path from start to end, in their order."""
     order = topological_order(lattice)

@@ -83,9 +83,9 @@ def _follow(lattice: Lattice, best_arc: np.ndarray, cost_to_end: np.ndarray) -> 
     return Path.along(lattice, arcs, state)
 
 
-def costs_to_end(lattice: Lattice, acoustic_scale: float) -> list[float]:
+def costs_to_end(lattice: Lattice, acoustic_scale: float, word_penalty: float = 0.0) -> list[float]:
     """Cost of the cheapest way from each state to an end, its final cost included; inf where there is none."""
-    costs = lattice.arc_costs(acoustic_scale).tolist()
+    costs = (lattice.arc_costs(acoustic_scale) + word_penalty * (lattice.word != EPSILON)).tolist()
     cost_to_end = lattice.final_costs(acoustic_scale).tolist()
     offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
     for state in topological_order(lattice)[::-1].tolist():

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from asr_rescore.lattice.graph import EPSILON, Lattice
-from asr_rescore.lattice.order import topological_order
+from asr_rescore.lattice.order import depths
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,12 @@ class Network:
             RescoreError: there is a cycle.
         """
         finals, end = np.flatnonzero(lattice.is_final), lattice.num_states
+        depth = depths(lattice)
         costs = lattice.arc_costs(acoustic_scale) + word_penalty * (lattice.word != EPSILON)
         return cls(
             lattice.start,
             end,
-            np.array(_depths(lattice), dtype=np.int64),
+            np.array([*depth, max(depth, default=0) + 1], dtype=np.int64),
             np.concatenate([lattice.source, finals]),
             np.concatenate([lattice.target, np.full(len(finals), end)]),
             np.concatenate([lattice.word, np.full(len(finals), EPSILON)]),
@@ -144,18 +145,6 @@ class Network:
 
 
 _OF_ARCS = ("source", "target", "word", "frames", "log_weight")
-
-
-def _depths(lattice: Lattice) -> list[int]:
-    """Arcs of the longest way to each state, and to the end behind them all."""
-    depth = [0] * lattice.num_states
-    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
-    for state in topological_order(lattice).tolist():
-        ahead = depth[state] + 1
-        for target in targets[offsets[state] : offsets[state + 1]]:
-            if depth[target] < ahead:
-                depth[target] = ahead
-    return [*depth, max(depth, default=0) + 1]
 
 
 def _layers(state: np.ndarray, depth: np.ndarray) -> list[Layer]:

@@ -1,0 +1,188 @@
+"""Neural costs on the arcs of lattices, in place of the old language model's, many lattices side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from asr_rescore.errors import RescoreError
+from asr_rescore.kaldi import SymbolTable
+from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
+from asr_rescore.models import State, join_states, select_state
+from asr_rescore.ngram import Frontier, Grammar, GrammarWalk
+from asr_rescore.rescore import Weights
+from asr_rescore.rescoring.failures import Failures
+from asr_rescore.scoring import SentenceScorer
+from asr_rescore.vocab import SENTENCE_END
+
+# Lattices grow together up to so many arcs: enough contexts at each depth for fast matrix products.
+GROUP_ARCS = 20_000
+
+
+class LatticeRescorer:
+    """Puts Σ Wᵢ·(nnᵢ − old) onto the arcs of lattices, each arc's in the history it then has.
+
+    A first pass with one history for each state costs little, and says what to expect from each state to the end; by
+    that the beam of the real pass goes.
+
+    Args:
+        grammar: the old LM, as the FST that the lattices' graph costs come from.
+        scorers: the neural LMs.
+        weights: of the LMs, and the scales at which ways are compared.
+        words: word ids of the lattices.
+        limits: of the expansion.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        scorers: Sequence[SentenceScorer],
+        weights: Weights,
+        words: SymbolTable,
+        limits: ExpansionLimits,
+    ):
+        self.grammar, self.weights, self.words, self.limits = grammar, weights, words, limits
+        weighted = [(scorer, weight) for scorer, weight in zip(scorers, weights.lm, strict=True) if weight]
+        self.lms = [_WeightedLm(scorer, weight, words) for scorer, weight in weighted]
+
+    def rescore(self, lattices: Iterable[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
+        """Yield each utterance with its lattice rescored, in order.
+
+        Lattices that cannot be rescored are yielded as they are, those without a path not at all; both are noted.
+        """
+        group: list[tuple[str, Lattice]] = []
+        arcs = 0
+        for utt, lattice in lattices:
+            group.append((utt, lattice))
+            arcs += lattice.num_arcs
+            if arcs >= GROUP_ARCS:
+                yield from self._rescore_group(group, failures)
+                group, arcs = [], 0
+        yield from self._rescore_group(group, failures)
+
+    def _rescore_group(self, group: list[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
+        point = self.weights.point
+        scale, penalty = point.acoustic_scale, point.wip
+        expansions: dict[str, Expansion] = {}
+        for utt, lattice in group:
+            try:
+                for word in np.unique(lattice.word).tolist():
+                    self.words.word(word)
+                first = ExpansionLimits(order=1, beam=float("inf"))
+                expansions[utt] = Expansion(lattice, first, scale, penalty)
+            except RescoreError as error:
+                failures.add(utt, f"first pass kept: {error}")
+        walk = GrammarWalk(self.grammar)
+        if self.lms:
+            self._grow(expansions, walk, failures)
+            expansions = {
+                utt: Expansion(first.source, self.limits, scale, penalty, first.costs_to_end())
+                for utt, first in expansions.items()
+            }
+            self._grow(expansions, walk, failures)
+        for utt, lattice in group:
+            rescored = expansions[utt].lattice() if self.lms and utt in expansions else lattice
+            if rescored.num_states:
+                yield utt, rescored
+            else:
+                failures.add_empty(utt)
+
+    def _grow(self, expansions: dict[str, Expansion], walk: GrammarWalk, failures: Failures) -> None:
+        """Grow all, depth by depth; those that fail are taken out and noted."""
+        contexts = _Contexts(expansions, self.lms, walk)
+        while levels := {utt: level for utt, grown in expansions.items() if (level := grown.level()) is not None}:
+            costs = contexts.read(levels)
+            for utt, level in levels.items():
+                here = costs[utt]
+                bad = np.flatnonzero(~np.isfinite(here))
+                if bad.size:
+                    word = level.words[bad[0]]
+                    reason = _no_cost(
+                        "the sentence end" if word == EPSILON else repr(self.words.word(word)), here[bad[0]]
+                    )
+                    failures.add(utt, f"first pass kept: {reason}")
+                    del expansions[utt]
+                else:
+                    expansions[utt].advance(here.tolist())
+            contexts.keep_only({(utt, node) for utt, grown in expansions.items() for node in grown.contexts})
+
+
+def _no_cost(what: str, cost: float) -> str:
+    if np.isneginf(cost):
+        return (
+            f"the old LM has no path for {what} in some history; give the lang directory whose G.fst the decoding "
+            "graph was built from"
+        )
+    return f"the language model gives {what} a cost that is no finite number; its weights may be damaged"
+
+
+class _WeightedLm:
+    """A neural LM with its weight, and its words for the lattices' ids; ``EPSILON`` stands for the sentence end."""
+
+    def __init__(self, scorer: SentenceScorer, weight: float, words: SymbolTable):
+        self.scorer, self.weight = scorer, weight
+        vocabulary = scorer.vocabulary
+        self.ids = np.zeros(max(words.ids.values()) + 1, dtype=np.int64)
+        self.member_costs = np.zeros(len(self.ids))
+        places = list(words.ids.values())
+        self.ids[places] = vocabulary.encode(list(words.ids))
+        self.member_costs[places] = [vocabulary.member_cost(word) for word in words.ids]
+        self.ids[EPSILON], self.member_costs[EPSILON] = vocabulary.ids[SENTENCE_END], 0.0
+
+
+Place = tuple[str, int]  # an utterance, and a node of its expansion
+
+
+class _Contexts:
+    """Where all language models, old and new, stand behind each node that a word may still be read behind."""
+
+    def __init__(self, utterances: Iterable[str], lms: Sequence[_WeightedLm], walk: GrammarWalk):
+        self.lms, self.walk = lms, walk
+        self.rows: dict[Place, int] = {(utt, START): 0 for utt in utterances}
+        self.height = 1  # rows of the states
+        self.frontiers: dict[Place, Frontier] = dict.fromkeys(self.rows, walk.start[1])
+        self.states: list[State] = [lm.scorer.model.initial_state(1, lm.scorer.device) for lm in lms]
+
+    def read(self, levels: dict[str, Level]) -> dict[str, np.ndarray]:
+        """Read each node's last word, and look up what is asked: utterance → Σ Wᵢ·(nnᵢ − old), float64 (asked,)."""
+        places: list[Place] = []
+        rows, read, asked, words, old = [], [], [], [], []
+        for utt, level in levels.items():
+            first = len(places)
+            for node in level.nodes:
+                frontier = self.frontiers[utt, node.before]
+                if node.word != EPSILON:
+                    _, frontier = self.walk.step(frontier, node.word)
+                self.frontiers[utt, node.number] = frontier
+                places.append((utt, node.number))
+                rows.append(self.rows[utt, node.before])
+                read.append(node.word)
+            for index, word in zip(level.asked, level.words, strict=True):
+                node = level.nodes[index]
+                frontier = self.frontiers[utt, node.number]
+                cost = self.walk.end(frontier) if word == EPSILON else self.walk.step(frontier, word)[0]
+                old.append(cost if node.word != EPSILON else cost + self.walk.start[0])
+            asked += [first + index for index in level.asked]
+            words += level.words
+        added = np.zeros(len(words))
+        for index, lm in enumerate(self.lms):
+            after, costs = lm.scorer.advance(
+                self.states[index], np.array(rows), lm.ids[read], np.array(asked, dtype=np.int64), lm.ids[words]
+            )
+            self.states[index] = join_states([self.states[index], after])
+            added += lm.weight * (costs + lm.member_costs[words] - old)
+        self.rows.update((place, self.height + index) for index, place in enumerate(places))
+        self.height += len(places)
+        ends = np.cumsum([len(level.words) for level in levels.values()])
+        return dict(zip(levels, np.split(added, ends[:-1]), strict=True))
+
+    def keep_only(self, places: Iterable[Place]) -> None:
+        """Forget all others."""
+        kept = sorted(places)
+        rows = np.array([self.rows[place] for place in kept], dtype=np.int64)
+        for index, lm in enumerate(self.lms):
+            self.states[index] = select_state(self.states[index], torch.from_numpy(rows).to(lm.scorer.device))
+        self.rows, self.height = {place: row for row, place in enumerate(kept)}, len(kept)
+        self.frontiers = {place: self.frontiers[place] for place in kept}
