@@ -27,7 +27,7 @@ def report(system="student", decoding="decode_tg_dev", **changes) -> SystemRepor
         "point": OperatingPoint(14, 0.5),
         "first_pass_point": OperatingPoint(12.0, 1.0),
         "source": "tuned on data/dev",
-        "n": 1000,
+        "search": "N 1000",
         "rescored": errors(1, 0, 3),
         "first_pass": errors(4, 2, 0),
         "nbest_oracle": ErrorCount(0, 0, 2, 30, 3, 1),

@@ -30,6 +30,7 @@ COMMANDS = {
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
     "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
+    "rescore_lattice": "asr_rescore.cli.rescore_lattice",
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",
 }

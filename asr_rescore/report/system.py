@@ -40,9 +40,9 @@ class SystemReport:
         point: LMWT and word insertion penalty.
         first_pass_point: those of the first pass.
         source: how the weights came about: tuned here, frozen from another set, or given.
-        n: hypotheses of an utterance at most.
+        search: how hypotheses were looked for: how many of each utterance, or how lattices were expanded.
         rescored, first_pass: errors at their points, by utterance.
-        nbest_oracle: errors of the best hypotheses of the lists.
+        nbest_oracle: errors of the best hypotheses of the lists; None where there are no lists.
         lattice_oracle: errors of the best paths of the lattices; None where they were not asked for.
         failures: utterance → why it could not be done, or not whole.
     """
@@ -55,10 +55,10 @@ class SystemReport:
     point: OperatingPoint
     first_pass_point: OperatingPoint
     source: str
-    n: int
+    search: str
     rescored: Mapping[str, ErrorCount]
     first_pass: Mapping[str, ErrorCount]
-    nbest_oracle: ErrorCount
+    nbest_oracle: ErrorCount | None
     lattice_oracle: ErrorCount | None
     failures: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
@@ -90,7 +90,7 @@ class SystemReport:
         lms = ", ".join(
             f"{lm.name} {lm.hash[:12]} weight {weight:g}" for lm, weight in zip(self.lms, self.lm_weights, strict=True)
         )
-        return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; N {self.n}; {self.source}; {self.version}"
+        return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
 
     def save(self, out_dir: Path) -> None:
         """Write report.json, whole or not at all; ``wer`` and ``signature`` are there for other readers."""

@@ -102,8 +102,10 @@ class Comparison:
             yield "*: weights tuned on this very set; without it, they were fixed before"
         for decoding in (decoding for decodings in self.sets.values() for decoding in decodings):
             shown, *others = self.of_decoding(decoding)
+            shown = next((report for report in (shown, *others) if report.nbest_oracle is not None), shown)
             for report in others:
-                if (report.first_pass_total, report.nbest_oracle) != (shown.first_pass_total, shown.nbest_oracle):
+                oracles = {report.nbest_oracle, shown.nbest_oracle} - {None}
+                if report.first_pass_total != shown.first_pass_total or len(oracles) > 1:
                     yield (
                         f"{report.system}, {decoding}: its first pass has {report.first_pass_total.wer:.2f} and its "
                         f"N-best oracle {report.nbest_oracle.wer:.2f}: other lists or other weights of the first pass "

@@ -16,7 +16,7 @@ from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.rescoring.failures import Failures
-from asr_rescore.rescoring.options import RescoringConfig, Share
+from asr_rescore.rescoring.options import FirstPassConfig, Share
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class FirstPass:
         decode_dir: holds num_jobs and lat.JOB.gz.
         words: the word symbols of the lattices.
         utterances: those that are wanted; others in the decode directory are passed over.
-        config: N, scales and the operating points.
+        config: scales and the operating points.
     """
 
     decode_dir: Path
     words: kaldi.SymbolTable
     utterances: frozenset[str]
-    config: RescoringConfig
+    config: FirstPassConfig
 
     def lattices(self, share: Share, failures: Failures, allow_pipes: bool = False) -> Iterator[tuple[str, Lattice]]:
         """The share's wanted utterances in order; what cannot be read is noted in ``failures``."""
@@ -49,15 +49,15 @@ class FirstPass:
                 if utt in self.utterances:
                     yield utt, lattice
 
-    def paths(self, lattice: Lattice) -> list[LatticePath]:
-        """The N cheapest word sequences, then the winners of the first pass that are not among them.
+    def paths(self, lattice: Lattice, n: int) -> list[LatticePath]:
+        """The ``n`` cheapest word sequences, then the winners of the first pass that are not among them.
 
-        A list cut at N at one acoustic scale may lack the first pass's own best path at another. With it in the list,
-        LM weights of 0 give at every LMWT and WIP just what scoring the whole lattice gives.
+        A list cut at ``n`` at one acoustic scale may lack the first pass's own best path at another. With it in the
+        list, LM weights of 0 give at every LMWT and WIP just what scoring the whole lattice gives.
         """
         config = self.config
-        paths = n_best(lattice, config.n, 1.0 / config.inv_acwt)
-        if len(paths) < config.n:  # the list is the whole lattice
+        paths = n_best(lattice, n, 1.0 / config.inv_acwt)
+        if len(paths) < n:  # the list is the whole lattice
             return paths
         seen = {path.words for path in paths}
         scales = [point.acoustic_scale for point in config.points]

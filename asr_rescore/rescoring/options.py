@@ -6,15 +6,15 @@ import itertools
 from dataclasses import dataclass, field
 
 from asr_rescore.errors import UsageError
+from asr_rescore.lattice import ExpansionLimits
 from asr_rescore.rescore import OperatingPoint
 
 
 @dataclass(frozen=True)
-class RescoringConfig:
-    """How N-best lists are made and weighed. The ``help`` of each field is the command line's."""
+class FirstPassConfig:
+    """How a first pass is read and the result scored. The ``help`` of each field is the command line's."""
 
-    n: int = field(default=1000, metadata={"help": "hypotheses of an utterance at most"})
-    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale with which the N best are chosen"})
+    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"})
     use_phi: bool = field(
         default=False, metadata={"help": "remove the old LM with #0 as failure arc, not by its best path"}
     )
@@ -29,8 +29,6 @@ class RescoringConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"--n is {self.n}, expected 1 or more")
         if not self.inv_acwt > 0:
             raise UsageError(f"--inv-acwt is {self.inv_acwt}, expected a number above 0")
         if self.normaliser not in ("float32", "bfloat16", "none"):
@@ -47,6 +45,41 @@ class RescoringConfig:
         """Every LMWT with every word insertion penalty."""
         lmwts = range(self.min_lmwt, self.max_lmwt + 1)
         return tuple(OperatingPoint(lmwt, wip) for wip, lmwt in itertools.product(self.word_ins_penalty, lmwts))
+
+
+@dataclass(frozen=True)
+class RescoringConfig(FirstPassConfig):
+    """How N-best lists are made and weighed."""
+
+    n: int = field(default=1000, metadata={"help": "hypotheses of an utterance at most"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n < 1:
+            raise UsageError(f"--n is {self.n}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class LatticeConfig(FirstPassConfig):
+    """How lattices are expanded and weighed; see :class:`ExpansionLimits`."""
+
+    order: int = field(
+        default=ExpansionLimits.order,
+        metadata={"help": "histories with the same last words, one fewer than this, are one; 0: none are"},
+    )
+    beam: float = field(
+        default=ExpansionLimits.beam, metadata={"help": "what looks so much dearer than the best is left out"}
+    )
+    max_arcs: int = field(default=ExpansionLimits.max_arcs, metadata={"help": "of a rescored lattice"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.limits  # which checks itself
+
+    @property
+    def limits(self) -> ExpansionLimits:
+        """Those of the expansion."""
+        return ExpansionLimits(self.order, self.beam, self.max_arcs)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,14 @@ from asr_rescore import kaldi
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lattice import Lattice, from_paths, oracle
 from asr_rescore.nbest import NBest
-from asr_rescore.report import LmFacts, SystemReport, write_scoring
-from asr_rescore.rescore import Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.report import SystemReport, write_scoring
+from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass
+from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.nbest_lists import to_nbest
-from asr_rescore.rescoring.options import Share
-from asr_rescore.rescoring.share import read_failures
+from asr_rescore.rescoring.options import FirstPassConfig, Share
+from asr_rescore.rescoring.share import SHARE_FILE, read_failures
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.wer import edit_distances, score, score_by_utterance
 
@@ -41,7 +42,7 @@ class Costed:
         lists: dict[str, NBest] = {}
         job_of: dict[str, int] = {}
         for job in range(1, jobs + 1):
-            for what, reason in read_failures(out_dir, job).items():
+            for what, reason in read_failures(out_dir / f"archives.{job}" / SHARE_FILE).items():
                 failures.add(what, reason)
             for nbest in kaldi.read_nbest_dir(out_dir, job):
                 for index in range(models):
@@ -60,10 +61,10 @@ class Costed:
 
 
 def note_missing(
-    wanted: frozenset[str], costed: Costed, references: Mapping[str, Sequence[str]] | None, failures: Failures
+    wanted: frozenset[str], done: Set[str], references: Mapping[str, Sequence[str]] | None, failures: Failures
 ) -> None:
     """Note utterances that no lattice was found for, and those that cannot be scored for want of a reference."""
-    for utt in sorted(wanted - costed.lists.keys()):
+    for utt in sorted(wanted - done):
         failures.add(utt, "no lattice in the decode directory; it counts as deletions where it has a reference")
     if references is not None:
         for utt in sorted(wanted - references.keys()):
@@ -71,25 +72,26 @@ def note_missing(
 
 
 def write_lattices(
-    first_pass: FirstPass, costed: Costed, lm_weights: tuple[float, ...], out_dir: Path, jobs: int
+    first_pass: FirstPass, costed: Costed, n: int, lm_weights: tuple[float, ...], out_dir: Path, jobs: int
 ) -> None:
     """Write lat.JOB.gz: each utterance's hypotheses as a prefix tree with their words' times and acoustic costs.
 
     The old LM's part of the graph cost is replaced on the final weights, so a path's total is exactly its list's.
     """
     for job in range(1, jobs + 1):
-        kaldi.write_lattices(out_dir / f"lat.{job}.gz", _rescored(first_pass, costed, lm_weights, Share(job, jobs)))
+        rescored = _rescored(first_pass, costed, n, lm_weights, Share(job, jobs))
+        kaldi.write_lattices(out_dir / f"lat.{job}.gz", rescored)
     kaldi.write_num_jobs(out_dir, jobs)
 
 
 def _rescored(
-    first_pass: FirstPass, costed: Costed, lm_weights: tuple[float, ...], share: Share
+    first_pass: FirstPass, costed: Costed, n: int, lm_weights: tuple[float, ...], share: Share
 ) -> Iterator[tuple[str, Lattice]]:
     for utt, lattice in first_pass.lattices(share, Failures()):  # the share has noted what fails
         nbest = costed.lists.get(utt)
         if nbest is None:
             continue
-        paths = first_pass.paths(lattice)
+        paths = first_pass.paths(lattice, n)
         if to_nbest(utt, paths, first_pass.words).words != nbest.words:
             raise UsageError(
                 f"{utt}: its lattice no longer gives the hypotheses of archives.{share.job}; "
@@ -107,52 +109,82 @@ def nbest_oracle(costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
     }
 
 
-def lattice_oracle(first_pass: FirstPass, costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
+def lattice_oracle(first_pass: FirstPass, utterances: Container[str], references: Texts) -> dict[str, Sequence[str]]:
     """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
     best = {}
     for utt, lattice in first_pass.lattices(Share(1, 1), Failures()):
-        if utt in references and utt in costed.lists:
+        if utt in references and utt in utterances:
             found = oracle(lattice, [first_pass.words.get(word, -1) for word in references[utt]])
             if found is not None:
                 best[utt] = [first_pass.words.word(index) for index in found[0].words]
     return best
 
 
+@dataclass(frozen=True)
+class Hypotheses:
+    """What is scored: utterance → words, each time.
+
+    Attributes:
+        rescored: at every operating point.
+        first_pass: at its own.
+        nbest_oracle, lattice_oracle: None where they were not asked for.
+    """
+
+    rescored: Mapping[OperatingPoint, Texts]
+    first_pass: Texts
+    nbest_oracle: Texts | None
+    lattice_oracle: Texts | None
+
+
+def points_to_score(config: FirstPassConfig, chosen: ChosenWeights) -> tuple[OperatingPoint, ...]:
+    """Those of the grid, and the ones that count, which may lie off it."""
+    return config.points + tuple({chosen.weights.point, chosen.first_pass} - set(config.points))
+
+
 def write_report(
-    out_dir: Path,
-    first_pass: FirstPass,
-    costed: Costed,
-    data: kaldi.DataDir,
-    data_name: str,
-    lms: Sequence[LmFacts],
+    inputs: Inputs,
+    system: str,
+    search: str,
+    hypotheses: Hypotheses,
     chosen: ChosenWeights,
     failures: Failures,
-    with_lattice_oracle: bool,
-) -> SystemReport:
-    """Score everything there is a reference for, and write Kaldi's files and report.json."""
-    references = {utt: words for utt, words in data.text.items() if utt in first_pass.utterances}
-    points = first_pass.config.points
-    points += tuple({chosen.weights.point, chosen.first_pass} - set(points))  # given ones may lie off the grid
-    texts = {point: costed.hypotheses(Weights(chosen.weights.lm, point)) for point in points}
-    write_scoring(out_dir, references, texts, data.utt2spk, chosen.weights.point)
-    before = costed.hypotheses(Weights((0.0,) * len(lms), chosen.first_pass))
+    out_dir: Path,
+) -> None:
+    """Score everything there is a reference for, write Kaldi's files and report.json, and print the rates.
+
+    Args:
+        inputs: of the rescoring; its data directory must have a text.
+        system: how tables name it.
+        search: how hypotheses were looked for.
+        hypotheses: what to score.
+        chosen: the weights that count.
+        failures: so far.
+        out_dir: where to.
+    """
+    references, point = inputs.references, chosen.weights.point
+    write_scoring(out_dir, references, hypotheses.rescored, inputs.data.utt2spk, point)
+    lms = inputs.lm_facts
     report = SystemReport(
-        system="+".join(lm.name for lm in lms),
-        decoding=first_pass.decode_dir.name,
-        data=data_name,
-        lms=tuple(lms),
+        system=system,
+        decoding=inputs.first_pass.decode_dir.name,
+        data=inputs.data_dir.name,
+        lms=lms,
         lm_weights=chosen.weights.lm,
-        point=chosen.weights.point,
+        point=point,
         first_pass_point=chosen.first_pass,
         source=chosen.source,
-        n=first_pass.config.n,
-        rescored=score_by_utterance(references, texts[chosen.weights.point]),
-        first_pass=score_by_utterance(references, before),
-        nbest_oracle=score(references, nbest_oracle(costed, references)),
-        lattice_oracle=score(references, lattice_oracle(first_pass, costed, references))
-        if with_lattice_oracle
-        else None,
+        search=search,
+        rescored=score_by_utterance(references, hypotheses.rescored[point]),
+        first_pass=score_by_utterance(references, hypotheses.first_pass),
+        nbest_oracle=None if hypotheses.nbest_oracle is None else score(references, hypotheses.nbest_oracle),
+        lattice_oracle=None if hypotheses.lattice_oracle is None else score(references, hypotheses.lattice_oracle),
         failures=failures.reasons,
     )
     report.save(out_dir)
-    return report
+    print(f"first pass:     {report.first_pass_total.wer_line()}")
+    print(f"rescored:       {report.total.wer_line()}")
+    if report.nbest_oracle is not None:
+        print(f"N-best oracle:  {report.nbest_oracle.wer_line()}")
+    if report.lattice_oracle is not None:
+        print(f"lattice oracle: {report.lattice_oracle.wer_line()}")
+    print(f"weights:        {report.signature}")

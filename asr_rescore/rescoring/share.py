@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +17,7 @@ from asr_rescore.files import atomic_directory, atomic_text
 from asr_rescore.lattice import Lattice
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
-from asr_rescore.rescore import neural_column
+from asr_rescore.rescore import Weights, neural_column
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
 from asr_rescore.rescoring.nbest_lists import to_nbest
@@ -41,38 +41,51 @@ class Signature:
     lattices: tuple[tuple[str, int, int], ...]  # (name, bytes, time of change in ns) of each lat.JOB.gz
     old_lm: tuple[str, int, int]
     lms: tuple[str, ...]  # model hashes, in order
-    n: int
-    inv_acwt: float
-    use_phi: bool
-    normaliser: str
-    points: tuple[tuple[float, float], ...]
+    config: dict[str, Any]
     utterances: int
     job: int
     jobs: int
+    weights: dict[str, Any] | None = None  # where costs depend on them
 
     @classmethod
-    def of(cls, first_pass: FirstPass, grammar_file: Path, lms: Sequence[str], share: Share) -> Signature:
+    def of(
+        cls,
+        first_pass: FirstPass,
+        grammar_file: Path,
+        lms: Sequence[str],
+        share: Share,
+        weights: Weights | None = None,
+    ) -> Signature:
         """Read it off a run's inputs."""
-        config = first_pass.config
         return cls(
             __version__,
             str(first_pass.decode_dir.resolve()),
             tuple(_stamp(file) for file in kaldi.lattice_files(first_pass.decode_dir)),
             _stamp(grammar_file),
             tuple(lms),
-            config.n,
-            config.inv_acwt,
-            config.use_phi,
-            config.normaliser,
-            tuple((point.lmwt, point.wip) for point in config.points),
+            asdict(first_pass.config),
             len(first_pass.utterances),
             share.job,
             share.jobs,
+            asdict(weights) if weights else None,
         )
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
+
+    def is_of(self, file: Path) -> bool:
+        """Whether ``file`` was written by :meth:`save` for just these inputs."""
+        try:
+            written = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        return json.loads(written)["signature"] == json.loads(self.to_json())
+
+    def save(self, file: Path, failures: Failures) -> None:
+        """Say that a share is done, and what could not be done of it."""
+        with atomic_text(file) as stream:
+            json.dump({"signature": asdict(self), "failures": failures.reasons}, stream)
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:
@@ -82,22 +95,19 @@ def _stamp(file: Path) -> tuple[str, int, int]:
 
 def is_done(out_dir: Path, signature: Signature) -> bool:
     """Whether archives.JOB in ``out_dir`` is complete and made from just these inputs."""
-    try:
-        written = (out_dir / f"archives.{signature.job}" / SHARE_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return False
-    return json.loads(written)["signature"] == json.loads(signature.to_json())
+    return signature.is_of(out_dir / f"archives.{signature.job}" / SHARE_FILE)
 
 
-def read_failures(out_dir: Path, job: int) -> dict[str, str]:
-    """What a finished share could not do: utterance or file → reason."""
-    return json.loads((out_dir / f"archives.{job}" / SHARE_FILE).read_text(encoding="utf-8"))["failures"]
+def read_failures(file: Path) -> dict[str, str]:
+    """What a finished share could not do, by its :meth:`Signature.save`: utterance or file → reason."""
+    return json.loads(file.read_text(encoding="utf-8"))["failures"]
 
 
 def cost_share(
     first_pass: FirstPass,
     grammar: Grammar,
     scorers: Sequence[Scorer],
+    n: int,
     share: Share,
     out_dir: Path,
     signature: Signature,
@@ -110,22 +120,27 @@ def cost_share(
     failures = Failures()
     with atomic_directory(out_dir / f"archives.{share.job}") as folder:
         lattices = first_pass.lattices(share, failures)
-        lists = _first_pass_lists(tqdm(lattices, unit="utt", disable=None), first_pass, grammar, failures, len(scorers))
+        progress = tqdm(lattices, unit="utt", disable=None)
+        lists = _first_pass_lists(progress, first_pass, n, grammar, failures, len(scorers))
         with kaldi.NBestWriter(folder) as writer:
             for group in _groups(lists):
                 for nbest in _add_costs(group, scorers, failures):
                     writer.write(nbest)
-        with atomic_text(folder / SHARE_FILE) as stream:
-            json.dump({"signature": asdict(signature), "failures": failures.reasons}, stream)
+        signature.save(folder / SHARE_FILE, failures)
 
 
 def _first_pass_lists(
-    lattices: Iterable[tuple[str, Lattice]], first_pass: FirstPass, grammar: Grammar, failures: Failures, models: int
+    lattices: Iterable[tuple[str, Lattice]],
+    first_pass: FirstPass,
+    n: int,
+    grammar: Grammar,
+    failures: Failures,
+    models: int,
 ) -> Iterator[tuple[NBest, bool]]:
     """Yield (list, whether the models are to cost it)."""
     for utt, lattice in lattices:
         try:
-            paths = first_pass.paths(lattice)
+            paths = first_pass.paths(lattice, n)
             if not paths:
                 failures.add_empty(utt)
                 continue

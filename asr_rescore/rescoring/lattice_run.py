@@ -1,0 +1,114 @@
+"""A whole rescoring of lattices: shares rescored one by one, then scored together."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asr_rescore import kaldi
+from asr_rescore.lattice import best_path, best_paths
+from asr_rescore.rescore import OperatingPoint
+from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.first_pass import FirstPass
+from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+from asr_rescore.rescoring.options import LatticeConfig, Share
+from asr_rescore.rescoring.result import (
+    Hypotheses,
+    Texts,
+    lattice_oracle,
+    note_missing,
+    points_to_score,
+    write_report,
+)
+from asr_rescore.rescoring.share import Signature, read_failures
+from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
+from asr_rescore.scoring import SentenceScorer
+
+
+class LatticeRescoring:
+    """Lattices whose graph costs get the new LMs' part on their arcs, in place of as much of the old one's.
+
+    Args:
+        config: how far lattices are expanded, and operating points.
+        inputs: read with the same ``config``.
+        chosen: the weights; the beam goes by them too.
+        out_dir: becomes a decode directory.
+    """
+
+    def __init__(self, config: LatticeConfig, inputs: Inputs, chosen: ChosenWeights, out_dir: Path):
+        self.config, self.inputs, self.chosen, self.out_dir = config, inputs, chosen, out_dir
+
+    def rescore(self, share: Share) -> None:
+        """The dear part: write a share's lat.JOB.gz, unless it is there already."""
+        inputs, weights = self.inputs, self.chosen.weights
+        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights)
+        done = self._done_file(share.job)
+        if signature.is_of(done):
+            return
+        done.unlink(missing_ok=True)  # what it says is no longer so once the lattices are replaced
+        scorers = [SentenceScorer(lm.model, lm.vocabulary, inputs.device, self.config.normaliser) for lm in inputs.lms]
+        words = inputs.first_pass.words
+        rescorer = LatticeRescorer(inputs.grammar(), scorers, weights, words, self.config.limits)
+        failures = Failures()
+        lattices = tqdm(inputs.first_pass.lattices(share, failures), unit="utt", disable=None)
+        kaldi.write_lattices(self.out_dir / f"lat.{share.job}.gz", rescorer.rescore(lattices, failures))
+        signature.save(done, failures)
+
+    def finish(self, jobs: int, with_lattice_oracle: bool = True) -> Failures:
+        """The cheap part, once all shares are there: word error rates and the report.
+
+        Args:
+            jobs: how many shares there are.
+            with_lattice_oracle: also find the first pass's best word sequences.
+
+        Returns:
+            What could not be done, which is in failed.txt too.
+        """
+        began = time.monotonic()
+        failures, inputs, chosen = Failures(), self.inputs, self.chosen
+        for job in range(1, jobs + 1):
+            for what, reason in read_failures(self._done_file(job)).items():
+                failures.add(what, reason)
+        kaldi.write_num_jobs(self.out_dir, jobs)
+        chosen.save(self.out_dir / WEIGHTS_FILE)
+        before, rescored = self._first_pass_texts(), self._texts()
+        note_missing(inputs.first_pass.utterances, before.keys(), inputs.data.text, failures)
+        if inputs.data.text is not None:
+            utterances = rescored[chosen.weights.point]
+            oracle = lattice_oracle(inputs.first_pass, utterances, inputs.references) if with_lattice_oracle else None
+            search = f"lattices of order {self.config.order}, beam {self.config.beam:g}"
+            hypotheses = Hypotheses(rescored, before, None, oracle)
+            write_report(inputs, f"{inputs.system}, lattices", search, hypotheses, chosen, failures, self.out_dir)
+        failures.write(self.out_dir)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{self.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
+        return failures
+
+    def _done_file(self, job: int) -> Path:
+        return self.out_dir / f"rescored.{job}.json"
+
+    def _first_pass_texts(self) -> Texts:
+        words, point = self.inputs.first_pass.words, self.chosen.first_pass
+        texts = {}
+        for utt, lattice in self.inputs.first_pass.lattices(Share(1, 1), Failures()):
+            path = best_path(lattice, point.acoustic_scale, point.wip)
+            if path is not None:
+                texts[utt] = [words.word(index) for index in path.words]
+        return texts
+
+    def _texts(self) -> dict[OperatingPoint, dict[str, list[str]]]:
+        """The words of the rescored lattices' best paths at every point."""
+        first_pass = self.inputs.first_pass
+        rescored = FirstPass(self.out_dir, first_pass.words, first_pass.utterances, self.config)
+        points = points_to_score(self.config, self.chosen)
+        scales, penalties = [point.acoustic_scale for point in points], [point.wip for point in points]
+        texts: dict[OperatingPoint, dict[str, list[str]]] = {point: {} for point in points}
+        for utt, lattice in rescored.lattices(Share(1, 1), Failures()):
+            for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
+                if path is not None:
+                    texts[point][utt] = [first_pass.words.word(index) for index in path.words]
+        return texts
