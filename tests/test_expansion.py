@@ -26,6 +26,7 @@ def grow(lattice: Lattice, costs: Model, limits: ExpansionLimits, **options) -> 
     expansion = Expansion(lattice, limits, **options)
     histories = {START: ()}
     while (level := expansion.level()) is not None:
+        assert level.nodes
         for node in level.nodes:
             histories[node.number] = histories[node.before] + ((node.word,) if node.word != EPSILON else ())
         asked = [histories[level.nodes[place].number] for place in level.asked]

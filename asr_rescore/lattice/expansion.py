@@ -124,13 +124,16 @@ class Expansion:
 
     def level(self) -> Level | None:
         """The next nodes to grow; None when all have grown."""
-        if not self.waiting:
+        nodes: list[Node] = []
+        while self.waiting and not nodes:
+            # Whatever waits is a cut through all ways that have not ended: the best of it is never left out.
+            least = min(self.best, *(node.estimate for nodes in self.waiting.values() for node in nodes.values()))
+            depth = min(self.waiting)
+            nodes = [node for node in self.waiting.pop(depth).values() if node.estimate <= least + self.limits.beam]
+            nodes = self._within(nodes, self.arc_limits[depth] if depth < len(self.arc_limits) else INFINITY)
+        if not nodes:
             return None
-        # Whatever waits is a cut through all ways that have not ended: the best of it is never left out.
-        least = min(self.best, *(node.estimate for nodes in self.waiting.values() for node in nodes.values()))
-        depth = min(self.waiting)
-        nodes = [node for node in self.waiting.pop(depth).values() if node.estimate <= least + self.limits.beam]
-        nodes = self._within(nodes, self.arc_limits[depth] if depth < len(self.arc_limits) else INFINITY)
+        self.grown += nodes
         asked, words = [], []
         for place, node in enumerate(nodes):
             if self.final[node.state] < INFINITY:
@@ -139,7 +142,6 @@ class Expansion:
             following = [word for word in self.words[self._arcs(node)] if word != EPSILON]
             asked += [place] * len(following)
             words += following
-        self.grown += nodes
         self.current = Level(nodes, asked, words)
         return self.current
 
