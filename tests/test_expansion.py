@@ -130,3 +130,10 @@ def test_of_a_beam_of_nothing_the_way_that_looks_best_is_left():
 def test_limits_are_checked(wrong):
     with pytest.raises(UsageError, match="expected"):
         ExpansionLimits(**wrong)
+
+
+def test_nothing_comes_of_nothing():
+    empty = lattice_of([], {}, 0, start=-1)
+    assert grow(empty, model, ExpansionLimits()).lattice().num_states == 0
+    no_end = lattice_of([(0, 1, 1, 0.0, 0.0)], {}, 2)
+    assert grow(no_end, model, ExpansionLimits()).lattice().num_states == 0

@@ -31,7 +31,7 @@ class ExpansionLimits:
             a share in proportion to the arcs it has in the lattice.
     """
 
-    order: int = 4
+    order: int = 6
     beam: float = 6.0
     max_arcs: int = 100_000
 
@@ -108,7 +108,7 @@ class Expansion:
         self.to_end = costs_to_end(lattice, acoustic_scale, word_penalty) if to_end is None else to_end
         self.offsets, self.targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
         self.words, self.depth = lattice.word.tolist(), depths(lattice)
-        arcs_at = np.bincount(np.array(self.depth)[lattice.source], minlength=1)
+        arcs_at = np.bincount(np.array(self.depth, dtype=np.int64)[lattice.source], minlength=1)
         self.arc_limits = arcs_at * max(1.0, limits.max_arcs / max(1, lattice.num_arcs))
         self.found = 0
         self.grown: list[Node] = []

@@ -50,7 +50,8 @@ class LatticeRescorer:
     def rescore(self, lattices: Iterable[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
         """Yield each utterance with its lattice rescored, in order.
 
-        Lattices that cannot be rescored are yielded as they are, those without a path not at all; both are noted.
+        Those that a language model has no cost for are yielded as they are, those without a path or with words that
+        are none not at all; all of them are noted.
         """
         group: list[tuple[str, Lattice]] = []
         arcs = 0
@@ -70,10 +71,10 @@ class LatticeRescorer:
             try:
                 for word in np.unique(lattice.word).tolist():
                     self.words.word(word)
-                first = ExpansionLimits(order=1, beam=float("inf"))
-                expansions[utt] = Expansion(lattice, first, scale, penalty)
+                expansions[utt] = Expansion(lattice, ExpansionLimits(1, float("inf")), scale, penalty)
             except RescoreError as error:
-                failures.add(utt, f"first pass kept: {error}")
+                failures.add(utt, error)
+        sound = set(expansions)
         walk = GrammarWalk(self.grammar)
         if self.lms:
             self._grow(expansions, walk, failures)
@@ -83,6 +84,8 @@ class LatticeRescorer:
             }
             self._grow(expansions, walk, failures)
         for utt, lattice in group:
+            if utt not in sound:
+                continue
             rescored = expansions[utt].lattice() if self.lms and utt in expansions else lattice
             if rescored.num_states:
                 yield utt, rescored

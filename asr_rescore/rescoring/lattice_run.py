@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Container
 from pathlib import Path
 
 from tqdm import tqdm
@@ -46,16 +47,16 @@ class LatticeRescoring:
         """The dear part: write a share's lat.JOB.gz, unless it is there already."""
         inputs, weights = self.inputs, self.chosen.weights
         signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights)
-        done = self._done_file(share.job)
-        if signature.is_of(done):
+        done, written = self._done_file(share.job), self.out_dir / f"lat.{share.job}.gz"
+        # What is older than the lattices speaks of others, that were there before.
+        if signature.is_of(done) and written.exists() and written.stat().st_mtime_ns <= done.stat().st_mtime_ns:
             return
-        done.unlink(missing_ok=True)  # what it says is no longer so once the lattices are replaced
         scorers = [SentenceScorer(lm.model, lm.vocabulary, inputs.device, self.config.normaliser) for lm in inputs.lms]
         words = inputs.first_pass.words
         rescorer = LatticeRescorer(inputs.grammar(), scorers, weights, words, self.config.limits)
         failures = Failures()
         lattices = tqdm(inputs.first_pass.lattices(share, failures), unit="utt", disable=None)
-        kaldi.write_lattices(self.out_dir / f"lat.{share.job}.gz", rescorer.rescore(lattices, failures))
+        kaldi.write_lattices(written, rescorer.rescore(lattices, failures))
         signature.save(done, failures)
 
     def finish(self, jobs: int, with_lattice_oracle: bool = True) -> Failures:
@@ -75,13 +76,13 @@ class LatticeRescoring:
                 failures.add(what, reason)
         kaldi.write_num_jobs(self.out_dir, jobs)
         chosen.save(self.out_dir / WEIGHTS_FILE)
-        before, rescored = self._first_pass_texts(), self._texts()
-        note_missing(inputs.first_pass.utterances, before.keys(), inputs.data.text, failures)
+        rescored = self._texts()
+        done = rescored[chosen.weights.point].keys()
+        note_missing(inputs.first_pass.utterances, done, inputs.data.text, failures)
         if inputs.data.text is not None:
-            utterances = rescored[chosen.weights.point]
-            oracle = lattice_oracle(inputs.first_pass, utterances, inputs.references) if with_lattice_oracle else None
+            oracle = lattice_oracle(inputs.first_pass, done, inputs.references) if with_lattice_oracle else None
             search = f"lattices of order {self.config.order}, beam {self.config.beam:g}"
-            hypotheses = Hypotheses(rescored, before, None, oracle)
+            hypotheses = Hypotheses(rescored, self._first_pass_texts(done), None, oracle)
             write_report(inputs, f"{inputs.system}, lattices", search, hypotheses, chosen, failures, self.out_dir)
         failures.write(self.out_dir)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -91,12 +92,12 @@ class LatticeRescoring:
     def _done_file(self, job: int) -> Path:
         return self.out_dir / f"rescored.{job}.json"
 
-    def _first_pass_texts(self) -> Texts:
+    def _first_pass_texts(self, utterances: Container[str]) -> Texts:
         words, point = self.inputs.first_pass.words, self.chosen.first_pass
         texts = {}
         for utt, lattice in self.inputs.first_pass.lattices(Share(1, 1), Failures()):
-            path = best_path(lattice, point.acoustic_scale, point.wip)
-            if path is not None:
+            if utt in utterances:
+                path = best_path(lattice, point.acoustic_scale, point.wip)
                 texts[utt] = [words.word(index) for index in path.words]
         return texts
 

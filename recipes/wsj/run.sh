@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From Kaldi's lattices to a table of word error rates: teachers, their ensemble, distilled students, and all of them
-# rescoring the same N-best lists, with weights tuned on dev and applied unchanged to eval.
+# rescoring the same N-best lists, with weights tuned on dev and applied unchanged to eval; then the lattices themselves.
 #
 # Usage: run.sh [options]
 #   --corpus mini|wsj      mini: the corpus in mini/, which needs nothing; wsj: a Kaldi egs/wsj/s5 that has been run
@@ -8,7 +8,7 @@
 #   --exp DIR              where everything is written (exp/<corpus>)
 #   --stage N, --stop-stage N
 #                          0 check and prepare   1 N-best lists   2 teachers and ensemble   3 students
-#                          4 rescore dev         5 rescore eval   6 table
+#                          4 rescore dev         5 rescore eval   6 rescore lattices        7 table
 #   --nj N                 jobs of a rescoring; as many rescorings run side by side as there are graphs
 #   --n N                  hypotheses of an utterance
 
@@ -19,7 +19,7 @@ corpus=mini
 s5=
 exp=
 stage=0
-stop_stage=6
+stop_stage=7
 nj=1
 n=1000
 
@@ -42,6 +42,7 @@ exp=${exp:-exp/$corpus}
 . "local/corpus_$corpus.sh" # names: graphs, dev, eval, teacher_seeds, lang_dir, data_dir, decode_dir, text
 conf=conf/$corpus
 students="ce fixed trust"
+lattice_system=student_trust
 systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'student_%s ' $students)"
 
 if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
@@ -117,12 +118,29 @@ if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
 fi
 
 if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
-  echo "$0: stage 6: the table"
+  echo "$0: stage 6: rescore the lattices themselves with $lattice_system, by the weights its lists got on $dev"
+  for set in $dev $eval; do
+    pids=()
+    for graph in $graphs; do
+      OMP_NUM_THREADS=$(threads_of $(($(echo "$graphs" | wc -w) * nj))) ../steps/rescore_lattice.sh --cmd "$rescore_cmd" \
+        --nj "$nj" --weights "$exp/$lattice_system/decode_${graph}_$dev" "$(lang_dir "$graph")" "$exp/$lattice_system" \
+        "$(data_dir "$set")" "$(decode_dir "$graph" "$set")" "$exp/$lattice_system/lattices_${graph}_$set" &
+      pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid"; done
+  done
+fi
+
+if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
+  echo "$0: stage 7: the table"
   reports=()
   for system in $systems; do
     for graph in $graphs; do
       reports+=("$exp/$system/decode_${graph}_$dev" "$exp/$system/decode_${graph}_$eval")
     done
+  done
+  for graph in $graphs; do
+    reports+=("$exp/$lattice_system/lattices_${graph}_$dev" "$exp/$lattice_system/lattices_${graph}_$eval")
   done
   asr-rescore report "${reports[@]}" "$exp/report"
 fi

@@ -1,0 +1,215 @@
+"""Lattices rescored arc by arc through the command line, against lists of their sentences costed one by one."""
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lattices import lattice_of
+from test_rescoring import data, decode, hypotheses, lang, lm, save_random_lm  # noqa: F401 (fixtures)
+
+from asr_rescore import kaldi
+from asr_rescore.checkpoint import load_model, save_model
+from asr_rescore.cli.main import main
+from asr_rescore.lattice import best_path, n_best
+from asr_rescore.report import SystemReport
+from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+
+WIDE = ("--order", 0, "--beam", 1000, "--max-arcs", 10**9)
+
+
+@pytest.fixture
+def run(lang, lm, data, decode, tmp_path):  # noqa: F811
+    """Run a rescoring command into ``tmp_path``/out; returns its exit status and the out-dir."""
+
+    def run(*options, command="rescore_lattice", lms=(lm,), decode=decode, data=data, lang=lang, out="out"):
+        arguments = ["--device", "cpu", *options, lang, *lms, data, decode, tmp_path / out]
+        return main([command, *map(str, arguments)]), tmp_path / out
+
+    return run
+
+
+def frames(lattice, path) -> int:
+    return sum(len(lattice.alignment[arc]) for arc in path.arcs) + len(lattice.final_alignment[path.final_state])
+
+
+@pytest.fixture
+def small(decode, tmp_path):  # noqa: F811
+    """Those of the lattices that have few sentences, so that all can be costed."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    lattices = [(utt, it) for utt, it in kaldi.read_lattices(decode) if len(n_best(it, 1000, 1 / 12)) < 1000]
+    assert len(lattices) >= 6
+    kaldi.write_lattices(folder / "lat.1.gz", lattices)
+    kaldi.write_num_jobs(folder, 1)
+    return folder
+
+
+@pytest.fixture
+def few(data, small, tmp_path):  # noqa: F811
+    """The data directory of ``small``."""
+    known, utts = kaldi.read_data_dir(data), [utt for utt, _ in kaldi.read_lattices(small)]
+    some = kaldi.DataDir({utt: known.utt2spk[utt] for utt in utts}, {utt: known.text[utt] for utt in utts})
+    kaldi.write_data_dir(tmp_path / "few", some)
+    return tmp_path / "few"
+
+
+def test_of_unlimited_order_all_sentences_cost_what_lists_say(run, lang, lm, small, few, tmp_path):  # noqa: F811
+    other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
+    weights, lms = ("--lm-weight", 0.35, "--lm-weight", 0.25), (lm, other)
+    status, out = run(*WIDE, *weights, lms=lms, decode=small, data=few)
+    assert status == 0
+    _, listed = run(*weights, command="rescore_nbest", lms=lms, decode=small, data=few, out="lists")
+    words, before, compared = kaldi.read_words(lang / "words.txt"), dict(kaldi.read_lattices(small)), 0
+    after = dict(kaldi.read_lattices(out))
+    for nbest in kaldi.read_nbest_dir(listed, 1):
+        old, with_old = nbest.costs["lmwt.lmonly"], nbest.costs["lmwt.withlm"]
+        graph = with_old + 0.35 * (nbest.costs["lmwt.rnn"] - old) + 0.25 * (nbest.costs["lmwt.rnn2"] - old)
+        expected = dict(zip(nbest.words, graph, strict=True))
+        lattice = after[nbest.utt]
+        paths = n_best(lattice, 1000, 1 / 12)
+        found = {tuple(words.word(index) for index in path.words): path for path in paths}
+        assert found.keys() == expected.keys()
+        for sentence, path in found.items():
+            assert path.graph == pytest.approx(expected[sentence], abs=2e-3)  # costs in the file are float32
+            assert frames(lattice, path) == frames(before[nbest.utt], best_path(before[nbest.utt]))
+            compared += 1
+    assert compared > 100
+
+
+def test_the_best_path_is_the_lists_or_better(run, decode):  # noqa: F811
+    _, listed = run("--lm-weight", 0.6, command="rescore_nbest", out="lists")
+    status, out = run("--lm-weight", 0.6, "--order", 0)
+    assert status == 0
+    lists, lattices = dict(kaldi.read_lattices(listed)), dict(kaldi.read_lattices(out))
+    assert lists.keys() == lattices.keys()
+    for utt, lattice in lattices.items():
+        ours, theirs = best_path(lattice, 1 / 12), best_path(lists[utt], 1 / 12)
+        assert ours.graph + ours.acoustic / 12 <= theirs.graph + theirs.acoustic / 12 + 1e-3
+
+
+def test_histories_that_meet_make_small_lattices(run):
+    sizes = {}
+    for order in (1, 2, 4):
+        status, out = run("--lm-weight", 0.6, "--order", order, "--beam", 1000, out=f"order{order}")
+        assert status == 0
+        sizes[order] = sum(lattice.num_states for _, lattice in kaldi.read_lattices(out))
+    assert sizes[1] < sizes[2] < sizes[4]
+    _, narrow = run("--lm-weight", 0.6, "--order", 4, "--beam", 1, out="narrow")
+    assert sum(lattice.num_states for _, lattice in kaldi.read_lattices(narrow)) < sizes[4]
+
+
+def test_weight_zero_changes_nothing(run, decode):  # noqa: F811
+    status, out = run("--lm-weight", 0)
+    assert status == 0
+    _, first = run("--lm-weight", 0, command="rescore_nbest", out="first")
+    for point in ((7, 0.0), (12, 0.5), (17, 1.0)):
+        assert hypotheses(out, *point) == hypotheses(first, *point)
+        assert (out / f"wer_{point[0]}_{point[1]}").read_text() == (first / f"wer_{point[0]}_{point[1]}").read_text()
+    before, after = SystemReport.load(first), SystemReport.load(out)
+    assert after.total == after.first_pass_total == before.first_pass_total
+    assert after.lattice_oracle == before.lattice_oracle
+    assert (after.nbest_oracle, after.search) == (None, "lattices of order 6, beam 6")
+
+
+def test_weights_of_lists_serve_lattices_and_both_stand_in_one_table(run, tmp_path, capsys):
+    _, tuned = run("--tune", command="rescore_nbest", out="lists")
+    status, out = run("--weights", tuned)
+    assert status == 0
+    assert SystemReport.load(out).lm_weights == SystemReport.load(tuned).lm_weights
+    assert main(["report", str(tuned), str(out), str(tmp_path / "report")]) == 0
+    assert "random, lattices" in capsys.readouterr().out
+
+
+def test_shares_add_up_and_are_not_done_again(run):
+    _, whole = run("--lm-weight", 0.5)
+    for job in (1, 2, 3):
+        assert run("--lm-weight", 0.5, "--nj", 3, "--job", job, out="shared")[0] == 0
+    files = {file: file.stat().st_mtime_ns for file in (whole.parent / "shared").glob("lat.*.gz")}
+    assert len(files) == 3
+    status, shared = run("--lm-weight", 0.5, "--nj", 3, out="shared")
+    assert status == 0
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+    assert hypotheses(shared, 12, 0.0) == hypotheses(whole, 12, 0.0)
+    run("--lm-weight", 0.25, "--nj", 3, out="shared")  # the beam goes by the weights
+    assert all(file.stat().st_mtime_ns != stamp for file, stamp in files.items())
+    # Lattices written after the note was: killed in between.
+    (shared / "lat.2.gz").touch()
+    stamp = (shared / "lat.2.gz").stat().st_mtime_ns
+    run("--lm-weight", 0.25, "--nj", 3, "--job", 2, out="shared")
+    assert (shared / "lat.2.gz").stat().st_mtime_ns != stamp
+
+
+def test_what_fails_is_named_and_the_others_are_done(run, decode, data, lang, lm, tmp_path):  # noqa: F811
+    odd = kaldi.read_words(lang / "words.txt").id("!SIL")  # in words.txt, not in G.fst
+    broken, known = tmp_path / "broken", kaldi.read_data_dir(data)
+    shutil.copytree(decode, broken)
+    added = {
+        "empty-1": lattice_of([], {}, 0, start=-1),
+        "odd-1": lattice_of([(0, 1, odd, 1.0, 2.0), (0, 1, 3, 9.0, 9.0)], {1: (0.0, 0.0)}, 2),
+        "unknown-1": lattice_of([(0, 1, 10**6, 1.0, 2.0)], {1: (0.0, 0.0)}, 2),
+    }
+    kaldi.write_lattices(broken / "lat.2.gz", [*kaldi.read_lattices(decode / "lat.2.gz"), *added.items()])
+    more = {**known.utt2spk, **{utt: utt for utt in (*added, "lost-1")}}
+    kaldi.write_data_dir(tmp_path / "more", kaldi.DataDir(more, {utt: known.text.get(utt, ["the"]) for utt in more}))
+    status, out = run("--lm-weight", 0.5, decode=broken, data=tmp_path / "more")
+    assert status == 1
+    failed = dict(line.split("\t") for line in (out / "failed.txt").read_text().splitlines())
+    assert failed.keys() == {*added, "lost-1"}
+    assert "no path from start to end" in failed["empty-1"]
+    assert "first pass kept: the old LM has no path for '!SIL'" in failed["odd-1"]
+    assert "no word for id 1000000" in failed["unknown-1"]
+    assert "no lattice" in failed["lost-1"]
+    assert hypotheses(out, 12, 0.0)["odd-1"] == ["!SIL"]
+    _, sound = run("--lm-weight", 0.5, out="sound")
+    assert hypotheses(sound, 12, 0.0).items() <= hypotheses(out, 12, 0.0).items()
+
+
+def test_a_damaged_model_leaves_the_first_pass(run, lm, decode, tmp_path):  # noqa: F811
+    loaded = load_model(lm)
+    with torch.no_grad():
+        loaded.model.decoder_bias[5] = math.nan
+    save_model(tmp_path / "nan", loaded.model, loaded.vocabulary, {})
+    status, out = run("--lm-weight", 0.5, lms=(tmp_path / "nan",))
+    assert status == 1
+    failed = (out / "failed.txt").read_text().splitlines()
+    assert len(failed) == 12
+    assert all("first pass kept" in line and "no finite number" in line for line in failed)
+    for (_, before), (_, after) in zip(kaldi.read_lattices(decode), kaldi.read_lattices(out), strict=True):
+        np.testing.assert_array_equal(before.graph, after.graph)
+
+
+def test_groups_of_lattices_do_not_touch_each_other(run, monkeypatch):
+    _, together = run("--lm-weight", 0.5)
+    monkeypatch.setattr("asr_rescore.rescoring.lattice_costs.GROUP_ARCS", 1)
+    groups = []
+    rescore = LatticeRescorer._rescore_group
+    monkeypatch.setattr(LatticeRescorer, "_rescore_group", lambda *args: groups.append(args[1]) or rescore(*args))
+    _, alone = run("--lm-weight", 0.5, out="alone")
+    assert sorted(map(len, groups)) == [0, *[1] * 12]
+    for (_, left), (_, right) in zip(kaldi.read_lattices(together), kaldi.read_lattices(alone), strict=True):
+        np.testing.assert_allclose(left.graph, right.graph, atol=1e-4)
+
+
+def test_a_full_disk_keeps_what_was_there(run, monkeypatch, capfd):
+    _, out = run("--lm-weight", 0.5)
+    before = {file: file.read_bytes() for file in sorted(Path(out).rglob("*")) if file.is_file()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert run("--lm-weight", 0.25)[0] == 1
+    assert "No space left" in capfd.readouterr().err
+    assert {file: file.read_bytes() for file in sorted(Path(out).rglob("*")) if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--lm-weight", 1.5), ("--lm-weight", 0.5, "--order", -1), ("--lm-weight", 0.5, "--nj", 2, "--job", 3)],
+)
+def test_wrong_usage(run, options, capsys):
+    assert run(*options)[0] == 2
+    assert "error: " in capsys.readouterr().err
