@@ -1,0 +1,210 @@
+"""Lists of N hypotheses or lattices of an order: what does each search find, and what does it cost?
+
+    python benchmarks/search.py [--utterances U] [--lm-dir D --weights F --old-lang-dir D --data-dir D --decode-dir D]
+
+Every way rescores the same utterances with the same model and weights in one process. A search is as good as the cost
+of what it finds, by the model itself, and as the word error rate that comes of it. The second table and the plots have
+single utterances: how the cost grows with N and with their length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
+from asr_rescore.models import State
+from asr_rescore.ngram import Grammar
+from asr_rescore.rescore import Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.first_pass import split_old_lm
+from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+from asr_rescore.rescoring.nbest_lists import to_nbest
+from asr_rescore.rescoring.options import RescoringConfig, Share
+from asr_rescore.scoring import SentenceScorer
+from asr_rescore.wer import score
+
+WSJ = Path(__file__).parent.parent / "recipes/wsj"
+LIST_SIZES = (10, 100, 1000)
+ORDERS = (2, 3, 4, 6, 0)
+GROWTH = (10, 30, 100, 300, 1000)
+GROWTH_UTTERANCES = 12  # from the shortest to the longest
+TOLERANCE = 1e-3  # nats; costs are rounded
+Lattices = list[tuple[str, Lattice]]
+
+
+class CountingScorer(SentenceScorer):
+    """Counts the contexts that go through the network."""
+
+    contexts = 0
+
+    def advance(self, state: State, rows: np.ndarray, *rest: np.ndarray) -> tuple[State, np.ndarray]:
+        """See :meth:`SentenceScorer.advance`."""
+        self.contexts += len(rows)
+        return super().advance(state, rows, *rest)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found, by utterance, and what it took."""
+
+    words: dict[str, tuple[str, ...]]
+    costs: dict[str, float]
+    seconds: float
+    contexts: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model with its weights on one first pass."""
+
+    inputs: Inputs
+    scorer: CountingScorer
+    grammar: Grammar
+    weights: Weights
+
+    def lists(self, lattices: Lattices, n: int) -> Found:
+        """N-best lists, all costed together."""
+        point, symbols = self.weights.point, self.inputs.first_pass.words
+        with Watch(self.scorer) as watch:
+            nbests = []
+            for utt, lattice in lattices:
+                paths = n_best(lattice, n, point.acoustic_scale)
+                nbests.append(split_old_lm(to_nbest(utt, paths, symbols), paths, self.grammar))
+            costs = self.scorer.costs([words for nbest in nbests for words in nbest.words])
+            parts = np.split(costs, np.cumsum([len(nbest) for nbest in nbests])[:-1])
+            nbests = [nbest.with_cost(neural_column(0), part) for nbest, part in zip(nbests, parts, strict=True)]
+            best = {nbest.utt: (nbest, best_hypothesis(nbest, self.weights)) for nbest in nbests}
+        totals = {
+            utt: float(total_costs(nbest, graph_costs(nbest, self.weights.lm), point)[place])
+            for utt, (nbest, place) in best.items()
+        }
+        return Found({utt: nbest.words[place] for utt, (nbest, place) in best.items()}, totals, *watch.result)
+
+    def lattices(self, lattices: Lattices, order: int) -> Found:
+        """Lattices, side by side; the best path of an expanded lattice has its own cost."""
+        point, symbols = self.weights.point, self.inputs.first_pass.words
+        limits = ExpansionLimits(order)
+        with Watch(self.scorer) as watch:
+            rescorer = LatticeRescorer(self.grammar, [self.scorer], self.weights, symbols, limits)
+            best = {
+                utt: best_path(lattice, point.acoustic_scale, point.wip)
+                for utt, lattice in rescorer.rescore(lattices, Failures())
+            }
+        totals = {
+            utt: path.graph + point.acoustic_scale * path.acoustic + point.wip * len(path.words)
+            for utt, path in best.items()
+        }
+        words = {utt: tuple(symbols.word(index) for index in path.words) for utt, path in best.items()}
+        return Found(words, totals, *watch.result)
+
+
+class Watch:
+    """Seconds, and contexts read, within a block."""
+
+    def __init__(self, scorer: CountingScorer):
+        self.scorer, self.result = scorer, (0.0, 0)
+
+    def __enter__(self) -> Watch:
+        self.began, self.contexts = time.perf_counter(), self.scorer.contexts
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.result = (time.perf_counter() - self.began, self.scorer.contexts - self.contexts)
+
+
+def compare(bench: Bench, lattices: Lattices) -> None:
+    """Print a row for each way of searching."""
+    ways: dict[str, Callable[[], Found]] = {
+        f"lists, N = {n}": lambda n=n: bench.lists(lattices, n) for n in LIST_SIZES
+    } | {
+        f"lattices, {f'order {order}' if order else 'unlimited'}": lambda order=order: bench.lattices(lattices, order)
+        for order in ORDERS
+    }
+    results = {way: work() for way, work in ways.items()}
+    reference = results[f"lists, N = {LIST_SIZES[-1]}"]
+    references = {utt: bench.inputs.references[utt] for utt, _ in lattices}
+    print("| search | s | ms an utterance | contexts an utterance | cheaper than the longest lists' | dearer | %WER |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for way, found in results.items():
+        differences = np.array([found.costs[utt] - cost for utt, cost in reference.costs.items()])
+        each, contexts = 1000 * found.seconds / len(lattices), found.contexts / len(lattices)
+        better, worse = np.mean(differences < -TOLERANCE), np.mean(differences > TOLERANCE)
+        wer = score(references, found.words).wer
+        print(f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {wer:.2f} |")
+
+
+def growth(bench: Bench, lattices: Lattices, plot: Path | None) -> None:
+    """Single utterances, alone: milliseconds by N, and by the words said."""
+    said = {utt: len(bench.inputs.references[utt]) for utt, _ in lattices}
+    ordered = sorted(lattices, key=lambda entry: said[entry[0]])
+    some = [
+        ordered[place] for place in np.linspace(0, len(ordered) - 1, min(GROWTH_UTTERANCES, len(ordered)), dtype=int)
+    ]
+    ways = {f"N = {n}": lambda one, n=n: bench.lists(one, n) for n in GROWTH}
+    ways["lattice"] = lambda one: bench.lattices(one, ExpansionLimits.order)
+    times = {way: [1000 * work([one]).seconds for one in some] for way, work in ways.items()}
+    lengths = [said[utt] for utt, _ in some]
+    print("\n| words | " + " | ".join(f"{way}, ms" for way in ways) + " |\n|---:|" + "---:|" * len(ways))
+    for index, length in enumerate(lengths):
+        print(f"| {length} | " + " | ".join(f"{times[way][index]:.0f}" for way in ways) + " |")
+    if plot is None:
+        return
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        print("\nno plot: pip install matplotlib")
+        return
+    figure, (by_n, by_length) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    by_n.loglog(GROWTH, [np.mean(times[f"N = {n}"]) for n in GROWTH], "o-", label="lists")
+    by_n.axhline(np.mean(times["lattice"]), linestyle="--", label=f"lattices, order {ExpansionLimits.order}")
+    by_n.set(xlabel="N", ylabel="ms an utterance, mean")
+    for way in (f"N = {GROWTH[-1]}", "N = 100", "lattice"):
+        by_length.plot(lengths, times[way], "o", label=way)
+    by_length.set(xlabel="words said", ylabel="ms", yscale="log")
+    for axes in (by_n, by_length):
+        axes.legend()
+    figure.savefig(plot)
+    print(f"\nPlotted in {plot.name}.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=int, default=0, help="the first so many; 0: all (0)")
+    parser.add_argument("--lm-dir", type=Path, default=WSJ / "exp/mini/student_trust")
+    parser.add_argument("--weights", type=Path, default=WSJ / "exp/mini/student_trust/decode_tgpr_dev")
+    parser.add_argument("--old-lang-dir", type=Path, default=WSJ / "mini/lang_tgpr")
+    parser.add_argument("--data-dir", type=Path, default=WSJ / "mini/data/dev")
+    parser.add_argument("--decode-dir", type=Path, default=WSJ / "mini/exp/decode_tgpr_dev")
+    parser.add_argument("--plot", type=Path, metavar="F.svg", help="draw how the cost grows; needs matplotlib")
+    arguments = parser.parse_args()
+    if not arguments.lm_dir.is_dir():
+        parser.exit(1, f"{arguments.lm_dir}: not there; run make demo, or give --lm-dir and the others\n")
+    inputs = Inputs.read(
+        RescoringConfig(),
+        arguments.old_lang_dir,
+        [arguments.lm_dir],
+        arguments.data_dir,
+        arguments.decode_dir,
+        Path("nowhere"),
+        torch.device("cpu"),
+    )
+    (lm,) = inputs.lms
+    scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
+    bench = Bench(inputs, scorer, inputs.grammar(), inputs.given_weights(None, arguments.weights).weights)
+    lattices = list(inputs.first_pass.lattices(Share(1, 1), Failures()))[: arguments.utterances or None]
+    print(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters,")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    compare(bench, lattices)
+    growth(bench, lattices, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
