@@ -1,6 +1,8 @@
 """Prefix sharing changes nothing: tree scoring against sentence-by-sentence scoring in float64."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -145,3 +147,28 @@ def test_prefix_tree_by_hand():
     assert tree.word.tolist() == [0, 1, 2, 3, 4]
     assert tree.parent.tolist() == [-1, 0, 1, 1, 2]
     assert tree.leaf.tolist() == [2, 3, 4, 0, 2]
+
+
+LONG_LIST = """
+import resource
+import torch
+from asr_rescore import models
+from asr_rescore.config import ModelConfig
+from asr_rescore.scoring import SentenceScorer
+from asr_rescore.vocab import Vocabulary
+words = [f"w{index}" for index in range(40_000)]
+vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1))
+model = models.build(ModelConfig(embedding=250, hidden=(250, 250, 250), experts=7), len(vocabulary)).eval()
+common = words[:19]
+lists = [common + [words[(path * 19 + place) % 40_000] for place in range(19)] for path in range(1153)]
+costs = SentenceScorer(model, vocabulary, "cpu").costs(lists)
+assert len(costs) == 1153 and (costs > 0).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_long_list_of_long_sentences_fits_a_gigabyte():
+    """1,153 paths of 38 words (Kaldi issue 4734), half of each its own, under the paper's student for 40,000 words."""
+    done = subprocess.run([sys.executable, "-c", LONG_LIST], check=True, capture_output=True, text=True)
+    assert 100 < int(done.stdout) < 1024  # MiB, python and torch included
