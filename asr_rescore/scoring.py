@@ -9,38 +9,47 @@ import numpy as np
 import torch
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.models import LanguageModel, State, join_states, select_state
+from asr_rescore.models import LanguageModel, State, flatten_state, join_states, select_state
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
 # Contexts that go through the network at once: enough rows for fast matrix products, and little memory. The output
 # layer cuts them up further by itself.
 BATCH = 1024
+# What the network's states may take while a tree is walked.
+STATE_BYTES = 1 << 30
 NORMALISERS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "none": None}
 
 
 @dataclass(frozen=True, eq=False)
 class PrefixTree:
-    """The distinct prefixes of some sentences, level by level; node 0 is the empty prefix.
+    """The distinct prefixes of some sentences: the shorter before the longer, and siblings together.
+
+    With several roots it is a forest: sentences that stand in different contexts share nothing.
 
     Attributes:
-        parent: int64 (nodes,), −1 for the root.
-        word: int64 (nodes,), the id a node adds to its parent; the root's is ``</s>``, the left context of a sentence.
-        levels: nodes ordered by length, ``levels[d]:levels[d + 1]`` have d words.
+        parent: int64 (nodes,), −1 for roots, which come first.
+        word: int64 (nodes,), the id a node adds to its parent; a root's is ``</s>``, the left context of a sentence.
+        first_child: int64 (nodes + 1,), the children of node i are ``first_child[i]:first_child[i + 1]``.
         leaf: int64 (sentences,), the node that is the whole sentence.
+        depth: words of the longest sentence.
     """
 
     parent: np.ndarray
     word: np.ndarray
-    levels: np.ndarray
+    first_child: np.ndarray
     leaf: np.ndarray
+    depth: int
 
     @classmethod
-    def build(cls, sentences: Sequence[Sequence[int]], root_word: int) -> PrefixTree:
-        """Merge id sequences into a tree."""
+    def build(
+        cls, sentences: Sequence[Sequence[int]], root_word: int, roots: Sequence[int] | None = None
+    ) -> PrefixTree:
+        """Merge id sequences into a tree; ``roots`` says which root each one stands at (default: all at one)."""
+        places = [0] * len(sentences) if roots is None else list(roots)
+        trees = max(places, default=0) + 1
         nodes: dict[tuple[int, int], int] = {}
-        parent, word, depth, leaf = [-1], [root_word], [0], []
-        for sentence in sentences:
-            node = 0
+        parent, word, depth, leaf = [-1] * trees, [root_word] * trees, [0] * trees, []
+        for node, sentence in zip(places, sentences, strict=True):
             for length, label in enumerate(sentence, 1):
                 following = nodes.setdefault((node, label), len(parent))
                 if following == len(parent):
@@ -49,17 +58,24 @@ class PrefixTree:
                     depth.append(length)
                 node = following
             leaf.append(node)
-        # Renumber by length, so that a level is a slice; a stable sort keeps siblings' order.
-        order = np.argsort(depth, kind="stable")
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        parents = np.asarray(parent, dtype=np.int64)[order]
-        parents[1:] = rank[parents[1:]]
+        # Renumber by length, and within a length by parent.
+        parents, depths = np.asarray(parent, dtype=np.int64), np.asarray(depth)
+        order, rank = np.arange(trees), np.zeros(len(parent), dtype=np.int64)
+        rank[:trees] = order
+        by_depth = np.argsort(depths, kind="stable")
+        for level in np.split(by_depth, np.searchsorted(depths[by_depth], np.arange(1, depths.max() + 1)))[1:]:
+            level = level[np.argsort(rank[parents[level]], kind="stable")]
+            rank[level] = len(order) + np.arange(len(level))
+            order = np.concatenate([order, level])
+        parents = parents[order]
+        parents[trees:] = rank[parents[trees:]]
+        first_child = trees + np.searchsorted(parents[trees:], np.arange(len(parents) + 1))
         return cls(
             parents,
             np.asarray(word, dtype=np.int64)[order],
-            np.searchsorted(np.asarray(depth)[order], np.arange(max(depth) + 2)),
+            first_child,
             rank[np.asarray(leaf, dtype=np.int64)],
+            int(depths.max()),
         )
 
     def __len__(self) -> int:
@@ -79,6 +95,8 @@ class SentenceScorer:
         normaliser: how softmaxes are normalised: in ``float32``; in ``bfloat16``, which is faster and rounds each a
             little; or ``none``, for a model trained with self_normalization, whose costs are then no exact −ln P.
         batch: contexts that go through the network at once; halved where memory runs out.
+        state_bytes: what states may take while a tree is walked; where one word of context is large, fewer contexts go
+            through the network at once.
     """
 
     def __init__(
@@ -88,15 +106,21 @@ class SentenceScorer:
         device: torch.device | str,
         normaliser: str = "float32",
         batch: int = BATCH,
+        state_bytes: int = STATE_BYTES,
     ):
         self.model, self.vocabulary, self.device = model.eval(), vocabulary, torch.device(device)
-        self.normaliser, self.batch = NORMALISERS[normaliser], batch
+        self.normaliser, self.batch, self.state_bytes = NORMALISERS[normaliser], batch, state_bytes
 
-    def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+    def costs(
+        self, sentences: Sequence[Sequence[str]], start: State | None = None, roots: Sequence[int] | None = None
+    ) -> np.ndarray:
         """−ln P of each sentence, its end included.
 
         Args:
             sentences: words; the empty sentence is allowed and costs −ln P(``</s>`` | ``</s>``).
+            start: what the network has read before, a row for each context that sentences stand in; by default there
+                is one, in which it has read nothing.
+            roots: the row of ``start`` for each sentence, if there are several.
 
         Returns:
             float64 (sentences,).
@@ -106,8 +130,8 @@ class SentenceScorer:
         """
         if not sentences:
             return np.zeros(0)
-        tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end)
-        prefix_cost, end_cost = self._walk(tree)
+        tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end, roots)
+        prefix_cost, end_cost = self._walk(tree, self.initial_state() if start is None else start)
         outside = {word for words in sentences for word in words if self.vocabulary.member_cost(word)}
         extra = {word: self.vocabulary.member_cost(word) for word in outside}
         member_costs = np.array([sum(extra.get(word, 0.0) for word in words) for words in sentences])
@@ -164,24 +188,54 @@ class SentenceScorer:
             begin = end
         return join_states(states), costs
 
-    def _walk(self, tree: PrefixTree) -> tuple[np.ndarray, np.ndarray]:
-        """Cost of every prefix, and of a sentence end behind it: two float64 (nodes,)."""
+    def initial_state(self) -> State:
+        """Of a network that has read nothing: one row."""
+        return self.model.initial_state(1, self.device)
+
+    @torch.inference_mode()
+    def states_after(self, sentences: Sequence[Sequence[str]], start: State) -> State:
+        """Where the network is after ``</s>`` and each of the sentences, read from its own row of ``start``."""
+        states = []
+        for row, words in enumerate(sentences):
+            ids = np.array([self._end, *self.vocabulary.encode(words)])
+            before = select_state(start, self._indices(np.array([row])))
+            states.append(self.model.read(self._indices(ids).unsqueeze(1), before)[1])  # (time, 1)
+        return join_states(states)
+
+    def _walk(self, tree: PrefixTree, start: State) -> tuple[np.ndarray, np.ndarray]:
+        """Cost of every prefix, and of a sentence end behind it: two float64 (nodes,).
+
+        A batch's children come before its siblings: what waits is then one batch of states for each word at most.
+        """
         prefix_cost, end_cost = np.zeros(len(tree)), np.zeros(len(tree))
-        state, above = self.model.initial_state(1, self.device), 0
-        for low, high, after in zip(tree.levels[:-1], tree.levels[1:], (*tree.levels[2:], len(tree)), strict=True):
+        batch = min(self.batch, max(1, self.state_bytes // (_row_bytes(start) * (tree.depth + 1))))
+        # Nodes low to high, the state of their parents, and the first of those.
+        waiting = [(0, int(tree.first_child[0]), start, 0)]
+        while waiting:
+            low, high, state, first_parent = waiting.pop()
+            end = min(high, low + batch)
+            if end < high:
+                waiting.append((end, high, state, first_parent))
+            children = slice(int(tree.first_child[low]), int(tree.first_child[end]))
+            parents = tree.parent[children]
             # Every context is asked for the sentence end, and for the words that follow it in the tree.
-            parents = tree.parent[high:after]
-            asked = np.concatenate([np.arange(low, high), parents])
-            labels = np.concatenate([np.full(high - low, self._end), tree.word[high:after]])
+            asked = np.concatenate([np.arange(low, end), parents])
+            labels = np.concatenate([np.full(end - low, self._end), tree.word[children]])
             order = np.argsort(asked, kind="stable")
-            rows = np.maximum(tree.parent[low:high] - above, 0)  # the root has no parent
-            state, found = self.advance(state, rows, tree.word[low:high], asked[order] - low, labels[order])
+            rows = np.arange(low, end) if tree.parent[low] < 0 else tree.parent[low:end] - first_parent
+            after, found = self.advance(state, rows, tree.word[low:end], asked[order] - low, labels[order])
             costs = np.empty_like(found)
             costs[order] = found
-            end_cost[low:high] = costs[: high - low]
-            prefix_cost[high:after] = prefix_cost[parents] + costs[high - low :]
-            above = low
+            end_cost[low:end] = costs[: end - low]
+            prefix_cost[children] = prefix_cost[parents] + costs[end - low :]
+            if len(parents):
+                waiting.append((children.start, children.stop, after, low))
         return prefix_cost, end_cost
+
+
+def _row_bytes(state: State) -> int:
+    """What one row of a state takes."""
+    return sum(tensor[:, :1].numel() * tensor.element_size() for tensor in flatten_state(state).values())
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

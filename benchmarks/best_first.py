@@ -52,7 +52,7 @@ class Costs:
         """Compute them all."""
         tree = PrefixTree.build([scorer.vocabulary.encode(words) for words in nbest.words], 0)
         weight = weights.lm[0]
-        prefix, end = scorer._walk(tree)
+        prefix, end = scorer._walk(tree, scorer.initial_state())
         total = total_costs(nbest, graph_costs(nbest, weights.lm), weights.point)
         fixed = total - weight * nbest.costs[neural_column(0)]
         # What words outside the vocabulary cost beyond their class is known without the network.
@@ -63,7 +63,9 @@ class Costs:
 def search(costs: Costs, assumed: float, batch: int) -> tuple[int, int]:
     """The best hypothesis under a weighted cost of ``assumed`` a word to come, and how many contexts were read."""
     tree, nodes = costs.tree, len(costs.tree)
-    depth = np.repeat(np.arange(len(tree.levels) - 1), np.diff(tree.levels))
+    depth = np.zeros(nodes, dtype=np.int64)
+    for node in range(1, nodes):
+        depth[node] = depth[tree.parent[node]] + 1
     rest = np.full(nodes, np.inf)  # the least of fixed costs and words to come, of all hypotheses below a node
     np.minimum.at(rest, tree.leaf, costs.fixed + assumed * costs.lengths)
     for node in range(nodes - 1, 0, -1):

@@ -141,12 +141,67 @@ def test_a_damaged_model_is_an_error_that_names_the_sentence():
 
 
 def test_prefix_tree_by_hand():
-    tree = PrefixTree.build([[1, 2], [1, 3], [1, 2, 4], [], [1, 2]], root_word=0)
-    assert len(tree) == 5
-    assert tree.levels.tolist() == [0, 1, 2, 4, 5]
-    assert tree.word.tolist() == [0, 1, 2, 3, 4]
-    assert tree.parent.tolist() == [-1, 0, 1, 1, 2]
-    assert tree.leaf.tolist() == [2, 3, 4, 0, 2]
+    tree = PrefixTree.build([[1, 2], [5], [1, 3], [1, 2, 4], [], [1, 2], [5, 6]], root_word=0)
+    assert tree.word.tolist() == [0, 1, 5, 2, 3, 6, 4]
+    assert tree.parent.tolist() == [-1, 0, 0, 1, 1, 2, 3]
+    assert tree.first_child.tolist() == [1, 3, 5, 6, 7, 7, 7, 7]
+    assert tree.leaf.tolist() == [3, 2, 4, 6, 0, 3, 5]
+    assert tree.depth == 3
+
+
+def test_a_forest_by_hand():
+    forest = PrefixTree.build([[1], [1, 2], [1], []], root_word=0, roots=[1, 0, 0, 2])
+    assert forest.word.tolist() == [0, 0, 0, 1, 1, 2]
+    assert forest.parent.tolist() == [-1, -1, -1, 0, 1, 3]
+    assert forest.leaf.tolist() == [4, 5, 3, 2]
+
+
+def running_cost(network: models.LanguageModel, texts: list[list[str]]) -> float:
+    """The last of some sentences, all read as one text in float64."""
+    ids = [label for words in texts for label in (0, *VOCABULARY.encode(words))] + [0]
+    state = network.initial_state(1, torch.device("cpu"))
+    log_probs = network(torch.tensor(ids[:-1]).unsqueeze(1), state).log_probs[:, 0]
+    own = len(texts[-1]) + 1
+    cost = -sum(float(log_probs[t, ids[t + 1]]) for t in range(len(ids) - 1 - own, len(ids) - 1))
+    return cost + sum(VOCABULARY.member_cost(word) for word in texts[-1])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(sentences, min_size=1, max_size=3), st.sampled_from([1, 3, 1000]), st.data())
+def test_sentences_in_the_contexts_of_others(said, batch, data):
+    """Each of some speakers has said something; what may come next stands in that context, without any padding."""
+    network = model()
+    texts = data.draw(sentences)
+    roots = [data.draw(st.integers(0, len(said) - 1)) for _ in texts]
+    with torch.inference_mode():
+        expected = [
+            running_cost(network.double(), [*said[root], words]) for root, words in zip(roots, texts, strict=True)
+        ]
+    scorer = SentenceScorer(network.float(), VOCABULARY, "cpu", batch=batch)
+    states = []
+    for earlier in said:
+        state = scorer.initial_state()
+        for words in earlier:
+            state = scorer.states_after([words], state)
+        states.append(state)
+    np.testing.assert_allclose(scorer.costs(texts, models.join_states(states), roots), expected, atol=1e-4, rtol=0)
+
+
+def test_states_take_no_more_than_they_may(monkeypatch):
+    network, most = model(), []
+    texts = [[first, second, third] for first in "abcde" for second in "abcde" for third in "abcde"]
+    expected = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    row = 2 * (8 + 7 + 5) * 4  # bytes: hidden and cell of three layers, float32
+    scorer = SentenceScorer(network, VOCABULARY, "cpu", state_bytes=4 * 3 * row)
+    advance = scorer.advance
+
+    def watched(state, rows, *rest):
+        most.append(len(rows))
+        return advance(state, rows, *rest)
+
+    monkeypatch.setattr(scorer, "advance", watched)
+    np.testing.assert_allclose(scorer.costs(texts), expected, rtol=1e-6)
+    assert max(most) == 3  # contexts, at each of four depths
 
 
 LONG_LIST = """
