@@ -42,16 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.job is None and not (arguments.lm_weight or arguments.weights or arguments.tune):
         raise UsageError("give --lm-weight, --weights or --tune (or --job, to do one share of the costs only)")
     inputs = read_inputs(config, arguments)
-    rescoring = Rescoring(config, inputs, arguments.out_dir, arguments.score_cache)
+    chosen = inputs.given_weights(arguments.lm_weight, arguments.weights)
+    rescoring = Rescoring(config, inputs, arguments.out_dir, chosen, arguments.score_cache)
     if arguments.job is not None:
         rescoring.cost(Share(arguments.job, arguments.nj))
         return 0
     for share in shares:
         rescoring.cost(share)
-    failures = rescoring.finish(
-        arguments.nj,
-        lm_weights=arguments.lm_weight,
-        weights_file=arguments.weights,
-        with_lattice_oracle=not arguments.no_lattice_oracle,
-    )
+    failures = rescoring.finish(arguments.nj, with_lattice_oracle=not arguments.no_lattice_oracle)
     return 1 if failures.reasons else 0

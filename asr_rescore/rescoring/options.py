@@ -52,9 +52,15 @@ class RescoringConfig(FirstPassConfig):
     """How N-best lists are made and weighed."""
 
     n: int = field(default=1000, metadata={"help": "hypotheses of an utterance at most"})
+    carry_over: str = field(
+        default="none",
+        metadata={"help": "start from the best of the one before of the same speaker or recording, or of none"},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.carry_over not in ("none", "speaker", "recording"):
+            raise UsageError(f"--carry-over is {self.carry_over}, expected none, speaker or recording")
         if self.n < 1:
             raise UsageError(f"--n is {self.n}, expected 1 or more")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from asr_rescore.checkpoint import LoadedModel
+from asr_rescore.errors import UsageError
+from asr_rescore.kaldi import lattice_files, read_places
 from asr_rescore.rescore import Weights
+from asr_rescore.rescoring.carry_over import CarryOver, chains
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.options import RescoringConfig, Share
@@ -36,40 +38,62 @@ class Rescoring:
         config: N, scales and operating points.
         inputs: read with the same ``config``.
         out_dir: becomes a decode directory.
+        chosen: the weights; None to tune them, once all is costed.
         score_cache: directory of costs that were computed before, by this run or another.
+
+    Raises:
+        UsageError: history is to be carried over, but what is best is not known, or costs would be looked up that
+            know of no history.
     """
 
-    def __init__(self, config: RescoringConfig, inputs: Inputs, out_dir: Path, score_cache: Path | None = None):
-        self.config, self.inputs, self.out_dir, self.score_cache = config, inputs, out_dir, score_cache
+    def __init__(
+        self,
+        config: RescoringConfig,
+        inputs: Inputs,
+        out_dir: Path,
+        chosen: ChosenWeights | None = None,
+        score_cache: Path | None = None,
+    ):
+        self.config, self.inputs, self.out_dir = config, inputs, out_dir
+        self.chosen, self.score_cache = chosen, score_cache
+        if config.carry_over != "none":
+            if chosen is None:
+                raise UsageError(
+                    "--carry-over goes on from what is best: give --weights or --lm-weight, e.g. those tuned without it"
+                )
+            if score_cache is not None:
+                raise UsageError("--carry-over makes a sentence's cost depend on others; leave out --score-cache")
 
     def cost(self, share: Share) -> None:
         """The dear part: N-best lists of one share and every model's costs, unless they are there already."""
-        inputs = self.inputs
-        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share)
+        inputs, carries = self.inputs, self.config.carry_over != "none"
+        files = len(lattice_files(inputs.first_pass.decode_dir))
+        if carries and share.jobs > files:
+            raise UsageError(
+                f"--carry-over: {share.jobs} jobs would share {files} lat.JOB.gz, expected at most as many"
+            )
+        weights = self.chosen.weights if carries else None
+        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights)
         if is_done(self.out_dir, signature):
             return
         scorers = [self._scorer(lm) for lm in inputs.lms]
-        cost_share(inputs.first_pass, inputs.grammar(), scorers, self.config.n, share, self.out_dir, signature)
+        carry_over = None
+        if carries:
+            utterances = chains(inputs.data, read_places(inputs.data_dir), self.config.carry_over)
+            carry_over = CarryOver(utterances, scorers, weights)
+        grammar = inputs.grammar()
+        cost_share(inputs.first_pass, grammar, scorers, self.config.n, share, self.out_dir, signature, carry_over)
 
     def _scorer(self, lm: LoadedModel) -> Scorer:
         normaliser = self.config.normaliser
         scorer = SentenceScorer(lm.model, lm.vocabulary, self.inputs.device, normaliser)
         return CachedScorer(scorer, self.score_cache, f"{lm.hash}-{normaliser}") if self.score_cache else scorer
 
-    def finish(
-        self,
-        jobs: int,
-        *,
-        lm_weights: Sequence[float] | None = None,
-        weights_file: Path | None = None,
-        with_lattice_oracle: bool = True,
-    ) -> Failures:
+    def finish(self, jobs: int, with_lattice_oracle: bool = True) -> Failures:
         """The cheap part, once all shares are there: weights, lattices, word error rates, report.
 
         Args:
             jobs: how many shares there are.
-            lm_weights: one for each model, given; or
-            weights_file: weights tuned earlier; with neither, they are tuned on this data directory.
             with_lattice_oracle: also find the lattices' best word sequences.
 
         Returns:
@@ -79,7 +103,7 @@ class Rescoring:
         failures, inputs = Failures(), self.inputs
         costed = Costed.read(self.out_dir, jobs, len(inputs.lms), failures)
         note_missing(inputs.first_pass.utterances, costed.lists.keys(), inputs.data.text, failures)
-        chosen = inputs.given_weights(lm_weights, weights_file) or self._tune(costed)
+        chosen = self.chosen or self._tune(costed)
         chosen.save(self.out_dir / WEIGHTS_FILE)
         write_lattices(inputs.first_pass, costed, self.config.n, chosen.weights.lm, self.out_dir, jobs)
         if inputs.data.text is not None:

@@ -18,6 +18,7 @@ from asr_rescore.lattice import Lattice
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.rescore import Weights, neural_column
+from asr_rescore.rescoring.carry_over import CarryOver
 from asr_rescore.rescoring.failures import Failures
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
 from asr_rescore.rescoring.nbest_lists import to_nbest
@@ -111,6 +112,7 @@ def cost_share(
     share: Share,
     out_dir: Path,
     signature: Signature,
+    carry_over: CarryOver | None = None,
 ) -> None:
     """Write ``out_dir``/archives.JOB: words and one cost file a model, whole or not at all.
 
@@ -120,12 +122,13 @@ def cost_share(
     failures = Failures()
     with atomic_directory(out_dir / f"archives.{share.job}") as folder:
         lattices = first_pass.lattices(share, failures)
-        progress = tqdm(lattices, unit="utt", disable=None)
-        lists = _first_pass_lists(progress, first_pass, n, grammar, failures, len(scorers))
-        with kaldi.NBestWriter(folder) as writer:
-            for group in _groups(lists):
-                for nbest in _add_costs(group, scorers, failures):
-                    writer.write(nbest)
+        rounds = [lattices] if carry_over is None else carry_over.rounds(lattices)
+        with kaldi.NBestWriter(folder) as writer, tqdm(unit="utt", disable=None) as progress:
+            for some in rounds:
+                for group in _groups(_first_pass_lists(some, first_pass, n, grammar, failures, len(scorers))):
+                    for nbest in _add_costs(group, scorers, failures, carry_over):
+                        writer.write(nbest)
+                    progress.update(len(group))
         signature.save(folder / SHARE_FILE, failures)
 
 
@@ -177,28 +180,35 @@ def _groups(lists: Iterable[tuple[NBest, bool]]) -> Iterator[list[tuple[NBest, b
         yield group
 
 
-def _add_costs(group: list[tuple[NBest, bool]], scorers: Sequence[Scorer], failures: Failures) -> Iterator[NBest]:
+def _add_costs(
+    group: list[tuple[NBest, bool]], scorers: Sequence[Scorer], failures: Failures, carry_over: CarryOver | None
+) -> Iterator[NBest]:
     wanted = [nbest for nbest, costed in group if costed]
     try:
-        done = iter(_costed(wanted, scorers) if wanted else [])
+        done = iter(_costed(wanted, scorers, carry_over) if wanted else [])
     except RescoreError:  # one by one, so that the good ones do not go with the bad
-        done = iter([_costed_or_neutral(nbest, scorers, failures) for nbest in wanted])
+        done = iter([_costed_or_neutral(nbest, scorers, failures, carry_over) for nbest in wanted])
     for nbest, costed in group:
         yield next(done) if costed else nbest
 
 
-def _costed(lists: list[NBest], scorers: Sequence[Scorer]) -> list[NBest]:
+def _costed(lists: list[NBest], scorers: Sequence[Scorer], carry_over: CarryOver | None) -> list[NBest]:
     sentences = [words for nbest in lists for words in nbest.words]
     ends = np.cumsum([len(nbest) for nbest in lists])
     for index, scorer in enumerate(scorers):
-        parts = np.split(scorer.costs(sentences), ends[:-1])
+        costs = scorer.costs(sentences) if carry_over is None else carry_over.costs(index, lists)
+        parts = np.split(costs, ends[:-1])
         lists = [nbest.with_cost(neural_column(index), part) for nbest, part in zip(lists, parts, strict=True)]
+    if carry_over is not None:
+        carry_over.follow(lists)
     return lists
 
 
-def _costed_or_neutral(nbest: NBest, scorers: Sequence[Scorer], failures: Failures) -> NBest:
+def _costed_or_neutral(
+    nbest: NBest, scorers: Sequence[Scorer], failures: Failures, carry_over: CarryOver | None
+) -> NBest:
     try:
-        return _costed([nbest], scorers)[0]
+        return _costed([nbest], scorers, carry_over)[0]
     except RescoreError as error:
         failures.add(nbest.utt, f"first pass kept: {error}")
         return _neutral(nbest, len(scorers))

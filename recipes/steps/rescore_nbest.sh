@@ -12,6 +12,7 @@
 #   --nj 4                    jobs
 #   --n 1000                  hypotheses of an utterance
 #   --inv-acwt 12             inverse acoustic scale with which they are chosen
+#   --carry-over none         speaker or recording: models start from the best of the one before (wants --weights)
 #   --weights F               weights.yaml of a dev set (or its out-dir), applied unchanged; without it, weights are
 #                             tuned on <data-dir> itself
 
@@ -22,6 +23,7 @@ cmd=
 nj=2
 n=1000
 inv_acwt=12
+carry_over=none
 weights=
 
 echo "$0 $*"
@@ -36,12 +38,12 @@ fi
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
-common=(--n "$n" --inv-acwt "$inv_acwt" --nj "$nj")
+common=(--n "$n" --inv-acwt "$inv_acwt" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the dear part; with one job, the last call does it too
   $cmd JOB=1:"$nj" "$out_dir/log/cost.JOB.log" asr-rescore rescore_nbest "${common[@]}" --job JOB "$@"
 fi
-$cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "${decide[@]}" "$@"
+$cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "$@"
 echo "$out_dir:"
 grep '%WER' "$out_dir/log/finish.log" || true # without references there is none
