@@ -9,6 +9,7 @@ from lattices import all_paths, lattice_of, random_lattices
 from asr_rescore.errors import RescoreError
 from asr_rescore.lattice import (
     Lattice,
+    Ragged,
     best_path,
     best_paths,
     connect,
@@ -174,3 +175,12 @@ def test_an_unsound_lattice_is_refused(change, message):
     sound = vars(lattice_of([(0, 1, 1, 0.5, 2.0)], {1: (0, 0)}, 2))
     with pytest.raises(RescoreError, match=message):
         Lattice(**{**sound, **change})
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=6), st.data())
+def test_items_of_a_ragged_list(lists, data):
+    taken = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8)) if lists else []
+    packed = Ragged.from_lists(lists).take(np.array(taken, dtype=np.int64))
+    assert [packed[place].tolist() for place in range(len(packed))] == [lists[item] for item in taken]
+    assert packed.values.dtype == np.int32
+    assert packed.offsets.dtype == np.int64

@@ -40,7 +40,10 @@ class Ragged:
 
     def take(self, items: np.ndarray) -> Ragged:
         """The given items, in the given order."""
-        return Ragged.from_lists([self[int(item)] for item in items])
+        lengths = np.diff(self.offsets)[items]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        shifts = np.repeat(self.offsets[items] - offsets[:-1], lengths)
+        return Ragged(self.values[np.arange(offsets[-1]) + shifts], offsets)
 
 
 @dataclass(frozen=True, eq=False)
