@@ -122,14 +122,15 @@ def test_segments_put_words_onto_the_recording(decode, tmp_path):
 
 
 def test_weights_give_the_operating_point(decode, tmp_path, capsys):
-    (tmp_path / "weights.yaml").write_text("lms: []\nlmwt: 24\nwip: -0.5\n")
+    weights = "source: given\nlms:\n- {hash: abc, weight: 0.5}\nlmwt: 24\nwip: -0.5\nfirst_pass: {lmwt: 12, wip: 0}\n"
+    (tmp_path / "weights.yaml").write_text(weights)
     assert run(tmp_path, "--weights", tmp_path) == 0
     with_weights = (tmp_path / "out.ctm").read_text()
     assert run(tmp_path, "--inv-acwt", "24", "--word-ins-penalty", "-0.5") == 0
     assert (tmp_path / "out.ctm").read_text() == with_weights
     assert run(tmp_path, "--weights", tmp_path, "--inv-acwt", "24") == 2
     assert run(tmp_path, "--frame-shift", "0") == 2
-    (tmp_path / "weights.yaml").write_text("lmwt: much\n")
+    (tmp_path / "weights.yaml").write_text(weights.replace("24", "much"))
     capsys.readouterr()
     assert run(tmp_path, "--weights", tmp_path / "weights.yaml") == 1
     assert "weights.yaml: found ValueError" in capsys.readouterr().err

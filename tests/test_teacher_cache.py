@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -171,8 +172,12 @@ class TestResume:
 
     def test_a_finished_one_is_left_alone(self, tmp_path, monkeypatch):
         build(tmp_path / "cache")
+        before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir()}
+        assert len(before) == 3
         monkeypatch.setattr(teacher_cache, "_Builder", None)
         build(tmp_path / "cache")
+        after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "cache").iterdir()}
+        assert after == before
 
 
 class TestRefusals:
@@ -191,6 +196,40 @@ class TestRefusals:
             stream.truncate(100)
         with pytest.raises(InputError, match=r"weights.f16: found 100 bytes, expected \d+ bytes"):
             TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS)
+
+    @pytest.mark.parametrize(
+        ("part", "other", "found"),
+        [
+            (r".{20}$", "", "JSONDecodeError: "),
+            (r".+", "", "JSONDecodeError: Expecting value"),
+            (r".+", "[]", "TypeError: list indices"),
+            ('"text"', '"texts"', "KeyError: 'text'"),
+            ('"options"', '"option"', "KeyError: 'options'"),
+            ('"warmup"', '"warm"', "TypeError: .*unexpected keyword argument 'warm'"),
+            ('"top": 0,', "", "KeyError: 'top'"),
+            ('"top": 0', '"top": 0.5', "TypeError: top: 0.5"),
+            ('"top": 0', '"top": -1', "UsageError: teacher cache: top and warmup must be"),
+            (r'_size": \d+', '_size": "7"', "TypeError: vocabulary_size: '7'"),
+        ],
+    )
+    def test_a_damaged_description(self, tmp_path, part, other, found):
+        build(tmp_path / "cache")
+        path = tmp_path / "cache/cache.json"
+        path.write_text(re.sub(part, other, path.read_text(), count=1, flags=re.DOTALL))
+        message = f"cache.json: found {found}.*, expected text, .*; remove the file and run cache_teacher again"
+        for read in (lambda: build(path.parent), lambda: TeacherCache.open(path.parent, TRAIN, TEACHERS)):
+            with pytest.raises(InputError, match=message):
+                read()
+        path.unlink()
+        build(path.parent)
+
+    def test_what_a_larger_cache_left_is_cut(self, tmp_path):
+        """Files without the description, as of a cache that was damaged and then made with other options."""
+        build(tmp_path / "cache")
+        (tmp_path / "cache/cache.json").unlink()
+        (tmp_path / "cache/weights.f16").write_bytes(b"x" * (1 << 20))
+        cache, expected = build(tmp_path / "cache", top=2, samples=2), build(tmp_path / "new", top=2, samples=2)
+        assert np.array_equal(cache.weights, expected.weights)
 
     def test_a_full_disk(self, tmp_path, monkeypatch):
         def refuse(*_):

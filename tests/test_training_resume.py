@@ -13,7 +13,7 @@ import torch
 from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
 from asr_rescore.errors import UsageError
-from asr_rescore.training import loop
+from asr_rescore.training import TrainingRun, loop
 
 
 class Killed(BaseException):
@@ -48,6 +48,16 @@ PHASES = {
 }
 
 
+def assert_same_end(one: TrainingRun, other: TrainingRun) -> None:
+    """Models, states and logs are equal, bit for bit."""
+    for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
+        assert (one.directory / name).read_bytes() == (other.directory / name).read_bytes(), name
+    ours, theirs = state_of(one)[0], state_of(other)[0]
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert log_of(one) == log_of(other)
+
+
 class TestResume:
     @pytest.mark.parametrize("save_every", [600.0, -1.0], ids=["by epoch", "within an epoch"])
     @pytest.mark.parametrize("phase", PHASES)
@@ -76,12 +86,7 @@ class TestResume:
         kill_after(-1)  # no more
         torch.manual_seed(12345)  # whatever else was drawn before
         assert go(killed) == ppl
-        for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
-            assert (killed.directory / name).read_bytes() == (straight.directory / name).read_bytes(), name
-        ours, theirs = state_of(killed)[0], state_of(straight)[0]
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-        assert log_of(killed) == log_of(straight)
+        assert_same_end(killed, straight)
 
     @pytest.mark.parametrize("saves", [0, 2])
     def test_a_kill_between_log_and_state_logs_nothing_twice(self, tmp_path, monkeypatch, saves):
@@ -106,6 +111,25 @@ class TestResume:
         assert (killed.directory / "model.safetensors").read_bytes() == (
             straight.directory / "model.safetensors"
         ).read_bytes()
+
+    @pytest.mark.parametrize("behind", ["save_state", "save_best"])
+    def test_a_kill_before_the_first_step_of_a_trained_model(self, tmp_path, monkeypatch, behind):
+        straight = replace(make_run(tmp_path / "straight", DROPPED, averaging="start"), trained=True)
+        killed = replace(straight, directory=tmp_path / "killed")
+        ppl = go(straight)
+        save = getattr(loop._Trainer, behind)
+
+        def killing(self):
+            save(self)
+            raise Killed
+
+        monkeypatch.setattr(loop._Trainer, behind, killing)
+        with pytest.raises(Killed):
+            go(killed)
+        monkeypatch.setattr(loop._Trainer, behind, save)
+        assert go(killed) == ppl
+        assert_same_end(killed, straight)
+        assert len(state_of(killed)[1]["progress"]["valid"]) == 1 + straight.config.train.epochs
 
     def test_a_finished_run_is_left_alone(self, tmp_path, monkeypatch):
         run = make_run(tmp_path / "lm")

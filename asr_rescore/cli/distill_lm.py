@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--teacher-cache",
         type=Path,
         metavar="DIR",
-        help="read the teachers' distributions there (cache_teacher) instead of computing them each epoch",
+        help="read the teachers' distributions there (cache_teacher) instead of computing them each epoch; "
+        "not read with objective ce, which needs none",
     )
     parser.add_argument("teacher_dir", type=Path, nargs="+", metavar="teacher-dir", help="several are averaged")
     parser.add_argument("student_dir", type=Path, metavar="student-dir", help="where the student goes")

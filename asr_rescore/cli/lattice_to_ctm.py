@@ -48,13 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore import kaldi
     from asr_rescore.errors import UsageError
     from asr_rescore.rescore import OperatingPoint
-    from asr_rescore.rescoring.timed_words import CtmConfig, load_point, write_ctm
+    from asr_rescore.rescoring.timed_words import CtmConfig, write_ctm
+    from asr_rescore.rescoring.weights import ChosenWeights
 
     lmwt, wip = arguments.inv_acwt, arguments.word_ins_penalty
     if arguments.weights is None:
         point = OperatingPoint(12.0 if lmwt is None else lmwt, 0.0 if wip is None else wip)
     elif lmwt is None and wip is None:
-        point = load_point(arguments.weights)
+        point = ChosenWeights.load(arguments.weights, None).weights.point
     else:
         raise UsageError("--weights has both --inv-acwt and --word-ins-penalty; give either it or them")
     summary = write_ctm(

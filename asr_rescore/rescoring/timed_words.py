@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
 from asr_rescore import kaldi
@@ -17,7 +16,6 @@ from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
 from asr_rescore.rescore import OperatingPoint
 from asr_rescore.rescoring.failures import Failures
-from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
 
 @dataclass(frozen=True)
@@ -57,27 +55,6 @@ class CtmSummary:
     words: int
     risk: float
     failures: Failures
-
-
-def load_point(path: Path) -> OperatingPoint:
-    """LMWT and word insertion penalty of a weights.yaml, or of the out-dir that holds it.
-
-    The LM weights beside them are already in the lattices that rescore_nbest writes.
-
-    Raises:
-        InputError: not such a file.
-    """
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return OperatingPoint(float(tree["lmwt"]), float(tree["wip"]))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            path,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            expected="lmwt and wip, as rescore_nbest writes them",
-            remedy="run rescore_nbest --tune on dev, or give --inv-acwt",
-        ) from error
 
 
 def write_ctm(

@@ -59,14 +59,19 @@ class ChosenWeights:
             yaml.safe_dump(tree, stream, sort_keys=False)
 
     @classmethod
-    def load(cls, path: Path, lms: Sequence[str]) -> ChosenWeights:
+    def load(cls, path: Path, lms: Sequence[str] | None) -> ChosenWeights:
         """Read weights.yaml, of a file or of the out-dir that holds it.
+
+        Args:
+            path: the one or the other.
+            lms: the hashes that are expected; None where the weights are already in the lattices.
 
         Raises:
             InputError: not such a file, or weights of other models than ``lms``.
         """
         if path.is_dir():
             path = path / WEIGHTS_FILE
+        expected, remedy = "weights of an earlier run", "run rescore_nbest --tune on dev"
         try:
             tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
             chosen = cls(
@@ -79,17 +84,15 @@ class ChosenWeights:
                 tuple(lm["hash"] for lm in tree["lms"]),
             )
         except OSError as error:
-            raise InputError(
-                path, found=str(error.strerror), expected="weights of an earlier run", remedy="run with --tune on dev"
-            ) from error
+            raise InputError(path, found=str(error.strerror), expected=expected, remedy=remedy) from error
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 path,
                 found=f"{type(error).__name__}: {' '.join(str(error).split())}",
                 expected="lms, lmwt, wip and first_pass, as --tune writes them",
-                remedy="run with --tune on dev",
+                remedy=remedy,
             ) from error
-        if chosen.lms != tuple(lms):
+        if lms is not None and chosen.lms != tuple(lms):
             raise InputError(
                 path,
                 found="weights of models " + (", ".join(lm[:12] for lm in chosen.lms) or "(none)"),

@@ -263,24 +263,30 @@ class _Trainer:
         )
 
     def start_or_resume(self) -> None:
-        """Take up the directory's state; where there is none, leave the first one."""
+        """Take up the directory's state; where there is none, leave the first one. Then see to a trained start."""
         directory = self.run.directory
-        path = directory / STATE_FILE
-        if not path.exists():
-            if (directory / WEIGHTS_FILE).exists():
-                raise UsageError(
-                    f"{directory} holds a model but not the state of its training; name another directory, or remove it"
-                )
+        if (directory / STATE_FILE).exists():
+            self.resume()
+        elif (directory / WEIGHTS_FILE).exists():
+            raise UsageError(
+                f"{directory} holds a model but not the state of its training; name another directory, or remove it"
+            )
+        else:
             directory.mkdir(parents=True, exist_ok=True)
             self.history.cut(0)
             if averaging_starts(self.options, 0, ()):
                 self.start_averaging()
-            if self.run.trained:
-                self.progress.valid.append(self.validate())
-                self.save_best()
             self.save_state()
-            return
-        tensors, saved = load_training_state(path)
+        # The state was first: a model without one, left by a kill in between, would be taken for another's.
+        if self.run.trained and not self.progress.valid:
+            self.progress.valid.append(self.validate())
+            self.save_best()
+            self.save_state()
+
+    def resume(self) -> None:
+        """Become what :meth:`save_state` wrote."""
+        directory = self.run.directory
+        tensors, saved = load_training_state(directory / STATE_FILE)
         wanted = json.loads(json.dumps(self.run.identity))
         differs = [key for key in {**saved["run"], **wanted} if saved["run"].get(key) != wanted.get(key)]
         if differs:

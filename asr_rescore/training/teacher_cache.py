@@ -83,12 +83,7 @@ class TeacherCache:
             InputError: there is none, or it is unfinished or damaged.
             UsageError: it is of another text or of other teachers (hashes).
         """
-        path = directory / DESCRIPTION_FILE
-        remedy = "make it with cache_teacher; an unfinished one goes on where it was"
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(path, found="no such file", expected="a finished cache", remedy=remedy) from error
+        description = _read_description(directory)
         for what, wanted in {"text": text.hash, "teachers": list(teachers)}.items():
             if description[what] != wanted:
                 raise UsageError(
@@ -99,11 +94,36 @@ class TeacherCache:
         return cls(directory, len(text), description["vocabulary_size"], options, "c")
 
 
+def _read_description(directory: Path) -> dict[str, Any]:
+    path = directory / DESCRIPTION_FILE
+    kinds = {"text": str, "teachers": list, "vocabulary_size": int} | dict.fromkeys(CacheOptions().to_dict(), int)
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        CacheOptions(**description["options"])  # checks their ranges
+        values = {**description, **description["options"]}
+        wrong = [f"{name}: {values[name]!r}" for name, kind in kinds.items() if type(values[name]) is not kind]
+        if wrong:
+            raise TypeError(", ".join(wrong))
+    except FileNotFoundError as error:
+        remedy = "make it with cache_teacher; an unfinished one goes on where it was"
+        raise InputError(path, found="no such file", expected="a finished cache", remedy=remedy) from error
+    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+        raise InputError(
+            path,
+            found=f"{type(error).__name__}: {error}",
+            expected="text, teachers, vocabulary_size and options, as cache_teacher writes them",
+            remedy="remove the file and run cache_teacher again",
+        ) from error
+    return description
+
+
 def _map(path: Path, kind: type[np.generic], shape: tuple[int, ...], mode: str) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if mode == "r+":
         # Reserved at once: writing to a map on a disk that is full later would kill the process.
         with path.open("ab") as stream:
+            if stream.tell() > size:  # of another cache; what a build goes on from has its size
+                stream.truncate(size)
             try:
                 os.posix_fallocate(stream.fileno(), 0, size)
             except OSError as error:
@@ -134,6 +154,7 @@ def build_cache(
         device: where to compute.
 
     Raises:
+        InputError: the directory holds a cache that is damaged.
         UsageError: the directory holds another cache.
         RescoreError: no room on the disk.
         KeyboardInterrupt: Ctrl-C; the state was saved.
@@ -148,7 +169,7 @@ def build_cache(
     if options.top + options.samples > model.vocabulary_size and options.top:
         raise UsageError(f"teacher cache: top {options.top} and {options.samples} samples are more than all words")
     if finished.exists():
-        _refuse_other(directory, json.loads(finished.read_text(encoding="utf-8")), description)
+        _refuse_other(directory, _read_description(directory), description)
         return
     directory.mkdir(parents=True, exist_ok=True)
     with Interrupt() as interrupt:
