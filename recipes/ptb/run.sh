@@ -47,12 +47,12 @@ case $size in
   cpu)
     sentences=${sentences:-8000} teacher_seeds="31 37" nj=${nj:-$(getconf _NPROCESSORS_ONLN)}
     rates="--dynamic-lr 0.0003 --dynamic-decay 0.005" # of some, the best on 500 sentences of valid
-    optimizers="no_averaging asgd"
+    alone="no_averaging asgd twice"
     ;;
   full)
     sentences=${sentences:-0} teacher_seeds="31 37 61 71 83" nj=${nj:-3}
     rates= # the reference's
-    optimizers="adamw"
+    alone="adamw"
     ;;
   *)
     echo "$0: --size '$size', expected cpu or full" >&2
@@ -63,7 +63,7 @@ exp=${exp:-exp/$size}
 conf=conf/$size
 text="--train $exp/text/part.txt --valid $exp/text/valid.txt"
 rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
-options="shuffle temperature alpha_0.3 $optimizers"
+options="shuffle temperature alpha_0.3 $alone"
 cache=$exp/cache
 teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
 
