@@ -34,7 +34,7 @@ format: $(INSTALLED) ## mend what lint can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## every script of benchmarks/, results into benchmarks/results/
+bench: $(INSTALLED) ## every script of benchmarks/ (after make demo), results into benchmarks/results/
 	set -e; for script in $(wildcard benchmarks/*.py); do $(BIN)/python "$$script"; done
 
 clean: ## back to a fresh checkout

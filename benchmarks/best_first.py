@@ -1,6 +1,6 @@
 """How much of an N-best list must be scored to know its best hypothesis?
 
-    python benchmarks/best_first.py [--utterances 30] <rescored-dir> <lm-dir>
+    python benchmarks/best_first.py [--utterances 30] [<rescored-dir> <lm-dir>]
 
 Costs only grow along a prefix, so that a search over the prefix tree, cheapest bound first, may stop as soon as a whole
 hypothesis is cheaper than every prefix that was not read on. The bound of a prefix is what it has cost so far and the
@@ -25,6 +25,7 @@ from asr_rescore.nbest import NBest
 from asr_rescore.rescore import Weights, graph_costs, neural_column, total_costs
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.scoring import PrefixTree, SentenceScorer
+from reporting import DEMO, Report, need
 
 ASSUMED = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # nats a word
 BATCHES = (1, 32)  # contexts read at once
@@ -95,9 +96,11 @@ def search(costs: Costs, assumed: float, batch: int) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=30, help="spread over the whole directory (30)")
-    parser.add_argument("rescored_dir", type=Path)
-    parser.add_argument("lm_dir", type=Path)
+    lm_dir = DEMO / "student_trust"
+    parser.add_argument("rescored_dir", nargs="?", type=Path, default=lm_dir / "decode_tgpr_dev", help="the demo's")
+    parser.add_argument("lm_dir", nargs="?", type=Path, default=lm_dir, help="the demo's")
     arguments = parser.parse_args()
+    need(arguments.rescored_dir, arguments.lm_dir)
     loaded = load_model(arguments.lm_dir)
     weights = ChosenWeights.load(arguments.rescored_dir, (loaded.hash,)).weights
     scorer = SentenceScorer(loaded.model, loaded.vocabulary, "cpu")
@@ -105,17 +108,18 @@ def main() -> None:
     step = max(1, len(lists) // arguments.utterances)
     all_costs = [Costs.of(nbest, scorer, weights) for nbest in lists[::step]]
     contexts = sum(len(costs.tree) for costs in all_costs)
-    print(f"{len(all_costs)} lists, {sum(len(costs.fixed) for costs in all_costs)} hypotheses, {contexts} contexts\n")
-    print(
-        "| nats assumed a word | contexts at once | of all contexts | another hypothesis found |\n|---:|---:|---:|---:|"
-    )
+    report = Report("Best-first search in N-best lists")
+    report(f"{len(all_costs)} lists, {sum(len(costs.fixed) for costs in all_costs)} hypotheses, {contexts} contexts\n")
+    report("| nats assumed a word | contexts at once | of all contexts | another hypothesis found |")
+    report("|---:|---:|---:|---:|")
     exact = [int(np.argmin(costs.fixed + (costs.prefix + costs.end)[costs.tree.leaf])) for costs in all_costs]
     for nats in ASSUMED:
         for batch in BATCHES:
             found = [search(costs, weights.lm[0] * nats, batch) for costs in all_costs]
             share = sum(read for _, read in found) / contexts
             wrong = sum(best != right for (best, _), right in zip(found, exact, strict=True)) / len(found)
-            print(f"| {nats:g} | {batch} | {share:.1%} | {wrong:.1%} |")
+            report(f"| {nats:g} | {batch} | {share:.1%} | {wrong:.1%} |")
+    report.write()
 
 
 if __name__ == "__main__":

@@ -11,40 +11,44 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.lattice import best_paths, from_paths, n_best, oracle
+from reporting import MINI, Report
 
-MINI = Path(__file__).parent.parent / "recipes/wsj/mini/exp/decode_tgpr_dev"
 SCALE = 1 / 12
 SCALES, PENALTIES = zip(*[(1 / lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18)], strict=True)
 
 
-def measure(name: str, work: Callable, *columns: list) -> list:
-    """Do ``work`` on each row of ``columns``, print what a row takes, return what it gives."""
+def timed(report: Report, name: str, work: Callable, *columns: list) -> list:
+    """Do ``work`` on each row of ``columns``, report what a row takes, return what it gives."""
     began = time.perf_counter()
     results = [work(*row) for row in zip(*columns, strict=True)]
-    print(f"| {name} | {1000 * (time.perf_counter() - began) / len(results):.2f} |")
+    report(f"| {name} | {1000 * (time.perf_counter() - began) / len(results):.2f} |")
     return results
 
 
 def main() -> None:
-    decode_dir = Path(sys.argv[1]) if len(sys.argv) > 1 else MINI
+    decode_dir = Path(sys.argv[1]) if len(sys.argv) > 1 else MINI / "exp/decode_tgpr_dev"
+    report = Report("Lattices")
+    measure = partial(timed, report)
     began = time.perf_counter()
     lattices = [lattice for _, lattice in kaldi.read_lattices(decode_dir)]
     seconds = time.perf_counter() - began
     arcs = sum(lattice.num_arcs for lattice in lattices) / len(lattices)
-    print(f"{len(lattices)} lattices of {arcs:.0f} arcs on average, {decode_dir.name}\n")
-    print("| step | ms a lattice |\n|---|---:|")
-    print(f"| read | {1000 * seconds / len(lattices):.2f} |")
+    report(f"{len(lattices)} lattices of {arcs:.0f} arcs on average, {decode_dir.name}\n")
+    report("| step | ms a lattice |\n|---|---:|")
+    report(f"| read | {1000 * seconds / len(lattices):.2f} |")
     for n in (10, 100, 1000):
         lists = measure(f"N best, N = {n}", lambda lattice, n=n: n_best(lattice, n, SCALE), lattices)
     measure(f"best paths at {len(SCALES)} points", lambda lattice: best_paths(lattice, SCALES, PENALTIES), lattices)
     costs = [[path.graph for path in paths] for paths in lists]
     measure("N-best list as a lattice, N = 1000", from_paths, lattices, lists, costs)
     measure("oracle", oracle, lattices, [paths[-1].words if paths else () for paths in lists])
-    print(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses a lattice at N = 1000")
+    report(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses a lattice at N = 1000")
+    report.write()
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from asr_rescore.lattice import n_best
 from asr_rescore.models import AwdLstmMos
 from asr_rescore.scoring import PrefixTree, SentenceScorer
 from asr_rescore.vocab import Vocabulary
+from reporting import MINI, Report
 
-MINI = Path(__file__).parent.parent / "recipes/wsj/mini"
 MODELS = {
     "PTB student, 10,000 × 15": (10_000, ModelConfig()),
     "WSJ student, 40,000 × 7": (40_000, ModelConfig(embedding=250, hidden=(250, 250, 250), experts=7)),
@@ -69,8 +69,10 @@ def peak_gflops() -> float:
     return 2 * 2048 * 1024 * 4096 / best / 1e9
 
 
-def compare(name: str, size: int, config: ModelConfig, lists: list[list[list[int]]], peak: float) -> None:
-    """Print a row for each way of scoring ``lists``, word ids of each utterance's sentences."""
+def compare(
+    name: str, size: int, config: ModelConfig, lists: list[list[list[int]]], peak: float, report: Report
+) -> None:
+    """Report a row for each way of scoring ``lists``, word ids of each utterance's sentences."""
     vocabulary = Vocabulary.from_counts({f"w{index}": 1 for index in range(size - 2)})
     torch.manual_seed(1)
     model = models.build(config, size).eval()
@@ -93,7 +95,7 @@ def compare(name: str, size: int, config: ModelConfig, lists: list[list[list[int
         share = f"{flops / seconds / 1e9 / peak:.0%}" if exact and not way.startswith("padded") else ""
         error = f"{np.abs(costs - reference).max():.1e}" if exact else ""
         each = seconds / len(lists)
-        print(f"| {name} | {way} | {each:.2f} | {slowest / seconds:.1f} | {error} | {share} |", flush=True)
+        report(f"| {name} | {way} | {each:.2f} | {slowest / seconds:.1f} | {error} | {share} |")
 
 
 def main() -> None:
@@ -107,16 +109,17 @@ def main() -> None:
     lists = [[list(path.words) for path in n_best(lattices[place], arguments.n, 1 / 12)] for place in places]
     tokens = sum(len(words) + 1 for sentences in lists for words in sentences)
     contexts = sum(len(PrefixTree.build(sentences, 0)) for sentences in lists)
-    peak = peak_gflops()
-    print(f"{len(lists)} utterances, {sum(map(len, lists))} hypotheses, {tokens} tokens, {contexts} contexts")
-    print(
-        f"{torch.get_num_threads()} threads, large matrix products at {peak:.0f} GFLOP/s, torch {torch.__version__}\n"
-    )
-    print("| model | way | s an utterance | times as fast | largest error, nats | of the peak |")
-    print("|---|---|---:|---:|---:|---:|")
+    peak, report = peak_gflops(), Report("Scoring of N-best lists")
+    report(f"{len(lists)} utterances, {sum(map(len, lists))} hypotheses, {tokens} tokens, {contexts} contexts")
+    report(f"(the same for each model); large matrix products at {peak:.0f} GFLOP/s\n")
+    report("| model | way | s an utterance | times as fast | largest error, nats | of the peak |")
+    report("|---|---|---:|---:|---:|---:|")
     for name, (size, config) in MODELS.items():
-        compare(name, size, config, lists, peak)
-    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, the padded way's included")
+        compare(name, size, config, lists, peak, report)
+    report(
+        f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, the padded way's included"
+    )
+    report.write()
 
 
 if __name__ == "__main__":

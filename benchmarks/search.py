@@ -30,8 +30,8 @@ from asr_rescore.rescoring.nbest_lists import to_nbest
 from asr_rescore.rescoring.options import RescoringConfig, Share
 from asr_rescore.scoring import SentenceScorer
 from asr_rescore.wer import score
+from reporting import DEMO, MINI, Report, need
 
-WSJ = Path(__file__).parent.parent / "recipes/wsj"
 LIST_SIZES = (10, 100, 1000)
 ORDERS = (2, 3, 4, 6, 0)
 GROWTH = (10, 30, 100, 300, 1000)
@@ -120,8 +120,8 @@ class Watch:
         self.result = (time.perf_counter() - self.began, self.scorer.contexts - self.contexts)
 
 
-def compare(bench: Bench, lattices: Lattices) -> None:
-    """Print a row for each way of searching."""
+def compare(bench: Bench, lattices: Lattices, report: Report) -> None:
+    """Report a row for each way of searching."""
     ways: dict[str, Callable[[], Found]] = {
         f"lists, N = {n}": lambda n=n: bench.lists(lattices, n) for n in LIST_SIZES
     } | {
@@ -131,17 +131,19 @@ def compare(bench: Bench, lattices: Lattices) -> None:
     results = {way: work() for way, work in ways.items()}
     reference = results[f"lists, N = {LIST_SIZES[-1]}"]
     references = {utt: bench.inputs.references[utt] for utt, _ in lattices}
-    print("| search | s | ms an utterance | contexts an utterance | cheaper than the longest lists' | dearer | %WER |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    report("| search | s | ms an utterance | contexts an utterance | cheaper than the longest lists' | dearer | %WER |")
+    report("|---|---:|---:|---:|---:|---:|---:|")
     for way, found in results.items():
         differences = np.array([found.costs[utt] - cost for utt, cost in reference.costs.items()])
         each, contexts = 1000 * found.seconds / len(lattices), found.contexts / len(lattices)
         better, worse = np.mean(differences < -TOLERANCE), np.mean(differences > TOLERANCE)
         wer = score(references, found.words).wer
-        print(f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {wer:.2f} |")
+        report(
+            f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {wer:.2f} |"
+        )
 
 
-def growth(bench: Bench, lattices: Lattices, plot: Path | None) -> None:
+def growth(bench: Bench, lattices: Lattices, report: Report) -> None:
     """Single utterances, alone: milliseconds by N, and by the words said."""
     said = {utt: len(bench.inputs.references[utt]) for utt, _ in lattices}
     ordered = sorted(lattices, key=lambda entry: said[entry[0]])
@@ -152,15 +154,13 @@ def growth(bench: Bench, lattices: Lattices, plot: Path | None) -> None:
     ways["lattice"] = lambda one: bench.lattices(one, ExpansionLimits.order)
     times = {way: [1000 * work([one]).seconds for one in some] for way, work in ways.items()}
     lengths = [said[utt] for utt, _ in some]
-    print("\n| words | " + " | ".join(f"{way}, ms" for way in ways) + " |\n|---:|" + "---:|" * len(ways))
+    report("\n| words | " + " | ".join(f"{way}, ms" for way in ways) + " |\n|---:|" + "---:|" * len(ways))
     for index, length in enumerate(lengths):
-        print(f"| {length} | " + " | ".join(f"{times[way][index]:.0f}" for way in ways) + " |")
-    if plot is None:
-        return
+        report(f"| {length} | " + " | ".join(f"{times[way][index]:.0f}" for way in ways) + " |")
     try:
         from matplotlib import pyplot
     except ImportError:
-        print("\nno plot: pip install matplotlib")
+        report("\nno plot: it needs matplotlib")
         return
     figure, (by_n, by_length) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     by_n.loglog(GROWTH, [np.mean(times[f"N = {n}"]) for n in GROWTH], "o-", label="lists")
@@ -171,22 +171,21 @@ def growth(bench: Bench, lattices: Lattices, plot: Path | None) -> None:
     by_length.set(xlabel="words said", ylabel="ms", yscale="log")
     for axes in (by_n, by_length):
         axes.legend()
+    plot = report.path.with_suffix(".svg")
     figure.savefig(plot)
-    print(f"\nPlotted in {plot.name}.")
+    report(f"\n![How the cost grows]({plot.name})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=0, help="the first so many; 0: all (0)")
-    parser.add_argument("--lm-dir", type=Path, default=WSJ / "exp/mini/student_trust")
-    parser.add_argument("--weights", type=Path, default=WSJ / "exp/mini/student_trust/decode_tgpr_dev")
-    parser.add_argument("--old-lang-dir", type=Path, default=WSJ / "mini/lang_tgpr")
-    parser.add_argument("--data-dir", type=Path, default=WSJ / "mini/data/dev")
-    parser.add_argument("--decode-dir", type=Path, default=WSJ / "mini/exp/decode_tgpr_dev")
-    parser.add_argument("--plot", type=Path, metavar="F.svg", help="draw how the cost grows; needs matplotlib")
+    parser.add_argument("--lm-dir", type=Path, default=DEMO / "student_trust")
+    parser.add_argument("--weights", type=Path, default=DEMO / "student_trust/decode_tgpr_dev")
+    parser.add_argument("--old-lang-dir", type=Path, default=MINI / "lang_tgpr")
+    parser.add_argument("--data-dir", type=Path, default=MINI / "data/dev")
+    parser.add_argument("--decode-dir", type=Path, default=MINI / "exp/decode_tgpr_dev")
     arguments = parser.parse_args()
-    if not arguments.lm_dir.is_dir():
-        parser.exit(1, f"{arguments.lm_dir}: not there; run make demo, or give --lm-dir and the others\n")
+    need(arguments.lm_dir, arguments.weights)
     inputs = Inputs.read(
         RescoringConfig(),
         arguments.old_lang_dir,
@@ -200,10 +199,11 @@ def main() -> None:
     scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
     bench = Bench(inputs, scorer, inputs.grammar(), inputs.given_weights(None, arguments.weights).weights)
     lattices = list(inputs.first_pass.lattices(Share(1, 1), Failures()))[: arguments.utterances or None]
-    print(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters,")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    compare(bench, lattices)
-    growth(bench, lattices, arguments.plot)
+    report = Report("Lists of N hypotheses and lattices")
+    report(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters\n")
+    compare(bench, lattices, report)
+    growth(bench, lattices, report)
+    report.write()
 
 
 if __name__ == "__main__":

@@ -17,11 +17,8 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
-import os
 import re
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +31,6 @@ import torch.nn.functional as F
 
 from asr_rescore import models, objectives
 from asr_rescore.config import ModelConfig, ObjectiveConfig, load_config
-from asr_rescore.files import atomic_text
 from asr_rescore.models import AwdLstmMos, Ensemble
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.mixture import mixture_log_probs, mixture_loss
@@ -42,37 +38,11 @@ from asr_rescore.objectives import SoftLabels
 from asr_rescore.training.chunks import Chunk
 from asr_rescore.training.teacher import OnlineTeacher, Teacher
 from asr_rescore.training.teacher_cache import SCALE, CachedTeacher
+from reporting import ROOT, Report
 
-CONF = Path(__file__).parent.parent / "recipes/ptb/conf"
-RESULTS = Path(__file__).parent / "results"
+CONF = ROOT / "recipes/ptb/conf"
 VOCABULARY, TOKENS = 10_000, 929_589
 MEMBERS = {"full": 5, "cpu": 2}  # of the teacher
-
-
-class Report:
-    """Lines for the screen and a file."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, line: str) -> None:
-        """Print ``line`` and keep it."""
-        print(line, flush=True)
-        self.lines.append(line)
-
-    def write(self, path: Path) -> None:
-        """All lines."""
-        with atomic_text(path) as stream:
-            stream.write("\n".join(self.lines) + "\n")
-
-
-def hardware(device: torch.device) -> str:
-    """The GPU's name, or the processor's as far as Linux knows it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    path = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
-    return named[1] if named else "CPU"
 
 
 def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -302,15 +272,11 @@ def main() -> None:
     arguments = parser.parse_args()
     use_gpu = arguments.device == "cuda" or arguments.device == "auto" and torch.cuda.is_available()
     device = torch.device("cuda" if use_gpu else "cpu")
-    name, date, report = hardware(device), time.strftime("%Y-%m-%d"), Report()
-    report("# Training on Penn Treebank's sizes\n")
-    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
-    report(f"{name}, {threads}, torch {torch.__version__}, {date}, medians of {arguments.steps} steps. Printed by")
-    report(f"`python benchmarks/train_ptb.py {shlex.join(sys.argv[1:])}`.")
+    report = Report("Training on Penn Treebank's sizes", device)
+    report(f"Medians of {arguments.steps} steps.")
     for size in arguments.size:
         training(size, arguments.steps, device, report)
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    report.write(RESULTS / f"train_ptb_{slug}_{date}.md")
+    report.write()
 
 
 if __name__ == "__main__":
