@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from asr_rescore.cli.main import COMMANDS
+from conftest import ROOT
 
 PACKAGE = ROOT / "asr_rescore"
 # A module imports only from rows above its own, or inside its own package. docs/architecture.md says why.

@@ -5,8 +5,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from lattices import lattice_of
-from test_rescoring import data, decode, hypotheses, lang, lm, rescore  # noqa: F401 (fixtures)
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
@@ -14,6 +12,8 @@ from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import DataDir, Place
 from asr_rescore.rescoring.carry_over import CarryOver, chains
 from asr_rescore.vocab import SENTENCE_END
+from lattices import lattice_of
+from test_rescoring import data, decode, hypotheses, lang, lm, rescore  # noqa: F401 (fixtures)
 
 SPEAKERS = DataDir({"b-2": "bo", "a-1": "al", "b-1": "bo", "b-3": "bo"})
 PLACES = {"b-1": Place("r", "1", 9.5), "b-2": Place("r", "1", 0.5), "a-1": Place("r", "1", 4.0), "b-3": Place("q")}

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
 
 from asr_rescore import __version__
 from asr_rescore.cli import main as cli
 from asr_rescore.errors import InputError, RescoreError, UsageError
+from conftest import ROOT
 
 FULL = Path("/dev/full")
 

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from asr_rescore.cli.main import main
 from asr_rescore.kaldi import DataDir, write_data_dir
+from conftest import ROOT
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
 DETAILS = ("per_utt", "per_spk", "ops", "wer_bootci")

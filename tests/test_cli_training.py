@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from training_runs import in_the_foreground
 
 from asr_rescore.checkpoint import load_model, load_vocabulary
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
 from asr_rescore.scoring import SentenceScorer
+from conftest import ROOT
+from training_runs import in_the_foreground
 
 TINY = """
 model: {embedding: 4, hidden: [6, 5], experts: 2, embedding_init: 0.5, dropout_output: 0.1}

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lattices import lattice_of
 
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.kaldi import Place, TimedWord, read_ctm, read_places, write_ctm
 from asr_rescore.lattice import Lattice, Ragged, best_path
+from lattices import lattice_of
 
 WORDS = "<eps> 0\nyes 1\nno 2\nmaybe 3\n"
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_runs import CPU, DROPPED, PLAIN, SIZE, TRAIN, VALID, VOCABULARY
 
 from asr_rescore import models
 from asr_rescore.checkpoint import load_model, provenance, save_model
@@ -22,6 +21,7 @@ from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.models import Ensemble, LanguageModel, Output
 from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, stream_cost
+from training_runs import CPU, DROPPED, PLAIN, SIZE, TRAIN, VALID, VOCABULARY
 
 
 class TwoWeights(LanguageModel):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lattices import all_paths, lattice_of, random_lattices
 
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, best_path
 from asr_rescore.lattice.paths import costs_to_end
+from lattices import all_paths, lattice_of, random_lattices
 
 NO_BEAM = float("inf")
 Model = Callable[[tuple[int, ...], int], float]  # (words before, word, 0 for the end) → cost

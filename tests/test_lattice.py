@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lattices import all_paths, lattice_of, random_lattices
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.lattice import (
@@ -20,6 +19,7 @@ from asr_rescore.lattice import (
     scale,
     topological_order,
 )
+from lattices import all_paths, lattice_of, random_lattices
 
 SCALES = st.sampled_from([0.0, 0.25, 1.0])
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lattices import all_paths, lattice_of, random_lattices
-from test_lattice import edit_distance
-from test_posteriors import path_probabilities
 
 from asr_rescore import kaldi
 from asr_rescore.lattice import Lattice, Ragged, best_path, from_paths, mbr_decode, n_best
+from lattices import all_paths, lattice_of, random_lattices
+from test_lattice import edit_distance
+from test_posteriors import path_probabilities
 
 GOLDENS = Path(__file__).parent / "goldens"
 KALDI_SCALE = 1 / 12

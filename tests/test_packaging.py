@@ -17,10 +17,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from asr_rescore import __version__
 from asr_rescore.cli.main import COMMANDS
+from conftest import ROOT
 
 
 def run(*arguments: str | Path, cwd: Path) -> str:

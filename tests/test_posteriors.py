@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lattices import all_paths, lattice_of, random_lattices
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.lattice import Lattice, posteriors, scale, topological_order
+from lattices import all_paths, lattice_of, random_lattices
 
 SCALES = st.sampled_from([0.0, 0.25, 1.0])
 PENALTIES = st.sampled_from([0.0, 1.5, -2.0])

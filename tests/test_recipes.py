@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 import torch
-from conftest import ROOT
 
 from asr_rescore import models
 from asr_rescore.config import load_config
+from conftest import ROOT
 
 
 def run(checkout, environment, *options: str) -> subprocess.CompletedProcess[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lattices import lattice_of
-from test_rescoring import data, decode, hypotheses, lang, lm, rescore, save_random_lm  # noqa: F401 (fixtures)
 
 from asr_rescore import kaldi
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.report import SystemReport
+from lattices import lattice_of
+from test_rescoring import data, decode, hypotheses, lang, lm, rescore, save_random_lm  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 
 from asr_rescore.checkpoint import combine, load_model
 from asr_rescore.cli.main import main
@@ -22,6 +21,7 @@ from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.models import LanguageModel, Output
 from asr_rescore.sampling import sample_sentences
 from asr_rescore.vocab import PLAIN_UNK, RNN_UNK, SENTENCE_END, Vocabulary
+from conftest import ROOT
 
 MEMBERS = {"x": 0.6, "y": 0.3, "z": 0.1}
 VOCABULARY = Vocabulary((SENTENCE_END, RNN_UNK, "a", "b"), RNN_UNK, MEMBERS)

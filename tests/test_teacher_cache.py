@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_runs import CPU, SIZE, TRAIN, log_of, make_run, make_teacher, network, state_of, text
 
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.training import CachedTeacher, CacheOptions, TeacherCache, build_cache, teacher_cache, train
 from asr_rescore.training.chunks import Streams
 from asr_rescore.training.teacher_cache import top_and_samples
+from training_runs import CPU, SIZE, TRAIN, log_of, make_run, make_teacher, network, state_of, text
 
 TEACHERS = ["a hash"]
 

@@ -8,6 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
+from asr_rescore import models, objectives
+from asr_rescore.checkpoint import load_model
+from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.scoring import SentenceScorer
+from asr_rescore.training import OnlineTeacher, loop, stream_cost, train
 from training_runs import (
     CPU,
     DROPPED,
@@ -24,12 +30,6 @@ from training_runs import (
     network,
     state_of,
 )
-
-from asr_rescore import models, objectives
-from asr_rescore.checkpoint import load_model
-from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.scoring import SentenceScorer
-from asr_rescore.training import OnlineTeacher, loop, stream_cost, train
 
 
 @pytest.mark.parametrize(

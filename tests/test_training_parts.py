@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from training_runs import in_the_foreground
 
 from asr_rescore import models
 from asr_rescore.config import ModelConfig, TrainConfig
@@ -25,6 +24,7 @@ from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, learning_rate, nonmonotone
 from asr_rescore.training.teacher import OnlineTeacher
+from training_runs import in_the_foreground
 
 CPU = torch.device("cpu")
 SIZE = 7

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
 from asr_rescore.errors import UsageError
 from asr_rescore.training import TrainingRun, loop
+from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
 
 class Killed(BaseException):
