@@ -132,10 +132,26 @@ def test_table_in_the_shape_of_the_paper():
     assert "- student, decode_tg_eval: student 0123456789ab weight 0.75; LMWT 14, WIP 0.5; N 1000; frozen: " in text
 
 
+@pytest.mark.parametrize(
+    ("source", "data", "starred"),
+    [
+        ("tuned on data/dev", "dev", True),
+        ("frozen: tuned on data/dev", "eval", False),
+        ("frozen: tuned on data/dev/", "dev", True),
+        ("given", "dev", False),
+    ],
+)
+def test_a_star_is_for_weights_of_that_very_set(source, data, starred):
+    assert report(source=source, data=data).tuned_here == starred
+
+
 def test_what_was_not_run_leaves_a_gap():
     text = to_text(
         Comparison.of(
-            [report("a", "d_tg_dev", lattice_oracle=None), report("b", "d_bd_dev", lattice_oracle=None, **FROZEN)]
+            [
+                report("a", "d_tg_dev", lattice_oracle=None),
+                report("b", "d_bd_dev", lattice_oracle=None, source="given"),
+            ]
         )
     )
     assert [row[-1] for row in cells(text)[2:]] == ["20.00*/20.00", "13.33*/–", "–/13.33", "6.67/6.67", "–/–"]

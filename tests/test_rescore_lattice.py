@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lattices import lattice_of
-from test_rescoring import data, decode, hypotheses, lang, lm, save_random_lm  # noqa: F401 (fixtures)
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model, save_model
@@ -16,6 +14,8 @@ from asr_rescore.cli.main import main
 from asr_rescore.lattice import best_path, n_best
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+from lattices import lattice_of
+from test_rescoring import data, decode, hypotheses, lang, lm, save_random_lm  # noqa: F401 (fixtures)
 
 WIDE = ("--order", 0, "--beam", 1000, "--max-arcs", 10**9)
 
@@ -119,6 +119,7 @@ def test_weights_of_lists_serve_lattices_and_both_stand_in_one_table(run, tmp_pa
     status, out = run("--weights", tuned)
     assert status == 0
     assert SystemReport.load(out).lm_weights == SystemReport.load(tuned).lm_weights
+    assert SystemReport.load(out).tuned_here, "its weights were chosen on the same set"
     assert main(["report", str(tuned), str(out), str(tmp_path / "report")]) == 0
     assert "random, lattices" in capsys.readouterr().out
 

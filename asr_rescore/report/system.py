@@ -39,7 +39,7 @@ class SystemReport:
         lm_weights: the old LM has one minus their sum.
         point: LMWT and word insertion penalty.
         first_pass_point: those of the first pass.
-        source: how the weights came about: tuned here, frozen from another set, or given.
+        source: how the weights came about: see :class:`ChosenWeights`.
         search: how hypotheses were looked for: how many of each utterance, or how lattices were expanded.
         rescored, first_pass: errors at their points, by utterance.
         nbest_oracle: errors of the best hypotheses of the lists; None where there are no lists.
@@ -81,8 +81,9 @@ class SystemReport:
 
     @property
     def tuned_here(self) -> bool:
-        """Whether the weights were chosen on this very set, which makes its figure a little too good."""
-        return self.source.startswith("tuned")
+        """Whether the weights were chosen on this very set, now or before, which makes its figure a little too good."""
+        _, tuned, data_dir = self.source.partition("tuned on ")
+        return bool(tuned) and Path(data_dir).name == self.data
 
     @property
     def signature(self) -> str:
