@@ -77,7 +77,9 @@ def compare(
     torch.manual_seed(1)
     model = models.build(config, size).eval()
     with torch.no_grad():
-        model.embedding.mul_(10)  # so that distributions are as uneven as a trained model's
+        # Then logits are as uneven, and rounded as much, as those of a student that was trained.
+        model.embedding.mul_(10)
+        model.latent.weight.mul_(30)
     encoded = [[[2 + word % (size - 2) for word in words] for words in sentences] for sentences in lists]
     words = [[vocabulary.words[word] for word in sentence] for sentences in encoded for sentence in sentences]
     ways = {
