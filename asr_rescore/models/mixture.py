@@ -18,6 +18,7 @@ CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 1 << 30}
 # Vectors and words of a tile of logits where only normalisers are wanted. On a Zen 4 core it was the fastest of shapes
 # from 26 × 40,000 to 2048 × 512, up to 3.5 times as fast as whole rows.
 TILE = {"cpu": (512, 1024), "cuda": (8192, 1 << 30)}
+LEAST_SUM = 1e-25  # of exponentials, summed up as they are; exact to the last digit for a million words
 # Logits are made in bits: on a CPU torch's exp2 takes a third of the time of its exp.
 LOG2_E = math.log2(math.e)
 
@@ -237,7 +238,8 @@ class _Layer:
         ratio = torch.mul(log_probs, -LOG2_E).exp2_().mul_(grad)  # G / P, (chunk, vocabulary)
         ratio[rows] = 0.0
         prior = self.prior[here]
-        seen = prior * torch.bmm(probs, ratio.unsqueeze(-1)).squeeze(-1)  # sₖ, (chunk, experts)
+        # sₖ, (chunk, experts); with the vector on the left this product is ten times as fast on a CPU.
+        seen = prior * torch.bmm(ratio.unsqueeze(-2), probs.transpose(-1, -2)).squeeze(-2)
         if len(rows):
             rare_part = (self.log_shares(here, rows) - log_probs[rows].unsqueeze(-2)).exp_()
             rare_part *= grad[rows].unsqueeze(-2)  # rₖ·G
@@ -266,7 +268,11 @@ def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """ln Σ exp(W·z + b) of each of ``vectors`` (any, embedding), a tile of logits at a time."""
+    """ln Z = ln Σ exp(W·z + b) of each of ``vectors`` (any, embedding), a tile of logits at a time.
+
+    Exponentials are summed up as they are, which saves half the passes over the logits; for the few vectors, if any,
+    whose Z a float cannot hold, it is done again with the largest logit subtracted.
+    """
     rows, columns = TILE[vectors.device.type]
     rounded, bias = vectors.to(weight.dtype), bias.to(weight.dtype)
     parts = vectors.new_empty(len(vectors), -(-len(weight) // columns))
@@ -279,7 +285,12 @@ def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
         for place, (part, shift) in enumerate(tiles):
             logits = buffer[: len(some) * len(shift)].view(len(some), len(shift))
             logits = torch.addmm(shift, some, part, beta=LOG2_E, alpha=LOG2_E, out=logits).to(vectors.dtype)
-            top = logits.amax(-1, keepdim=True)
-            sums = logits.sub_(top).exp2_().sum(-1)
-            torch.add(sums.log2_(), top.squeeze(-1), out=parts[begin : begin + rows, place])
-    return torch.logsumexp(parts / LOG2_E, dim=-1)
+            torch.sum(logits.exp2_(), -1, out=parts[begin : begin + rows, place])
+    sums = parts.sum(-1)
+    normalisers = sums.log()
+    # Where Z is above the least, what is lost of it to underflow is below its last digit.
+    lost = (~sums.isfinite() | (sums < LEAST_SUM)).nonzero().squeeze(-1)
+    for some in lost.split(rows):
+        logits = torch.addmm(bias, rounded[some], weight.t()).to(vectors.dtype)
+        normalisers[some] = logits.logsumexp(-1)
+    return normalisers
