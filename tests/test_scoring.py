@@ -76,17 +76,19 @@ def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
         SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
 
 
-def test_half_precision_is_near(monkeypatch):
+@pytest.mark.parametrize("fewer", ["bfloat16", "int8"])
+def test_fewer_bits_are_near(monkeypatch, fewer):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     texts = [[first, second] for first in "abcde" for second in "abcde"]
     network = models.Ensemble([model(1), model(2)])
     exact = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
-    rounded = SentenceScorer(network, VOCABULARY, "cpu", "bfloat16").costs(texts)
+    rounded = SentenceScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
     np.testing.assert_allclose(rounded, exact, atol=0.1)
     assert not np.array_equal(rounded, exact)
     with torch.no_grad():
         network.train().members[0].decoder_bias[2] += 5.0  # training on makes the rounded copy anew
         network.members[0].embedding.mul_(1.5)
-    again = SentenceScorer(network, VOCABULARY, "cpu", "bfloat16").costs(texts)
+    again = SentenceScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
     np.testing.assert_allclose(again, SentenceScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
 
 

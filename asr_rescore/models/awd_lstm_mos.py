@@ -13,6 +13,7 @@ from asr_rescore.models.base import LanguageModel, LossOutput, Output, State, To
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.lstm import DropConnectLstm
 from asr_rescore.models.mixture import mixture_log_probs, mixture_loss, mixture_word_log_probs
+from asr_rescore.models.normaliser import Normaliser
 
 
 class AwdLstmMos(LanguageModel):
@@ -35,7 +36,7 @@ class AwdLstmMos(LanguageModel):
         self.latent = nn.Linear(config.hidden[-1], config.experts * config.embedding)
         self.prior = nn.Linear(config.hidden[-1], config.experts, bias=False)
         self.decoder_bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self._rounded: torch.Tensor | None = None  # the output weights in half precision, for scoring
+        self._normaliser: Normaliser | None = None  # for scoring; has rounded weights of its own
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
         """Zeros: one (hidden, cell) pair a layer, each (1, batch, cells)."""
@@ -69,17 +70,21 @@ class AwdLstmMos(LanguageModel):
     def word_log_probs(
         self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
-        """Without the distributions over all words; half precision is for the normalisers only."""
-        rounded = None if normaliser is None else self.embedding
-        if normaliser in (torch.bfloat16, torch.float16):
-            if self._rounded is None or self._rounded.dtype != normaliser:
-                self._rounded = self.embedding.detach().to(normaliser)
-            rounded = self._rounded
-        return mixture_word_log_probs(*contexts, rounded, self.embedding, self.decoder_bias, rows, words)
+        """Without the distributions over all words; only normalisers are computed with fewer bits."""
+        computed = None if normaliser is None else self._normaliser_in(normaliser)
+        return mixture_word_log_probs(*contexts, computed, self.embedding, self.decoder_bias, rows, words)
+
+    def _normaliser_in(self, precision: torch.dtype) -> Normaliser:
+        weight, bias = self.embedding.detach(), self.decoder_bias.detach()
+        if precision == torch.float32:  # the default, which stands for the weights' own type
+            return Normaliser(weight, bias, weight.dtype)
+        if self._normaliser is None or self._normaliser.precision != precision:
+            self._normaliser = Normaliser(weight, bias, precision)
+        return self._normaliser
 
     def train(self, mode: bool = True) -> AwdLstmMos:
         """Training changes the weights, so that rounded copies of them are out of date."""
-        self._rounded = None
+        self._normaliser = None
         return super().train(mode)
 
     def _recur(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:

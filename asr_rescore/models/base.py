@@ -98,7 +98,7 @@ class LanguageModel(nn.Module, ABC):
         """ln P of ``words`` (asked,) after the contexts ``rows`` (asked,) of what :meth:`read` gave.
 
         Where few words of each context are asked for, this is cheaper than the whole distribution. A ``normaliser`` of
-        half precision allows the model to be faster still, at the price of some rounding; None tells one that was
+        fewer bits allows the model to be faster still, at the price of some rounding; None tells one that was
         trained to be self-normalised to do without.
         """
         return contexts[rows, words]

@@ -13,14 +13,10 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from asr_rescore.models.normaliser import LOG2_E, Normaliser
+
 # Bytes of logits that are computed at once. A CPU's caches then hold them from pass to pass; a GPU is kept busy.
 CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 1 << 30}
-# Vectors and words of a tile of logits where only normalisers are wanted. On a Zen 4 core it was the fastest of shapes
-# from 26 × 40,000 to 2048 × 512, up to 3.5 times as fast as whole rows.
-TILE = {"cpu": (512, 1024), "cuda": (8192, 1 << 30)}
-LEAST_SUM = 1e-25  # of exponentials, summed up as they are; exact to the last digit for a million words
-# Logits are made in bits: on a CPU torch's exp2 takes a third of the time of its exp.
-LOG2_E = math.log2(math.e)
 
 
 def mixture_log_probs(
@@ -66,7 +62,7 @@ def mixture_loss(
 def mixture_word_log_probs(
     latent: torch.Tensor,
     prior_logits: torch.Tensor,
-    rounded: torch.Tensor | None,
+    normaliser: Normaliser | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
     rows: torch.Tensor,
@@ -77,9 +73,8 @@ def mixture_word_log_probs(
     Args:
         latent: (contexts, experts, embedding).
         prior_logits: (contexts, experts).
-        rounded: (vocabulary, embedding), the weights of the normalisers' logits: ``weight`` itself, or a copy in half
-            precision, whose products are rounded to it and summed up in the type of ``latent``. None: a self-normalised
-            model, whose normalisers are taken to be one.
+        normaliser: of ``weight`` and ``bias``, which it may round. None: a self-normalised model, whose normalisers are
+            taken to be one.
         weight: (vocabulary, embedding), of the asked words' logits.
         bias: (vocabulary,).
         rows: int64 (asked,), the context of each asked word.
@@ -89,8 +84,8 @@ def mixture_word_log_probs(
         (asked,), of the type of ``latent``.
     """
     offsets = prior_logits.log_softmax(-1)
-    if rounded is not None:
-        offsets -= _normalisers(latent.flatten(0, 1), rounded, bias).view_as(offsets)
+    if normaliser is not None:
+        offsets -= normaliser(latent.flatten(0, 1)).view_as(offsets)
     asked = torch.bmm(latent[rows], weight[words].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
     return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
 
@@ -265,32 +260,3 @@ def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     exps = logits.sub_(top).exp2_()
     sums = exps.sum(-1, keepdim=True)
     return exps.div_(sums), sums.log2_().add_(top).squeeze(-1)
-
-
-def _normalisers(vectors: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """ln Z = ln Σ exp(W·z + b) of each of ``vectors`` (any, embedding), a tile of logits at a time.
-
-    Exponentials are summed up as they are, which saves half the passes over the logits; for the few vectors, if any,
-    whose Z a float cannot hold, it is done again with the largest logit subtracted.
-    """
-    rows, columns = TILE[vectors.device.type]
-    rounded, bias = vectors.to(weight.dtype), bias.to(weight.dtype)
-    parts = vectors.new_empty(len(vectors), -(-len(weight) // columns))
-    buffer = weight.new_empty(min(rows, len(vectors)) * min(columns, len(weight)))
-    tiles = [
-        (weight[begin : begin + columns].t(), bias[begin : begin + columns]) for begin in range(0, len(weight), columns)
-    ]
-    for begin in range(0, len(vectors), rows):
-        some = rounded[begin : begin + rows]
-        for place, (part, shift) in enumerate(tiles):
-            logits = buffer[: len(some) * len(shift)].view(len(some), len(shift))
-            logits = torch.addmm(shift, some, part, beta=LOG2_E, alpha=LOG2_E, out=logits).to(vectors.dtype)
-            torch.sum(logits.exp2_(), -1, out=parts[begin : begin + rows, place])
-    sums = parts.sum(-1)
-    normalisers = sums.log()
-    # Where Z is above the least, what is lost of it to underflow is below its last digit.
-    lost = (~sums.isfinite() | (sums < LEAST_SUM)).nonzero().squeeze(-1)
-    for some in lost.split(rows):
-        logits = torch.addmm(bias, rounded[some], weight.t()).to(vectors.dtype)
-        normalisers[some] = logits.logsumexp(-1)
-    return normalisers

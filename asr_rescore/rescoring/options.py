@@ -20,7 +20,10 @@ class FirstPassConfig:
     )
     normaliser: str = field(
         default="float32",
-        metadata={"help": "of neural LMs: float32; bfloat16: faster; none: if trained with self_normalization"},
+        metadata={
+            "help": "of neural LMs: float32; faster: int8, bfloat16, on a GPU float16; none: if trained with "
+            "self_normalization"
+        },
     )
     min_lmwt: int = field(default=7, metadata={"help": "smallest LMWT scored"})
     max_lmwt: int = field(default=17, metadata={"help": "largest LMWT scored"})
@@ -31,8 +34,9 @@ class FirstPassConfig:
     def __post_init__(self) -> None:
         if not self.inv_acwt > 0:
             raise UsageError(f"--inv-acwt is {self.inv_acwt}, expected a number above 0")
-        if self.normaliser not in ("float32", "bfloat16", "none"):
-            raise UsageError(f"--normaliser is {self.normaliser}, expected float32, bfloat16 or none")
+        normalisers = ("float32", "int8", "bfloat16", "float16", "none")
+        if self.normaliser not in normalisers:
+            raise UsageError(f"--normaliser is {self.normaliser}, expected one of {', '.join(normalisers)}")
         if not 1 <= self.min_lmwt <= self.max_lmwt:
             raise UsageError(
                 f"--min-lmwt {self.min_lmwt} and --max-lmwt {self.max_lmwt}, expected 1 or more and in this order"
