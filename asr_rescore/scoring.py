@@ -18,6 +18,7 @@ from asr_rescore.vocab import SENTENCE_END, Vocabulary
 BATCH = 1024
 # What the network's states may take while a tree is walked.
 STATE_BYTES = 1 << 30
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 NORMALISERS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -252,5 +253,5 @@ def _row_bytes(state: State) -> int:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """A GPU's has a type of its own, a CPU's only its text."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Of torch's allocator on a GPU it has a type of its own; of its libraries' and a CPU's only a text."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

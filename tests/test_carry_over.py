@@ -120,6 +120,17 @@ def test_other_weights_are_costed_anew(rescore):  # noqa: F811
     assert len(stamps) == 2
 
 
+def test_other_speakers_are_costed_anew(rescore, data, tmp_path):  # noqa: F811
+    known, options = kaldi.read_data_dir(data), ("--lm-weight", 0.5, "--carry-over", "speaker")
+    rescore(*options)
+    kaldi.write_data_dir(tmp_path / "dev", DataDir({utt: utt for utt in known.utterances}, known.text))
+    _, corrected = rescore(*options, data=tmp_path / "dev")
+    _, new = rescore(*options, data=tmp_path / "dev", out="new")
+    expected = lists_of(new)
+    for utt, nbest in lists_of(corrected).items():
+        np.testing.assert_array_equal(nbest.costs["lmwt.rnn"], expected[utt].costs["lmwt.rnn"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

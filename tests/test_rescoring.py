@@ -171,6 +171,27 @@ def test_other_options_are_costed_anew(rescore):
     assert (out / "archives.1" / "share.json").stat().st_mtime_ns != stamp
 
 
+def test_other_utterances_are_costed_anew(rescore, data, tmp_path):
+    """Two data directories of equally many utterances, one after the other into one out-dir."""
+    known = kaldi.read_data_dir(data)
+    for name, utts in {"first": known.utterances[:6], "last": known.utterances[6:]}.items():
+        part = kaldi.DataDir({utt: known.utt2spk[utt] for utt in utts}, {utt: known.text[utt] for utt in utts})
+        kaldi.write_data_dir(tmp_path / name, part)
+        status, out = rescore("--lm-weight", 0.5, data=tmp_path / name)
+        assert (status, set(hypotheses(out, 12, 0.0))) == (0, set(utts))
+
+
+@pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
+def test_fewer_jobs_leave_nothing_of_more(lang, lm, data, decode, tmp_path, command):
+    out = tmp_path / "out"
+    for jobs in (4, 2):
+        options = ("--device", "cpu", "--lm-weight", 0.5, "--nj", jobs)
+        assert main([str(argument) for argument in (command, *options, lang, lm, data, decode, out)]) == 0
+        assert len(list(kaldi.read_lattices(out))) == 12, "each once"
+    of_a_job = [path.name for kind in ("lat", "archives", "rescored") for path in out.glob(f"{kind}.*")]
+    assert {name.split(".")[1] for name in of_a_job} == {"1", "2"}
+
+
 def test_tuned_weights_freeze(rescore, lm):
     status, tuned = rescore("--tune")
     assert status == 0
@@ -218,6 +239,9 @@ def test_without_references_there_are_lattices_but_no_scores(rescore, data, tmp_
         (("--lm-weight", 0.5, "--n", 0), 2),
         (("--lm-weight", 0.5, "--inv-acwt", 0), 2),
         (("--weights", "/nowhere"), 1),
+        (("--lm-weight", 0.5, "--normaliser", "int4"), 2),
+        (("--lm-weight", 0.5, "--normaliser", "float16"), 2),  # is for GPUs
+        (("--lm-weight", 0.5, "--normaliser", "none"), 2),  # is for models trained to be self-normalised
     ],
 )
 def test_wrong_usage(rescore, options, status, capsys):

@@ -201,6 +201,20 @@ class TestAveraging:
 
 
 class TestFinetuning:
+    @pytest.mark.parametrize(
+        ("costs", "epochs"),
+        [
+            ([1.0, 3.0, 2.9, 2.8, 2.7], 4),  # all worse than the start, but getting better
+            ([1.0, 3.0, 2.9, 3.1, 2.0], 3),
+        ],
+    )
+    def test_the_trigger_looks_at_its_epochs(self, tmp_path, monkeypatch, costs, epochs):
+        given = iter(costs)
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(given) * len(VALID))
+        run = replace(make_run(tmp_path / "lm", epochs=4, averaging="start", nonmono=1), trained=True)
+        go(run)
+        assert log_of(run)[-1]["epoch"] == epochs
+
     @pytest.mark.parametrize(("costs", "best", "epoch"), [([2.0, 2.5, 2.1], 2.0, 0), ([2.0, 2.5, 1.9], 1.9, 2)])
     def test_what_it_starts_from_is_the_best_until_an_epoch_is_better(self, tmp_path, monkeypatch, costs, best, epoch):
         given = iter(costs)

@@ -37,12 +37,13 @@ def build(config: AnyModelConfig, vocabulary_size: int) -> LanguageModel:
 def use_fast_path(model: LanguageModel, wanted: bool) -> None:
     """Let training on a GPU use its tensor cores: LSTM layers in float16, all other matrix products in TF32.
 
-    Weights, softmaxes, losses and optimizer stay in float32. A CPU computes as before.
+    Weights, softmaxes, losses and optimizer stay in float32. A CPU computes as before. Where it is not wanted, float32
+    is float32: cuDNN's LSTM would by itself round to TF32.
     """
     for module in model.modules():
         if isinstance(module, DropConnectLstm):
             module.half_on_gpu = wanted
-    torch.backends.cuda.matmul.allow_tf32 = wanted
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = wanted
 
 
 __all__ = [

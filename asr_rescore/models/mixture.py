@@ -18,6 +18,8 @@ from asr_rescore.models.normaliser import LOG2_E, Normaliser
 # Bytes of logits that are computed at once. A CPU's caches then hold them from pass to pass; a GPU is kept busy.
 CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 1 << 30}
 
+ASKED = 4096  # words looked up at once: any number may follow one context, and each takes its vectors of all experts
+
 
 def mixture_log_probs(
     latent: torch.Tensor, prior_logits: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
@@ -86,8 +88,13 @@ def mixture_word_log_probs(
     offsets = prior_logits.log_softmax(-1)
     if normaliser is not None:
         offsets -= normaliser(latent.flatten(0, 1)).view_as(offsets)
-    asked = torch.bmm(latent[rows], weight[words].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
-    return torch.logsumexp(asked + bias[words].unsqueeze(-1) + offsets[rows], dim=-1)
+    found = latent.new_empty(len(words))
+    for begin in range(0, len(words), ASKED):
+        here = slice(begin, begin + ASKED)
+        row, word = rows[here], words[here]
+        logits = torch.bmm(latent[row], weight[word].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
+        found[here] = torch.logsumexp(logits + bias[word].unsqueeze(-1) + offsets[row], dim=-1)
+    return found
 
 
 def _no_autocast(like: torch.Tensor) -> torch.autocast:

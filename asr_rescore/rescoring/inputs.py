@@ -15,6 +15,7 @@ from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.options import FirstPassConfig
 from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.scoring import SentenceScorer
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,21 @@ class Inputs:
     def references(self) -> dict[str, Sequence[str]]:
         """What was said, of the utterances that are wanted."""
         return {utt: words for utt, words in self.data.text.items() if utt in self.first_pass.utterances}
+
+    def scorer(self, lm: LoadedModel) -> SentenceScorer:
+        """What costs sentences by one of the models.
+
+        Raises:
+            UsageError: the normaliser that is wanted is not for this model, or not for this device.
+        """
+        normaliser = self.first_pass.config.normaliser
+        trained = lm.provenance.get("config", {}).get("train", {})
+        if normaliser == "none" and not trained.get("self_normalization"):
+            raise UsageError(
+                f"--normaliser none: {lm.name} was not trained with train.self_normalization, and without them it "
+                "has no probabilities; use float32"
+            )
+        return SentenceScorer(lm.model, lm.vocabulary, self.device, normaliser)
 
     def grammar(self) -> Grammar:
         """The old LM, read anew."""

@@ -23,11 +23,11 @@ from asr_rescore.rescoring.result import (
     lattice_oracle,
     note_missing,
     points_to_score,
+    remove_jobs_beyond,
     write_report,
 )
 from asr_rescore.rescoring.share import Signature, read_failures
 from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
-from asr_rescore.scoring import SentenceScorer
 
 
 class LatticeRescoring:
@@ -51,7 +51,7 @@ class LatticeRescoring:
         # What is older than the lattices speaks of others, that were there before.
         if signature.is_of(done) and written.exists() and written.stat().st_mtime_ns <= done.stat().st_mtime_ns:
             return
-        scorers = [SentenceScorer(lm.model, lm.vocabulary, inputs.device, self.config.normaliser) for lm in inputs.lms]
+        scorers = [inputs.scorer(lm) for lm in inputs.lms]
         words = inputs.first_pass.words
         rescorer = LatticeRescorer(inputs.grammar(), scorers, weights, words, self.config.limits)
         failures = Failures()
@@ -74,6 +74,7 @@ class LatticeRescoring:
         for job in range(1, jobs + 1):
             for what, reason in read_failures(self._done_file(job)).items():
                 failures.add(what, reason)
+        remove_jobs_beyond(jobs, self.out_dir)
         kaldi.write_num_jobs(self.out_dir, jobs)
         chosen.save(self.out_dir / WEIGHTS_FILE)
         rescored = self._texts()

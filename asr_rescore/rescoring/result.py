@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from asr_rescore.rescoring.share import SHARE_FILE, read_failures
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.wer import edit_distances, score, score_by_utterance
 
+OF_A_JOB = ("lat.{}.gz", "archives.{}", "rescored.{}.json")
 Texts = Mapping[str, Sequence[str]]
 
 
@@ -78,10 +81,21 @@ def write_lattices(
 
     The old LM's part of the graph cost is replaced on the final weights, so a path's total is exactly its list's.
     """
+    remove_jobs_beyond(jobs, out_dir)
     for job in range(1, jobs + 1):
         rescored = _rescored(first_pass, costed, n, lm_weights, Share(job, jobs))
         kaldi.write_lattices(out_dir / f"lat.{job}.gz", rescored)
     kaldi.write_num_jobs(out_dir, jobs)
+
+
+def remove_jobs_beyond(jobs: int, out_dir: Path) -> None:
+    """Remove what an earlier run into ``out_dir`` left that had more jobs; others would read it as this run's."""
+    for job in itertools.count(jobs + 1):
+        found = [path for name in OF_A_JOB if (path := out_dir / name.format(job)).exists()]
+        if not found:
+            return
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _rescored(

@@ -6,6 +6,7 @@ import resource
 import time
 from pathlib import Path
 
+from asr_rescore import __version__
 from asr_rescore.checkpoint import LoadedModel
 from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import lattice_files, read_places
@@ -27,7 +28,6 @@ from asr_rescore.rescoring.result import (
 from asr_rescore.rescoring.share import Scorer, Signature, cost_share, is_done
 from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
 from asr_rescore.score_cache import CachedScorer
-from asr_rescore.scoring import SentenceScorer
 from asr_rescore.tune import tune
 
 
@@ -72,22 +72,26 @@ class Rescoring:
             raise UsageError(
                 f"--carry-over: {share.jobs} jobs would share {files} lat.JOB.gz, expected at most as many"
             )
-        weights = self.chosen.weights if carries else None
-        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights)
+        weights = utterances = carry_over = None
+        if carries:
+            weights = self.chosen.weights
+            utterances = chains(inputs.data, read_places(inputs.data_dir), self.config.carry_over)
+        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights, utterances)
         if is_done(self.out_dir, signature):
             return
         scorers = [self._scorer(lm) for lm in inputs.lms]
-        carry_over = None
         if carries:
-            utterances = chains(inputs.data, read_places(inputs.data_dir), self.config.carry_over)
             carry_over = CarryOver(utterances, scorers, weights)
         grammar = inputs.grammar()
         cost_share(inputs.first_pass, grammar, scorers, self.config.n, share, self.out_dir, signature, carry_over)
 
     def _scorer(self, lm: LoadedModel) -> Scorer:
-        normaliser = self.config.normaliser
-        scorer = SentenceScorer(lm.model, lm.vocabulary, self.inputs.device, normaliser)
-        return CachedScorer(scorer, self.score_cache, f"{lm.hash}-{normaliser}") if self.score_cache else scorer
+        scorer = self.inputs.scorer(lm)
+        if self.score_cache is None:
+            return scorer
+        # What a cost's last digits depend on.
+        key = f"{lm.hash}-{self.config.normaliser}-{self.inputs.device.type}-{__version__}"
+        return CachedScorer(scorer, self.score_cache, key)
 
     def finish(self, jobs: int, with_lattice_oracle: bool = True) -> Failures:
         """The cheap part, once all shares are there: weights, lattices, word error rates, report.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -40,13 +41,14 @@ class Signature:
     version: str
     decode_dir: str
     lattices: tuple[tuple[str, int, int], ...]  # (name, bytes, time of change in ns) of each lat.JOB.gz
-    old_lm: tuple[str, int, int]
+    old_lang: tuple[tuple[str, int, int], ...]  # the same of words.txt and of the grammar
     lms: tuple[str, ...]  # model hashes, in order
     config: dict[str, Any]
-    utterances: int
+    utterances: str  # hash of the wanted ones
     job: int
     jobs: int
     weights: dict[str, Any] | None = None  # where costs depend on them
+    chains: str | None = None  # hash of which utterance follows which, where costs depend on it
 
     @classmethod
     def of(
@@ -56,19 +58,21 @@ class Signature:
         lms: Sequence[str],
         share: Share,
         weights: Weights | None = None,
+        chains: Sequence[Sequence[str]] | None = None,
     ) -> Signature:
         """Read it off a run's inputs."""
         return cls(
             __version__,
             str(first_pass.decode_dir.resolve()),
             tuple(_stamp(file) for file in kaldi.lattice_files(first_pass.decode_dir)),
-            _stamp(grammar_file),
+            (_stamp(grammar_file.parent / "words.txt"), _stamp(grammar_file)),
             tuple(lms),
             asdict(first_pass.config),
-            len(first_pass.utterances),
+            _hash(sorted(first_pass.utterances)),
             share.job,
             share.jobs,
             asdict(weights) if weights else None,
+            _hash(chains) if chains else None,
         )
 
     def to_json(self) -> str:
@@ -92,6 +96,10 @@ class Signature:
 def _stamp(file: Path) -> tuple[str, int, int]:
     status = file.stat()
     return file.name, status.st_size, status.st_mtime_ns
+
+
+def _hash(names: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def is_done(out_dir: Path, signature: Signature) -> bool:

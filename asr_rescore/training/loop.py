@@ -65,7 +65,8 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             if trainer.mean is None and averaging_starts(options, progress.epoch, progress.valid):
                 trainer.start_averaging()
             # Finetuning averages from its first step; the trigger that begins averaging elsewhere ends it.
-            finetuned = options.averaging == "start" and nonmonotone(progress.valid, options.nonmono)
+            # It looks at epochs only: the start's cost is the least there is where a high rate begins with a step back.
+            finetuned = options.averaging == "start" and nonmonotone(progress.valid[-progress.epoch :], options.nonmono)
             waited = 0 < options.patience <= since_best
             progress.finished = progress.epoch >= options.epochs or waited or finetuned
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
