@@ -86,7 +86,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the one training loop runs. The defaults are the AWD-LSTM-MoS reference's on Penn Treebank."""
+    """How the one training loop runs. The defaults are the AWD-LSTM-MoS reference's, without AR and TAR."""
 
     precision: str = "float32"  # or mixed: on a GPU, LSTM layers in float16 and matrix products in TF32
     optimizer: str = "sgd"  # sgd (with NT-ASGD) or adamw

@@ -37,8 +37,9 @@ class CacheOptions:
     """How much of each distribution is kept.
 
     Whole distributions take 2 bytes a word of the vocabulary. With ``top`` the most probable words are kept exactly,
-    and ``samples`` draws from the others, each with an equal share of their mass, stand for the rest: for any student,
-    the expected loss and gradient are those of the whole distribution (Anshumann et al. 2025 sample all of it).
+    and ``samples`` draws from the others, each with an equal share of their mass, stand for the rest: for any student
+    that has not yet read these draws, the expected loss and gradient are those of the whole distribution (Anshumann et
+    al. 2025 sample all of it).
     """
 
     top: int = 0  # words kept exactly; 0: all of them

@@ -12,6 +12,8 @@
 #   --size cpu|full        cpu: smaller models and a part of the text; full: the paper's
 #   --sentences N          of the training text, from its start; 0 for all of them (cpu: 8000, full: 0)
 #   --seeds "1 2 3"        of the students
+#   --teacher-seeds "31 37"
+#                          of the teacher's components (cpu: these, full: 31 37 61 71 83)
 #   --exp DIR              where everything is written (exp/<size>)
 #   --stage N, --stop-stage N
 #                          0 prepare the text     1 teachers   2 their distributions, cached   3 student, finetuned
@@ -26,6 +28,7 @@ ptb_dir=
 size=cpu
 sentences=
 seeds="1 2 3"
+teacher_seeds=
 exp=
 stage=0
 stop_stage=7
@@ -45,12 +48,12 @@ fi
 
 case $size in
   cpu)
-    sentences=${sentences:-8000} teacher_seeds="31 37" nj=${nj:-$(getconf _NPROCESSORS_ONLN)}
+    sentences=${sentences:-8000} teacher_seeds=${teacher_seeds:-31 37} nj=${nj:-$(getconf _NPROCESSORS_ONLN)}
     rates="--dynamic-lr 0.0003 --dynamic-decay 0.005" # of some, the best on 500 sentences of valid
     alone="no_averaging asgd twice"
     ;;
   full)
-    sentences=${sentences:-0} teacher_seeds="31 37 61 71 83" nj=${nj:-3}
+    sentences=${sentences:-0} teacher_seeds=${teacher_seeds:-31 37 61 71 83} nj=${nj:-3}
     rates= # the reference's
     alone="adamw"
     ;;
@@ -136,7 +139,7 @@ if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
   echo "$0: stage 5: past the paper, one change at a time: $options"
   for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
   # As much text again, written by the teacher.
-  asr-rescore sample_text --tokens "$(wc -w <"$exp/text/part.txt")" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
+  asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
   cat "$exp"/text/{part,sampled}.txt >"$exp/text/more.txt"
   asr-rescore cache_teacher --top "$top" --train "$exp/text/more.txt" "$exp/teacher_ensemble" "${cache}_more"
   text=${text/part.txt/more.txt} cache=${cache}_more distill sampled | side_by_side
@@ -148,6 +151,7 @@ if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
     dynamic=
     case $model in */student_finetuned_*) dynamic="--dynamic --statistics $exp/text/part.txt $rates" ;; esac
     for part in valid test; do
+      [ "$model/ppl_$part.json" -nt "$model/model.safetensors" ] && continue # done before
       echo "ppl_$(basename "$model")_$part asr-rescore compute_ppl $dynamic --json $model/ppl_$part.json $model" \
         "$exp/text/$part.txt"
     done

@@ -12,6 +12,7 @@
 #   --nj 4                    jobs
 #   --weights F               weights.yaml of a dev set (or the out-dir of rescore_nbest.sh that has it)
 #   --order 6                 histories with the same last words, one fewer than this, are one; 0: none are
+#   --normaliser float32      int8 or bfloat16 on a CPU that has it, float16 on a GPU: faster; none: for students trained so
 #   --beam 6                  what looks so much dearer than the best is left out
 
 set -euo pipefail
@@ -20,6 +21,7 @@ set -euo pipefail
 cmd=
 nj=2
 weights=
+normaliser=float32
 order=6
 beam=6
 
@@ -34,7 +36,7 @@ fi
 
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
-common=(--order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
+common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the dear part; with one job, the last call does it too

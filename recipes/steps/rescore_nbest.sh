@@ -12,6 +12,8 @@
 #   --nj 4                    jobs
 #   --n 1000                  hypotheses of an utterance
 #   --inv-acwt 12             inverse acoustic scale with which they are chosen
+#   --normaliser float32      int8 or bfloat16 on a CPU that has it, float16 on a GPU: faster; none: for students trained so
+#   --score-cache DIR         costs of sentences, shared by jobs and later runs
 #   --carry-over none         speaker or recording: models start from the best of the one before (wants --weights)
 #   --weights F               weights.yaml of a dev set (or its out-dir), applied unchanged; without it, weights are
 #                             tuned on <data-dir> itself
@@ -23,6 +25,8 @@ cmd=
 nj=2
 n=1000
 inv_acwt=12
+normaliser=float32
+score_cache=
 carry_over=none
 weights=
 
@@ -38,7 +42,8 @@ fi
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
-common=(--n "$n" --inv-acwt "$inv_acwt" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
+common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
+if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the dear part; with one job, the last call does it too

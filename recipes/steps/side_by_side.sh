@@ -27,7 +27,8 @@ if [ $# -ne 1 ]; then
 fi
 
 cmd=${cmd:-$steps/run_local.sh}
-commands=$(grep -v '^$' "$1")
+commands=$(sed '/^$/d' "$1")
+[ -n "$commands" ] || exit 0
 copies=$(wc -l <<<"$commands")
 at_once=$((copies < nj ? copies : nj))
 processors=$(getconf _NPROCESSORS_ONLN)
