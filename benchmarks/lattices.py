@@ -14,20 +14,26 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from asr_rescore import kaldi
 from asr_rescore.lattice import best_paths, from_paths, n_best, oracle
 from reporting import MINI, Report
 
 SCALE = 1 / 12
+SIZES = (10, 100, 1000)
 SCALES, PENALTIES = zip(*[(1 / lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18)], strict=True)
 
 
-def timed(report: Report, name: str, work: Callable, *columns: list) -> list:
-    """Do ``work`` on each row of ``columns``, report what a row takes, return what it gives."""
-    began = time.perf_counter()
-    results = [work(*row) for row in zip(*columns, strict=True)]
-    report(f"| {name} | {1000 * (time.perf_counter() - began) / len(results):.2f} |")
-    return results
+def timed(report: Report, name: str, work: Callable, *columns: list) -> tuple[list, np.ndarray]:
+    """Do ``work`` on each row of ``columns``, report what a row takes, return what each gives and its milliseconds."""
+    results, stamps = [], [time.perf_counter()]
+    for row in zip(*columns, strict=True):
+        results.append(work(*row))
+        stamps.append(time.perf_counter())
+    milliseconds = 1000 * np.diff(stamps)
+    report(f"| {name} | {milliseconds.mean():.2f} |")
+    return results, milliseconds
 
 
 def main() -> None:
@@ -41,13 +47,22 @@ def main() -> None:
     report(f"{len(lattices)} lattices of {arcs:.0f} arcs on average, {decode_dir.name}\n")
     report("| step | ms a lattice |\n|---|---:|")
     report(f"| read | {1000 * seconds / len(lattices):.2f} |")
-    for n in (10, 100, 1000):
-        lists = measure(f"N best, N = {n}", lambda lattice, n=n: n_best(lattice, n, SCALE), lattices)
+    by_n = {}
+    for n in SIZES:
+        lists, by_n[n] = measure(f"N best, N = {n}", lambda lattice, n=n: n_best(lattice, n, SCALE), lattices)
     measure(f"best paths at {len(SCALES)} points", lambda lattice: best_paths(lattice, SCALES, PENALTIES), lattices)
     costs = [[path.graph for path in paths] for paths in lists]
     measure("N-best list as a lattice, N = 1000", from_paths, lattices, lists, costs)
     measure("oracle", oracle, lattices, [paths[-1].words if paths else () for paths in lists])
-    report(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses a lattice at N = 1000")
+    report(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses a lattice at N = 1000.")
+    report("\nN best by the lattices' size:\n")
+    report("| lattices | arcs | " + " | ".join(f"N = {n}, ms" for n in SIZES) + " |")
+    report("|---:|---:" + "|---:" * len(SIZES) + "|")
+    by_size = np.argsort([lattice.num_arcs for lattice in lattices], kind="stable")
+    for part in np.array_split(by_size, 5):
+        few, many = lattices[part[0]].num_arcs, lattices[part[-1]].num_arcs
+        figures = " | ".join(f"{by_n[n][part].mean():.2f}" for n in SIZES)
+        report(f"| {len(part)} | {few} to {many} | {figures} |")
     report.write()
 
 

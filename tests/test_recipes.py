@@ -1,13 +1,23 @@
 """The recipes' checks; that the mini recipe runs is what continuous integration shows."""
 
+import json
 import subprocess
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from asr_rescore import models
+from asr_rescore.checkpoint import load_model
 from asr_rescore.config import load_config
+from asr_rescore.corpus import TokenStream
+from asr_rescore.models import LanguageModel
+from asr_rescore.training import CachedTeacher, CacheOptions, Teacher, TeacherCache, TrainingRun, build_cache, train
+from asr_rescore.vocab import Vocabulary
 from conftest import ROOT
+
+CPU = torch.device("cpu")
 
 
 def run(checkout, environment, *options: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +85,36 @@ class TestPennTreebank:
         with torch.device("meta"):
             model = models.build(load_config(self.CONF / f"full/{name}.yaml").model, 10_000)
         assert model.num_parameters == parameters
+
+    @pytest.mark.slow
+    def test_the_full_sizes_take_steps(self, tmp_path):
+        """Teacher, its finetuning, and a student by trust from a cache: two chunks each, by the full configurations."""
+        vocabulary = Vocabulary.from_counts({f"w{word}": 1 for word in range(9_998)})
+        draw = np.random.default_rng(1)
+        train_text, valid_text = (
+            TokenStream.encode([[f"w{word}" for word in draw.integers(0, 100, words)]], vocabulary)
+            for words in (12 * 110, 30)
+        )
+
+        def trained(name: str, *configs: str, start: LanguageModel | None = None, teacher: Teacher | None = None):
+            config = load_config(*(self.CONF / f"full/{part}.yaml" for part in configs))
+            config = replace(config, train=replace(config.train, epochs=1))
+            torch.manual_seed(31)
+            model = models.build(config.model, len(vocabulary))
+            if start is not None:
+                model.load_state_dict(start.state_dict())
+            run = TrainingRun(config, vocabulary, train_text, valid_text, 31, tmp_path / name, {}, start is not None)
+            assert train(run, model, CPU, teacher) < 20_000
+            (*_, last) = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
+            assert last["step"] >= 2
+            return load_model(tmp_path / name).model
+
+        first = trained("teacher", "teacher")
+        teacher = trained("finetuned", "teacher", "finetune", start=first)
+        build_cache(tmp_path / "cache", teacher, train_text, ["hash"], CacheOptions(top=64), CPU)
+        cache = TeacherCache.open(tmp_path / "cache", train_text, ["hash"])
+        student = trained("student", "student", teacher=CachedTeacher(cache, CPU))
+        assert [model.num_parameters for model in (first, teacher, student)] == [21_500_620, 21_500_620, 7_012_380]
 
     @pytest.mark.parametrize("size", ["cpu", "full"])
     @pytest.mark.parametrize("row", sorted((CONF / "rows").iterdir()), ids=lambda path: path.stem)

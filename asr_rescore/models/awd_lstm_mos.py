@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -61,6 +62,11 @@ class AwdLstmMos(LanguageModel):
         latent, prior = self._latent(dropped), self.prior(dropped)
         total = mixture_loss(latent, prior, self.embedding, self.decoder_bias, loss, self_normalization)
         return LossOutput(total, after, raw, dropped)
+
+    def start_self_normalised(self) -> None:
+        """All words alike: ln Z = ln (vocabulary · e^b) = 0 (Devlin et al. 2014)."""
+        with torch.no_grad():
+            self.decoder_bias.fill_(-math.log(self.vocabulary_size))
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
         """Read ``ids`` (time, batch); the contexts are latent vectors and mixture weights."""

@@ -275,6 +275,8 @@ class _Trainer:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             self.history.cut(0)
+            if self.options.self_normalization and not self.run.trained:
+                self.model.start_self_normalised()
             if averaging_starts(self.options, 0, ()):
                 self.start_averaging()
             self.save_state()

@@ -1,0 +1,87 @@
+"""What does it cost to do without normalisers? Costs and word errors of a self-normalised student, with and without.
+
+    python benchmarks/self_normalised.py
+
+Trains one on the embedded corpus by hard labels, like the demo's student_ce but for train.self_normalization, and
+rescores with it twice. Weights are tuned on dev with exact costs, and used for all.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from asr_rescore import kaldi
+from asr_rescore.checkpoint import load_model
+from asr_rescore.cli.main import main as command
+from asr_rescore.report import SystemReport
+from asr_rescore.rescore import neural_column
+from reporting import DEMO, MINI, Report, need
+
+CONF = MINI.parent / "conf/mini"
+STUDENT = DEMO / "student_self_normalised"
+GRAPHS, SETS = ("tgpr", "bd_tgpr"), ("dev", "eval")
+
+
+def run(*arguments: object) -> None:
+    """A command of asr-rescore, which does nothing that is done already."""
+    if command(list(map(str, arguments))) != 0:
+        sys.exit(f"failed: {' '.join(map(str, arguments))}")
+
+
+def rescored(graph: str, part: str, normaliser: str) -> Path:
+    """The out-dir of a set rescored."""
+    out_dir = STUDENT / f"{normaliser}_{graph}_{part}"
+    tuned = STUDENT / f"float32_{graph}_dev"
+    decide = ("--tune",) if out_dir == tuned else ("--weights", tuned)
+    places = (MINI / f"lang_{graph}", STUDENT, MINI / f"data/{part}", MINI / f"exp/decode_{graph}_{part}", out_dir)
+    run("rescore_nbest", "--normaliser", normaliser, "--no-lattice-oracle", *decide, *places)
+    return out_dir
+
+
+def costs(out_dir: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all hypotheses: which list they are of, the model's cost, and how many words and sentence ends it is of."""
+    lists = kaldi.read_nbest_dir(out_dir, 1)
+    of, cost, count = zip(
+        *((np.full(len(it), place), it.costs[neural_column(0)], it.word_counts + 1) for place, it in enumerate(lists)),
+        strict=True,
+    )
+    return np.concatenate(of), np.concatenate(cost), np.concatenate(count)
+
+
+def main() -> None:
+    need(DEMO / "student_ce")
+    text = DEMO / "text"
+    configs = ("--config", CONF / "student_ce.yaml", "--config", CONF / "self_normalised.yaml")
+    texts = ("--train", text / "train.txt", "--valid", text / "valid.txt", "--vocab", text)
+    run("train_lm", *configs, *texts, "--seed", 1, STUDENT)
+    report = Report("Self-normalised students")
+    plain, own = (load_model(path).provenance["valid_ppl"] for path in (DEMO / "student_ce", STUDENT))
+    report(
+        f"Valid perplexity {plain:.2f} without the penalty, {own:.2f} with it. Error: a cost without normalisers less"
+    )
+    report(
+        "the exact one, of a word, mean ± standard deviation over hypotheses; and of a whole hypothesis, its standard"
+    )
+    report("deviation within lists, which is all that a ranking can see.\n")
+    report("| lists | hypotheses | error a word, nats | within a list, nats | %WER | without normalisers |")
+    report("|---|---:|---:|---:|---:|---:|")
+    for graph in GRAPHS:
+        for part in SETS:
+            exact_dir, bare_dir = (rescored(graph, part, normaliser) for normaliser in ("float32", "none"))
+            (of, exact, count), (_, bare, _) = costs(exact_dir), costs(bare_dir)
+            error = bare - exact
+            centred = error - (np.bincount(of, error) / np.bincount(of))[of]
+            wer, bare_wer = (SystemReport.load(out_dir).total.wer for out_dir in (exact_dir, bare_dir))
+            each = error / count
+            report(
+                f"| {graph}, {part} | {len(error)} | {each.mean():+.4f} ± {each.std():.4f} | {centred.std():.3f} "
+                f"| {wer:.2f} | {bare_wer:.2f} |"
+            )
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
