@@ -10,17 +10,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from asr_rescore.checkpoint import load_model, load_vocabulary
+from asr_rescore.checkpoint import load_model, load_training_state, load_vocabulary
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
 from asr_rescore.scoring import SentenceScorer
+from asr_rescore.training import loop
 from conftest import ROOT
-from training_runs import in_the_foreground
+from training_runs import in_the_foreground, send_when
 
 TINY = """
 model: {embedding: 4, hidden: [6, 5], experts: 2, embedding_init: 0.5, dropout_output: 0.1}
@@ -317,33 +317,47 @@ class TestComputePpl:
         assert capsys.readouterr().out.endswith("w19 1 and 3 other words\n")
 
 
+COMMAND = ("-m", "asr_rescore.cli.main")
+SAVE_ALWAYS = "from asr_rescore.training import loop; loop.SAVE_EVERY = -1.0"
+SAVING = ("-c", f"{SAVE_ALWAYS}; from asr_rescore.cli.main import main; exit(main())")  # after every step
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status", "averaging", "program"),
+    [
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "none", COMMAND, id="kill"),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "start", SAVING, id="kill within an averaged epoch"),
+        pytest.param(signal.SIGINT, 130, "none", COMMAND, id="Ctrl-C"),
+    ],
+)
 @in_the_foreground()
-def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status):
-    path = config(more="")
-    Path(path).write_text(Path(path).read_text().replace("epochs: 2", "epochs: 30"))
-
-    def command(name: str) -> list[str]:
-        start = [sys.executable, "-m", "asr_rescore.cli.main", "train_lm", "--config", path, *texts(data)]
-        return [*start, str(data.parent / name)]
-
+def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, averaging, program):
+    path, train = config(), str(data / "train.txt")
+    options = f"epochs: 30, nonmono: 30, averaging: {averaging}"
+    Path(path).write_text(Path(path).read_text().replace("epochs: 2", options))
+    # Validated on what it learns, so that the best model is of an epoch after the stop.
+    command = [sys.executable, *program, "train_lm", "--config", path, "--train", train, "--valid", train]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command("straight"), env=environment, check=True, capture_output=True)
-    log = data.parent / "stopped/log.jsonl"
-    with subprocess.Popen(command("stopped"), env=environment, stderr=subprocess.PIPE, text=True) as process:
-        while not log.exists() or log.read_text().count("\n") < 3:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(number)
+    straight, stopped = data.parent / "straight", data.parent / "stopped"
+    subprocess.run([*command, straight], env=environment, check=True, capture_output=True)
+    assert load_model(straight).provenance["epoch"] > 20
+
+    def far_enough() -> bool:
+        state = stopped / loop.STATE_FILE
+        progress = load_training_state(state)[1]["progress"] if state.exists() else {"epoch": 0}
+        return progress["epoch"] >= 3 and (program == COMMAND or 0 < progress["position"] < progress["averaged"])
+
+    with subprocess.Popen([*command, stopped], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        send_when(far_enough, process, number)
         errors = process.communicate()[1]
     assert process.returncode == status
     assert "Traceback" not in errors
-    assert log.read_text().count("\n") < 30
-    subprocess.run(command("stopped"), env=environment, check=True, capture_output=True)
+    assert len(lines(stopped / "log.jsonl")) < len(lines(straight / "log.jsonl"))
+    subprocess.run([*command, stopped], env=environment, check=True, capture_output=True)
     for name in ("model.safetensors", "config.yaml", "vocab.txt", "unk_probs.txt"):
-        assert (data.parent / "stopped" / name).read_bytes() == (data.parent / "straight" / name).read_bytes()
-    assert len(lines(log)) == 30
+        assert (stopped / name).read_bytes() == (straight / name).read_bytes()
+    assert len(lines(stopped / "log.jsonl")) == len(lines(straight / "log.jsonl"))
 
 
 class TestTeacherCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from asr_rescore import models
 from asr_rescore.config import EnsembleConfig, ModelConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
-from asr_rescore.models.lstm import DropConnectLstm, lstm, padded_lstm
 
 PTB_TEACHER = ModelConfig(embedding=280, hidden=(960, 960, 620), experts=15)
 PTB_STUDENT = ModelConfig(embedding=200, hidden=(480, 480, 300), experts=15)
@@ -162,11 +162,56 @@ def test_locked_dropout_has_one_mask_over_time_and_one_a_stream():
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
 
 
+def zeros_of_two_passes(model: models.AwdLstmMos, way: str) -> Iterator[dict[str, torch.Tensor]]:
+    """Which numbers training drops, by the layer that reads them, bool (time, batch, width), in either of two passes.
+
+    Zeros of the experts' latent vectors, and of the recurrent weights, are those of their gradients. Every stream says
+    a word of its own again and again, so that a dropped row of the embedding is as lasting as any other mask.
+    """
+    ids, seen = torch.arange(VOCABULARY).expand(9, -1), {}
+    for name in ("layers.0", "layers.1", "layers.2", "latent", "prior"):
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, given, name=name: seen.update({name: given[0] == 0})
+        )
+    model.latent.register_full_backward_hook(lambda _, __, given: seen.update(experts=given[0] == 0))
+    for _ in range(2):
+        model.zero_grad()
+        state = model.initial_state(VOCABULARY)
+        if way == "forward":
+            total = model(ids, state).log_probs[:, :, 1].sum()
+        else:
+            total = model.loss(ids, state, lambda log_probs, _: log_probs[:, 1]).total
+        total.backward()
+        recurrent = {f"recurrent.{i}": layer.weight_hh_l0.grad == 0 for i, layer in enumerate(model.layers)}
+        yield seen | {name: zeros.unsqueeze(0) for name, zeros in recurrent.items()}  # all time steps have the same
+
+
+@pytest.mark.parametrize("way", ["forward", "loss"])
+@pytest.mark.parametrize(
+    ("rate", "places"),
+    [
+        ("dropout_rows", {"layers.0"}),
+        ("dropout_input", {"layers.0"}),
+        ("dropout_hidden", {"layers.1", "layers.2"}),
+        ("dropout_output", {"latent", "prior"}),
+        ("dropout_latent", {"experts"}),
+        ("dropconnect", {"recurrent.0", "recurrent.1", "recurrent.2"}),
+    ],
+)
+def test_a_mask_holds_for_all_time_steps_of_one_pass(rate, places, way):
+    first, second = zeros_of_two_passes(network(**{rate: 0.5}), way)
+    assert {place for place, zeros in first.items() if zeros.any()} == places
+    for place in places:
+        zeros = first[place]
+        assert torch.equal(zeros, zeros[:1].expand_as(zeros))
+        assert len(zeros[0].unique(dim=0)) > 1  # streams have masks of their own
+        assert not torch.equal(zeros, second[place])
+
+
 def test_each_experts_latent_vector_has_its_own_mask():
-    torch.manual_seed(0)
-    latent = locked_dropout(torch.ones(2, 1, 4 * 50), 0.5, training=True).unflatten(-1, (4, 50))
-    masks = latent[0, 0]
-    assert all(not torch.equal(masks[i], masks[j]) for i in range(4) for j in range(i))
+    zeros, _ = zeros_of_two_passes(network(dropout_latent=0.5), "loss")
+    masks = zeros["experts"][0].unflatten(-1, (3, 6)).unbind(1)  # (batch, embedding) of each expert
+    assert all(not torch.equal(masks[i], masks[j]) for i in range(3) for j in range(i))
 
 
 def test_row_dropout_takes_a_word_away_wherever_it_stands():
@@ -181,54 +226,6 @@ def test_row_dropout_takes_a_word_away_wherever_it_stands():
     assert values.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
     embedded.sum().backward()
     torch.testing.assert_close(weight.grad[:, 0], 6 * values.detach())
-
-
-def test_dropconnect_is_the_lstm_with_masked_hidden_weights_and_its_gradient_reaches_the_raw_ones():
-    torch.manual_seed(2)
-    layer = DropConnectLstm(4, 6, 0.5).double().train()
-    inputs = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
-    state = (torch.zeros(1, 3, 6, dtype=torch.float64),) * 2
-    torch.manual_seed(7)
-    output, after = layer(inputs, state)
-    output.square().sum().backward()
-
-    torch.manual_seed(7)  # F.dropout draws the same mask
-    mask = F.dropout(torch.ones(24, 6, dtype=torch.float64), 0.5)
-    assert 0.2 < (mask == 0).double().mean() < 0.8
-    plain = torch.nn.LSTM(4, 6).double()
-    plain.load_state_dict(layer.state_dict())
-    with torch.no_grad():
-        plain.weight_hh_l0.mul_(mask)
-    expected, (hidden, cell) = plain(inputs.detach(), state)
-    expected.square().sum().backward()
-    torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(after[0], hidden)
-    torch.testing.assert_close(after[1], cell)
-    torch.testing.assert_close(layer.weight_hh_l0.grad, plain.weight_hh_l0.grad * mask)
-    for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
-        torch.testing.assert_close(getattr(layer, name).grad, getattr(plain, name).grad)
-
-
-@pytest.mark.parametrize(("inputs", "cells", "batch"), [(4, 6, 3), (128, 128, 8), (200, 129, 12), (1, 300, 1)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_zero_padding_changes_nothing(inputs, cells, batch, dtype, tolerance):
-    """Outputs, states and all gradients, over several steps from a state that is not zero."""
-    draw = torch.Generator().manual_seed(1)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return (torch.randn(*shape, generator=draw, dtype=torch.float64) / 4).requires_grad_()
-
-    text = normal(5, batch, inputs)
-    weights = (normal(4 * cells, inputs), normal(4 * cells, cells), normal(4 * cells), normal(4 * cells))
-    state = (normal(1, batch, cells).detach(), normal(1, batch, cells).detach())
-    slopes = normal(5, batch, cells).detach()
-    results = []
-    for layer in (lstm, lambda *given: padded_lstm(*given, dtype)):
-        output, after = layer(text, state, weights)
-        results.append([output, *after, *torch.autograd.grad((output * slopes).sum(), (text, *weights))])
-    for plain, padded in zip(*results, strict=True):
-        assert padded.dtype == torch.float64
-        torch.testing.assert_close(padded, plain, rtol=tolerance, atol=tolerance)
 
 
 def test_gradients_of_the_whole_network():

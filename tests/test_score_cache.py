@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +54,40 @@ def test_another_process_finds_them_and_adds_its_own(tmp_path):
     assert other.asked == [[("a", "b")]]
     again = Counting()
     assert np.array_equal(CachedScorer(again, tmp_path, "model").costs(TEXTS), costs) and not again.asked
+
+
+class Numbers:
+    """A scorer of sentences that are a number, from which anybody can tell their cost."""
+
+    def costs(self, sentences):
+        return np.array([int(number) / 7 for (number,) in sentences])
+
+
+def turn(number: int) -> list[list[str]]:
+    """Sentences of which half are the next turn's too."""
+    return [[str(number)] for number in range(1000 * number, 1000 * number + 2000)]
+
+
+def job(directory: Path, first: int, start: Barrier) -> None:
+    start.wait(timeout=60)
+    for number in range(first, first + 8):
+        cached = CachedScorer(Numbers(), directory, "model")
+        assert np.array_equal(cached.costs(turn(number)), Numbers().costs(turn(number)))
+
+
+@pytest.mark.slow
+def test_jobs_that_read_and_write_at_once_lose_nothing(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(3)
+    jobs = [spawn.Process(target=job, args=(tmp_path, first, start)) for first in range(3)]
+    for process in jobs:
+        process.start()
+    for process in jobs:
+        process.join()
+    assert [process.exitcode for process in jobs] == [0, 0, 0]
+    after = CachedScorer(None, tmp_path, "model")
+    for number in range(10):
+        assert np.array_equal(after.costs(turn(number)), Numbers().costs(turn(number)))
 
 
 def test_words_are_kept_apart():

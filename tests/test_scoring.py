@@ -29,14 +29,14 @@ def model(seed: int = 1) -> models.LanguageModel:
     return network
 
 
-def plain_cost(network: models.LanguageModel, words: list[str]) -> float:
+def plain_cost(network: models.LanguageModel, words: list[str], vocabulary: Vocabulary = VOCABULARY) -> float:
     """One sentence, alone, in float64."""
-    ids = VOCABULARY.encode(words)
+    ids = vocabulary.encode(words)
     inputs = torch.tensor([0, *ids]).unsqueeze(1)
     state = network.initial_state(1, torch.device("cpu"))
     log_probs = network(inputs, state).log_probs[:, 0]
     cost = -sum(float(log_probs[t, word]) for t, word in enumerate([*ids, 0]))
-    return cost + sum(VOCABULARY.member_cost(word) for word in words)
+    return cost + sum(vocabulary.member_cost(word) for word in words)
 
 
 sentences = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "zebra"]), max_size=7), min_size=1, max_size=30)
@@ -49,6 +49,30 @@ def test_equal_to_sentence_by_sentence(texts, batch):
     with torch.inference_mode():
         expected = [plain_cost(network.double(), words) for words in texts]
     actual = SentenceScorer(network.float(), VOCABULARY, "cpu", batch=batch).costs(texts)
+    np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "config"),
+    [
+        pytest.param(10_000, ModelConfig(), id="ptb-student"),
+        pytest.param(40_000, ModelConfig(embedding=250, hidden=(250, 250, 250), experts=7), id="wsj-student"),
+    ],
+)
+def test_a_student_of_real_size_is_exact(size, config):
+    vocabulary = Vocabulary.from_counts({f"w{index}": 1 for index in range(size - 2)})
+    torch.manual_seed(1)
+    network = models.build(config, size).eval()
+    with torch.no_grad():  # as uneven as a trained student's
+        network.embedding.mul_(10)
+        network.latent.weight.mul_(30)
+    drawn = np.array(vocabulary.words)[np.random.default_rng(1).integers(2, size, (4, 10))].tolist()
+    texts = [drawn[0], *(drawn[0][: 3 * place] + drawn[place][3 * place :] for place in (1, 2, 3)), drawn[0][:7], []]
+    actual = SentenceScorer(network, vocabulary, "cpu").costs(texts)
+    with torch.inference_mode():
+        (latent, _), _ = network.read(torch.tensor([vocabulary.encode(drawn[0])]).T, network.initial_state(1))
+        assert 2 < (latent @ network.embedding.T).std() < 4  # nats
+        expected = [plain_cost(network.double(), words, vocabulary) for words in texts]
     np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
 
 

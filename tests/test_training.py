@@ -201,6 +201,33 @@ class TestAveraging:
 
 
 class TestFinetuning:
+    def test_three_steps_by_hand(self, tmp_path):
+        """Plain SGD on its own weights; what is saved is the mean of those after each step, not of the start's."""
+        time, rate = len(TRAIN) // 4, 0.5
+        bptt = math.ceil(time / 3)
+        run = make_run(tmp_path / "lm", epochs=1, averaging="start", lr=rate, clip=0.0, bptt=bptt, **FIXED_CHUNKS)
+        run = replace(run, trained=True)
+        model, expected, seen = network(run), network(run), []
+        train(run, model, CPU)
+
+        sgd = torch.optim.SGD(expected.parameters())
+        labels = torch.from_numpy(TRAIN.ids[: 4 * time]).view(4, time).t()
+        inputs = torch.from_numpy(np.roll(TRAIN.ids, 1)[: 4 * time]).view(4, time).t()
+        state = expected.initial_state(4)
+        for words, following in zip(inputs.split(bptt), labels.split(bptt), strict=True):
+            output = expected(words, models.detach_state(state))
+            state = output.state
+            sgd.zero_grad()
+            (-output.log_probs.gather(-1, following.unsqueeze(-1)).mean()).backward()
+            sgd.param_groups[0]["lr"] = rate * len(words) / bptt
+            sgd.step()
+            seen.append([parameter.detach().clone() for parameter in expected.parameters()])
+        loaded = load_model(run.directory)
+        assert (len(seen), loaded.provenance["epoch"]) == (3, 1)
+        for saved, last, *weights in zip(loaded.model.parameters(), model.parameters(), *seen, strict=True):
+            torch.testing.assert_close(saved, torch.stack(weights).mean(0), rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(last, weights[-1], rtol=1e-5, atol=1e-7)
+
     @pytest.mark.parametrize(
         ("costs", "epochs"),
         [
@@ -238,6 +265,16 @@ def test_self_normalised_training_can_do_without_normalisers(tmp_path):
         exact, bare = (SentenceScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
         bias[weight] = np.abs(exact - bare).max()
     assert 4 * bias[0.1] < bias[0.0]
+
+
+def test_self_normalised_training_starts_with_normalisers_near_one(tmp_path):
+    run = make_run(tmp_path / "lm", model=replace(PLAIN, embedding_init=1e-3), lr=1e-9, self_normalization=0.1)
+    go(run)
+    sentences = [["a", "b", "c"], ["e", "d"]]
+    model = load_model(run.directory).model
+    exact, bare = (SentenceScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
+    np.testing.assert_allclose(bare, exact, atol=1e-3)
+    np.testing.assert_allclose(exact, np.log(SIZE) * np.array([4, 3]), atol=0.01)
 
 
 class TestPartialShuffle:

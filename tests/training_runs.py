@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +74,17 @@ def in_the_foreground() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def send_when(ready: Callable[[], bool], process: subprocess.Popen, number: int) -> None:
+    """Send a signal to a process as soon as its files say so; it is halted while they are looked at."""
+    while not ready():
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
 
 
 def make_teacher() -> OnlineTeacher:
