@@ -83,7 +83,7 @@ class LanguageModel(nn.Module, ABC):
         total = loss(output.log_probs.flatten(0, 1), slice(None)).sum()
         return LossOutput(total, output.state, output.raw, output.dropped)
 
-    def start_self_normalised(self) -> None:  # noqa: B027 (a model without normalisers has nothing to do)
+    def start_self_normalised(self) -> None:
         """Before training with ``self_normalization``: let normalisers begin near one, where they are to stay."""
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
