@@ -31,7 +31,7 @@ class Report:
         self(f"{name}, {torch.get_num_threads()} threads on {os.cpu_count()} cores,")
         self(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}, {date}. Printed by")
         # Where things lie on this machine says nothing to others.
-        arguments = [Path(argument).name if Path(argument).is_absolute() else argument for argument in sys.argv[1:]]
+        arguments = [Path(argument).name if argument.startswith(("/", "..")) else argument for argument in sys.argv[1:]]
         self(f"`{shlex.join(['python', f'benchmarks/{script.name}', *arguments])}`.\n")
 
     def __call__(self, line: str = "") -> None:
