@@ -15,6 +15,8 @@ from asr_rescore.vocab import SENTENCE_END
 from lattices import lattice_of
 from test_rescoring import data, decode, hypotheses, lang, lm, rescore  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow  # each runs a whole command
+
 SPEAKERS = DataDir({"b-2": "bo", "a-1": "al", "b-1": "bo", "b-3": "bo"})
 PLACES = {"b-1": Place("r", "1", 9.5), "b-2": Place("r", "1", 0.5), "a-1": Place("r", "1", 4.0), "b-3": Place("q")}
 

@@ -17,6 +17,8 @@ from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from lattices import lattice_of
 from test_rescoring import data, decode, hypotheses, lang, lm, save_random_lm  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow  # each runs a whole command
+
 WIDE = ("--order", 0, "--beam", 1000, "--max-arcs", 10**9)
 
 

@@ -122,6 +122,7 @@ def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, deco
     assert symbols is not None
 
 
+@pytest.mark.slow
 def test_a_score_cache_spares_the_network(rescore, tmp_path, monkeypatch):
     cache = ("--score-cache", tmp_path / "cache")
     status, first = rescore("--lm-weight", 0.5, *cache, out="first")
@@ -162,6 +163,7 @@ def test_each_entry_is_in_one_share(jobs, files):
     assert sorted(taken) == entries
 
 
+@pytest.mark.slow
 def test_other_options_are_costed_anew(rescore):
     _, out = rescore("--lm-weight", 0.5)
     stamp = (out / "archives.1" / "share.json").stat().st_mtime_ns
@@ -171,6 +173,7 @@ def test_other_options_are_costed_anew(rescore):
     assert (out / "archives.1" / "share.json").stat().st_mtime_ns != stamp
 
 
+@pytest.mark.slow
 def test_other_utterances_are_costed_anew(rescore, data, tmp_path):
     """Two data directories of equally many utterances, one after the other into one out-dir."""
     known = kaldi.read_data_dir(data)
@@ -181,6 +184,7 @@ def test_other_utterances_are_costed_anew(rescore, data, tmp_path):
         assert (status, set(hypotheses(out, 12, 0.0))) == (0, set(utts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
 def test_fewer_jobs_leave_nothing_of_more(lang, lm, data, decode, tmp_path, command):
     out = tmp_path / "out"
@@ -192,6 +196,7 @@ def test_fewer_jobs_leave_nothing_of_more(lang, lm, data, decode, tmp_path, comm
     assert {name.split(".")[1] for name in of_a_job} == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_tuned_weights_freeze(rescore, lm):
     status, tuned = rescore("--tune")
     assert status == 0
@@ -208,6 +213,7 @@ def test_tuned_weights_freeze(rescore, lm):
     assert lm.name in again.signature
 
 
+@pytest.mark.slow
 def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
     status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, lms=(lm, other))
@@ -249,6 +255,7 @@ def test_wrong_usage(rescore, options, status, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_weights_of_other_models_are_refused(rescore, tmp_path, capsys):
     _, out = rescore("--tune")
     other = save_random_lm(tmp_path / "other", ["the", "a"], 3)

@@ -14,6 +14,8 @@ from asr_rescore.report import SystemReport
 from lattices import lattice_of
 from test_rescoring import data, decode, hypotheses, lang, lm, rescore, save_random_lm  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow  # each runs a whole command
+
 
 @pytest.fixture
 def broken(decode, tmp_path):  # noqa: F811

@@ -15,6 +15,8 @@ from asr_rescore.errors import UsageError
 from asr_rescore.training import TrainingRun, loop
 from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
+pytestmark = pytest.mark.slow  # whole trainings
+
 
 class Killed(BaseException):
     pass
