@@ -64,6 +64,7 @@ class TestModel:
         assert loaded.provenance["seed"] == 1 and loaded.provenance["valid_ppl"] == 12.5
         assert loaded.provenance["parameters"] == network().num_parameters
 
+    @pytest.mark.slow
     def test_trains_on_after_loading(self, saved):
         original, loaded = network(), load_model(saved).model
         for model in (original, loaded):

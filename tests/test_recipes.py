@@ -50,6 +50,7 @@ def test_wrong_usage_of_the_recipe(checkout, environment, options, message):
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_the_first_stages_run(checkout, environment, tmp_path):
     done = run(checkout, environment, "--stop-stage", "0", "--exp", str(tmp_path / "exp"))
     assert done.returncode == 0, done.stderr
@@ -75,6 +76,7 @@ class TestPennTreebank:
         done = self.run(checkout, environment, "--exp", str(tmp_path), *options)
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr
 
+    @pytest.mark.slow
     def test_the_texts(self, checkout, environment, tmp_path):
         done = self.run(checkout, environment, "--stop-stage", "0", "--sentences", "70", "--exp", str(tmp_path))
         assert done.returncode == 0, done.stderr

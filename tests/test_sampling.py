@@ -78,6 +78,7 @@ def chi_square(observed: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.sum((observed - expected)[expected > 0] ** 2 / expected[expected > 0]))
 
 
+@pytest.mark.slow
 class TestDistribution:
     @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
     @pytest.mark.parametrize("streams", [1, 7, 2000])
@@ -278,6 +279,7 @@ class TestSampleText:
         assert "lm2 is a directory; name the text to write behind the models" in capsys.readouterr().err
         assert load_model(trained[1])
 
+    @pytest.mark.slow
     def test_its_door(self, trained, tmp_path):
         door, path = str(ROOT / "bin/sample_text.py"), Path(tmp_path / "text")
         command = [sys.executable, door, "--tokens", "30", "--device", "cpu", trained[0], str(path)]

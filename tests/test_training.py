@@ -37,6 +37,7 @@ from training_runs import (
     [({"lr": 5.0}, 3.5), ({"optimizer": "adamw", "schedule": "cosine", "lr": 0.05}, 2.0)],
     ids=["sgd", "adamw"],
 )
+@pytest.mark.slow
 def test_it_learns(tmp_path, options, bound):
     """The words alone have perplexity 6; the text's own is 1.43: only a sentence's start and direction are chance."""
     run = make_run(tmp_path / "lm", epochs=25, clip=0.25, **options)
@@ -127,6 +128,7 @@ def test_a_student_that_is_its_teacher_stays_so(tmp_path, small):
     torch.testing.assert_close(student.state_dict(), before, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_student_comes_near_its_teacher(tmp_path):
     losses = {}
     for kind in ("kl", "fixed", "trust"):
