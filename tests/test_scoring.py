@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import RescoreError
-from asr_rescore.scoring import PrefixTree, SentenceScorer
+from asr_rescore.rescoring.options import RescoringConfig
+from asr_rescore.scoring import NORMALISERS, PrefixTree, SentenceScorer
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 
 VOCABULARY = Vocabulary.from_counts({"a": 9, "b": 7, "c": 5, "d": 2, "e": 1}, size=5)  # d and e are the class
@@ -79,7 +80,12 @@ def test_a_student_of_real_size_is_exact(size, config):
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
 )
 def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
     network = model()
@@ -97,8 +103,9 @@ def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
     np.testing.assert_allclose(SentenceScorer(network, VOCABULARY, "cpu", batch=20).costs(texts), expected, rtol=1e-6)
     assert sizes[:5] == [1, 4, 4, 4, 2] and max(sizes[5:]) == 2  # of 4 contexts: 20, 10 and 5 at once are too many
     monkeypatch.setattr(network, "read", lambda *_: (_ for _ in ()).throw(error))
-    with pytest.raises(RuntimeError, match="memory"):
+    with pytest.raises(RuntimeError) as raised:
         SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    assert raised.value is error
 
 
 @pytest.mark.parametrize("fewer", ["bfloat16", "int8"])
@@ -115,6 +122,10 @@ def test_fewer_bits_are_near(monkeypatch, fewer):
         network.members[0].embedding.mul_(1.5)
     again = SentenceScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
     np.testing.assert_allclose(again, SentenceScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
+
+
+def test_every_normaliser_has_its_option():
+    assert all(RescoringConfig(normaliser=name).normaliser == name for name in NORMALISERS)
 
 
 def test_without_normalisers_it_is_the_unnormalised_mixture():
