@@ -19,17 +19,16 @@ import yaml
 
 from asr_rescore import __version__, models
 from asr_rescore.config import load_model_config, model_to_dict
-from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_binary, atomic_text, read_lines
 from asr_rescore.models import Ensemble, LanguageModel
 from asr_rescore.vocab import Vocabulary
+from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary, save_vocabulary
 
 CONFIG_FILE = "config.yaml"
-VOCABULARY_FILE = "vocab.txt"
-MEMBERS_FILE = "unk_probs.txt"
 WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
-DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, MEMBERS_FILE)  # what the weights were made for
+DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # what the weights were made for
 
 
 @dataclass(frozen=True)
@@ -62,46 +61,6 @@ def provenance(**facts: Any) -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         **facts,
     }
-
-
-def save_vocabulary(directory: Path, vocabulary: Vocabulary) -> None:
-    """Write vocab.txt (a word a line, in the order of the ids) and unk_probs.txt (class, then word and probability)."""
-    with atomic_text(directory / VOCABULARY_FILE) as stream:
-        stream.writelines(f"{word}\n" for word in vocabulary.words)
-    with atomic_text(directory / MEMBERS_FILE) as stream:
-        stream.write(f"{vocabulary.unk}\n")
-        stream.writelines(f"{word} {probability!r}\n" for word, probability in vocabulary.members.items())
-
-
-def load_vocabulary(directory: Path) -> Vocabulary:
-    """Read what :func:`save_vocabulary` wrote.
-
-    Raises:
-        InputError: a file is missing or broken, or the two do not make a vocabulary.
-    """
-    words = tuple(word for _, word in read_lines(directory / VOCABULARY_FILE))
-    path = directory / MEMBERS_FILE
-    unk, members = "", {}
-    for number, line in read_lines(path):
-        if number == 1:
-            unk = line
-            continue
-        word, _, probability = line.rpartition(" ")
-        try:
-            members[word] = float(probability)
-        except ValueError as error:
-            raise InputError(
-                f"{path}: line {number}",
-                found=repr(line),
-                expected="a word and its probability",
-                remedy="make it again with prepare_text",
-            ) from error
-    try:
-        return Vocabulary(words, unk, members)
-    except RescoreError as error:
-        raise InputError(
-            directory, found=str(error), expected="a vocabulary", remedy="make it again with prepare_text"
-        ) from error
 
 
 def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:

@@ -74,13 +74,13 @@ class TokenStream:
 
     Attributes:
         ids: int64 (tokens,), each sentence followed by ``</s>``.
-        member_cost: what the words outside the vocabulary cost beyond their class, summed, in nats.
+        class_cost: what the words outside the vocabulary cost beyond their class, summed, in nats.
         oov: word → count of the words in neither the vocabulary nor its class.
         sentences: how many.
     """
 
     ids: np.ndarray
-    member_cost: float
+    class_cost: float
     oov: Counter[str]
     sentences: int
 
@@ -96,7 +96,7 @@ class TokenStream:
             ids.append(end)
             outside.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
             count += 1
-        cost = sum(count * vocabulary.member_cost(word) for word, count in outside.items())
+        cost = sum(count * vocabulary.class_cost(word) for word, count in outside.items())
         oov = Counter({word: count for word, count in outside.items() if vocabulary.is_oov(word)})
         return cls(np.array(ids, dtype=np.int64), cost, oov, count)
 

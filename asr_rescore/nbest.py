@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from asr_rescore.errors import RescoreError
+from asr_rescore.lattice import Path
 
 # Column names are the names of Kaldi's files in archives.JOB/ (steps/rnnlmrescore.sh).
 ACOUSTIC = "acwt"  # acoustic cost, unscaled
@@ -51,6 +52,21 @@ class NBest:
                     "remake the archive or lattice it came from"
                 )
         object.__setattr__(self, "costs", MappingProxyType(columns))
+
+    @classmethod
+    def of_paths(cls, utt: str, paths: Sequence[Path], word: Callable[[int], str]) -> NBest:
+        """Paths of a lattice with the costs of the first pass.
+
+        Args:
+            utt: utterance id.
+            paths: as :func:`~asr_rescore.lattice.n_best` gives them.
+            word: the word of an id, as ``SymbolTable.word`` of the lattice's words.txt.
+        """
+        return cls(
+            utt,
+            tuple(tuple(word(index) for index in path.words) for path in paths),
+            {GRAPH: np.array([path.graph for path in paths]), ACOUSTIC: np.array([path.acoustic for path in paths])},
+        )
 
     def __len__(self) -> int:
         return len(self.words)

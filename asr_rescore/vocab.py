@@ -24,27 +24,27 @@ _BLANKS = frozenset(" \t\r\n")  # would break the files that hold one word a lin
 class Vocabulary:
     """An LM's word list with one class for all other words.
 
-    P(w | h) is the model's for a listed word and P(class | h) · ``members[w]`` for a member of the class, so that
+    P(w | h) is the model's for a listed word and P(class | h) · ``unk_probs[w]`` for a member of the class, so that
     the probabilities of all words sum to one. A word in neither is charged P(class | h) · ``OOV_PROBABILITY``, on
     top of the distribution: dear, finite, never free.
 
     Attributes:
         words: id → word; id 0 is ``</s>``.
         unk: the class's own entry among ``words``.
-        members: word → P(word | class); sums to one. Where no word had to be left out, the class's own
+        unk_probs: word → P(word | class); sums to one. Where no word had to be left out, the class's own
             entry is its only member.
     """
 
     words: tuple[str, ...]
     unk: str = RNN_UNK
-    members: Mapping[str, float] = field(default_factory=dict)
+    unk_probs: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.members:
-            object.__setattr__(self, "members", {self.unk: 1.0})
+        if not self.unk_probs:
+            object.__setattr__(self, "unk_probs", {self.unk: 1.0})
         if not self.words or self.words[0] != SENTENCE_END:
             raise RescoreError(f"a vocabulary starts with {SENTENCE_END}, found {self.words[:1]}")
-        unwritable = [word for word in (*self.words, *self.members) if not word or not _BLANKS.isdisjoint(word)]
+        unwritable = [word for word in (*self.words, *self.unk_probs) if not word or not _BLANKS.isdisjoint(word)]
         if unwritable:
             raise RescoreError(f"the vocabulary holds {unwritable[0]!r}, expected words without blanks")
         twice = [word for word, count in Counter(self.words).items() if count > 1]
@@ -52,11 +52,11 @@ class Vocabulary:
             raise RescoreError(f"word {twice[0]!r} stands in the vocabulary twice")
         if self.unk not in self.words:
             raise RescoreError(f"the class {self.unk!r} is not in the vocabulary")
-        both = [word for word in self.members if word in self.ids and word != self.unk]
+        both = [word for word in self.unk_probs if word in self.ids and word != self.unk]
         if both:
             raise RescoreError(f"word {both[0]!r} is both in the vocabulary and in its class {self.unk}")
-        total = math.fsum(self.members.values())
-        if not math.isclose(total, 1.0, abs_tol=1e-9) or min(self.members.values()) <= 0:
+        total = math.fsum(self.unk_probs.values())
+        if not math.isclose(total, 1.0, abs_tol=1e-9) or min(self.unk_probs.values()) <= 0:
             raise RescoreError(f"the probabilities in class {self.unk} sum to {total}, expected 1, each above 0")
 
     @classmethod
@@ -124,15 +124,15 @@ class Vocabulary:
         """Whether the word has an id of its own; the class itself is no word."""
         return word in self.ids and word != self.unk
 
-    def member_cost(self, word: str) -> float:
+    def class_cost(self, word: str) -> float:
         """What a word costs beyond its id's −ln P: 0 for a listed one, −ln P(word | class) for any other."""
         if self.is_listed(word):
             return 0.0
-        return -math.log(self.members.get(word, OOV_PROBABILITY))
+        return -math.log(self.unk_probs.get(word, OOV_PROBABILITY))
 
     def is_oov(self, word: str) -> bool:
         """Whether the word is in neither list."""
-        return not self.is_listed(word) and word not in self.members
+        return not self.is_listed(word) and word not in self.unk_probs
 
     @cached_property
     def hash(self) -> str:
@@ -141,6 +141,6 @@ class Vocabulary:
         for word in self.words:
             digest.update(word.encode() + b"\n")
         digest.update(b"\0" + self.unk.encode() + b"\n")
-        for word in sorted(self.members):
-            digest.update(f"{word} {self.members[word]!r}\n".encode())
+        for word in sorted(self.unk_probs):
+            digest.update(f"{word} {self.unk_probs[word]!r}\n".encode())
         return digest.hexdigest()

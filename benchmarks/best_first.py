@@ -21,10 +21,10 @@ import numpy as np
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
+from asr_rescore.lm.scoring import NeuralScorer, PrefixTree
 from asr_rescore.nbest import NBest
-from asr_rescore.rescore import Weights, graph_costs, neural_column, total_costs
+from asr_rescore.ranking import Weights, graph_costs, neural_column, total_costs
 from asr_rescore.rescoring.weights import ChosenWeights
-from asr_rescore.scoring import PrefixTree, SentenceScorer
 from reporting import DEMO, Report, need
 
 ASSUMED = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # nats a word
@@ -49,7 +49,7 @@ class Costs:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, nbest: NBest, scorer: SentenceScorer, weights: Weights) -> Costs:
+    def of(cls, nbest: NBest, scorer: NeuralScorer, weights: Weights) -> Costs:
         """Compute them all."""
         tree = PrefixTree.build([scorer.vocabulary.encode(words) for words in nbest.words], 0)
         weight = weights.lm[0]
@@ -103,7 +103,7 @@ def main() -> None:
     need(arguments.rescored_dir, arguments.lm_dir)
     loaded = load_model(arguments.lm_dir)
     weights = ChosenWeights.load(arguments.rescored_dir, (loaded.hash,)).weights
-    scorer = SentenceScorer(loaded.model, loaded.vocabulary, "cpu")
+    scorer = NeuralScorer(loaded.model, loaded.vocabulary, "cpu")
     lists = list(kaldi.read_nbest_dir(arguments.rescored_dir, 1))
     step = max(1, len(lists) // arguments.utterances)
     all_costs = [Costs.of(nbest, scorer, weights) for nbest in lists[::step]]

@@ -23,8 +23,8 @@ from asr_rescore import kaldi, models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import n_best
+from asr_rescore.lm.scoring import NeuralScorer, PrefixTree
 from asr_rescore.models import AwdLstmMos
-from asr_rescore.scoring import PrefixTree, SentenceScorer
 from asr_rescore.vocab import Vocabulary
 from reporting import MINI, Report
 
@@ -86,10 +86,10 @@ def compare(
     words = [[vocabulary.words[word] for word in sentence] for sentences in encoded for sentence in sentences]
     ways = {
         "padded, full softmax": lambda: np.concatenate([plain(model, sentences) for sentences in encoded]),
-        "prefix tree, float32": lambda: SentenceScorer(model, vocabulary, "cpu").costs(words),
-        "prefix tree, int8": lambda: SentenceScorer(model, vocabulary, "cpu", "int8").costs(words),
-        "prefix tree, bfloat16": lambda: SentenceScorer(model, vocabulary, "cpu", "bfloat16").costs(words),
-        SELF_NORMALISED: lambda: SentenceScorer(model, vocabulary, "cpu", "none").costs(words),
+        "prefix tree, float32": lambda: NeuralScorer(model, vocabulary, "cpu").costs(words),
+        "prefix tree, int8": lambda: NeuralScorer(model, vocabulary, "cpu", "int8").costs(words),
+        "prefix tree, bfloat16": lambda: NeuralScorer(model, vocabulary, "cpu", "bfloat16").costs(words),
+        SELF_NORMALISED: lambda: NeuralScorer(model, vocabulary, "cpu", "none").costs(words),
     }
     contexts = sum(len(PrefixTree.build(sentences, 0)) for sentences in encoded)
     flops = 2 * contexts * size * config.experts * config.embedding

@@ -18,18 +18,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from asr_rescore.failures import Failures
 from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.models import State
+from asr_rescore.nbest import NBest
 from asr_rescore.ngram import Grammar
-from asr_rescore.rescore import Weights, best_hypothesis, graph_costs, neural_column, total_costs
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.rescoring.config import Job, ListConfig
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
-from asr_rescore.rescoring.nbest_lists import to_nbest
-from asr_rescore.rescoring.options import RescoringConfig, Share
-from asr_rescore.scoring import SentenceScorer
-from asr_rescore.wer import score
+from asr_rescore.word_errors import score
 from reporting import DEMO, MINI, Report, need
 
 LIST_SIZES = (10, 100, 1000)
@@ -40,13 +40,13 @@ TOLERANCE = 1e-3  # nats; costs are rounded
 Lattices = list[tuple[str, Lattice]]
 
 
-class CountingScorer(SentenceScorer):
+class CountingScorer(NeuralScorer):
     """Counts the contexts that go through the network."""
 
     contexts = 0
 
     def advance(self, state: State, rows: np.ndarray, *rest: np.ndarray) -> tuple[State, np.ndarray]:
-        """See :meth:`SentenceScorer.advance`."""
+        """See :meth:`NeuralScorer.advance`."""
         self.contexts += len(rows)
         return super().advance(state, rows, *rest)
 
@@ -77,7 +77,7 @@ class Bench:
             nbests = []
             for utt, lattice in lattices:
                 paths = n_best(lattice, n, point.acoustic_scale)
-                nbests.append(split_old_lm(to_nbest(utt, paths, symbols), paths, self.grammar))
+                nbests.append(split_old_lm(NBest.of_paths(utt, paths, symbols.word), paths, self.grammar))
             costs = self.scorer.costs([words for nbest in nbests for words in nbest.words])
             parts = np.split(costs, np.cumsum([len(nbest) for nbest in nbests])[:-1])
             nbests = [nbest.with_cost(neural_column(0), part) for nbest, part in zip(nbests, parts, strict=True)]
@@ -187,7 +187,7 @@ def main() -> None:
     arguments = parser.parse_args()
     need(arguments.lm_dir, arguments.weights)
     inputs = Inputs.read(
-        RescoringConfig(),
+        ListConfig(),
         arguments.old_lang_dir,
         [arguments.lm_dir],
         arguments.data_dir,
@@ -198,7 +198,7 @@ def main() -> None:
     (lm,) = inputs.lms
     scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
     bench = Bench(inputs, scorer, inputs.grammar(), inputs.given_weights(None, arguments.weights).weights)
-    lattices = list(inputs.first_pass.lattices(Share(1, 1), Failures()))[: arguments.utterances or None]
+    lattices = list(inputs.first_pass.lattices(Job(1, 1), Failures()))[: arguments.utterances or None]
     report = Report("Lists of N hypotheses and lattices")
     report(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters\n")
     compare(bench, lattices, report)

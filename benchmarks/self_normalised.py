@@ -16,8 +16,8 @@ import numpy as np
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
 from asr_rescore.cli.main import main as command
+from asr_rescore.ranking import neural_column
 from asr_rescore.report import SystemReport
-from asr_rescore.rescore import neural_column
 from reporting import DEMO, MINI, Report, need
 
 CONF = MINI.parent / "conf/mini"

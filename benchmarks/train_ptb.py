@@ -31,11 +31,11 @@ import torch.nn.functional as F
 
 from asr_rescore import models, objectives
 from asr_rescore.config import ModelConfig, ObjectiveConfig, load_config
+from asr_rescore.lm.streams import Chunk
 from asr_rescore.models import AwdLstmMos, Ensemble
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.mixture import mixture_log_probs, mixture_loss
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training.chunks import Chunk
 from asr_rescore.training.teacher import OnlineTeacher, Teacher
 from asr_rescore.training.teacher_cache import SCALE, CachedTeacher
 from reporting import ROOT, Report

@@ -16,18 +16,38 @@ PACKAGE = ROOT / "asr_rescore"
 ROWS = [
     {"errors"},
     {"files"},
-    {"vocab", "nbest", "lattice", "ngram", "config"},
+    {"failures", "vocab", "lattice", "ngram", "config"},
+    {"nbest"},
     {"kaldi", "corpus", "models"},
-    {"checkpoint", "objectives", "rescore", "wer"},
-    {"scoring", "sampling", "training", "tune", "report"},
-    {"score_cache"},
-    {"rescoring"},
+    {"vocab_files"},
+    {"checkpoint", "objectives", "ranking", "word_errors"},
+    {"tuning", "lm"},
+    {"report"},
+    {"training"},
+    {"programs", "rescoring"},
     {"cli"},
 ]
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 # Importing one of these never imports torch: --help, WER scoring and lattice work start at once.
-LIGHT = ["errors", "files", "vocab", "nbest", "lattice", "ngram", "config", "kaldi", "rescore", "wer", "tune", "report"]
-ONLY_USER = {"kaldiio": "kaldi", "jiwer": "wer"}
+LIGHT = [
+    "errors",
+    "files",
+    "failures",
+    "vocab",
+    "vocab_files",
+    "nbest",
+    "lattice",
+    "ngram",
+    "config",
+    "corpus",
+    "kaldi",
+    "ranking",
+    "word_errors",
+    "tuning",
+    "report",
+    "programs",
+]
+ONLY_USER = {"kaldiio": "kaldi", "jiwer": "word_errors"}
 LONGEST = 400
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -69,7 +89,7 @@ def name_of(module: Path) -> str:
     [
         ("import asr_rescore.kaldi.lattices", "asr_rescore", ["asr_rescore.kaldi.lattices"]),
         ("from asr_rescore import __version__, kaldi", "x", ["asr_rescore.__version__", "asr_rescore.kaldi"]),
-        ("def f():\n    from asr_rescore.wer import score", "x", ["asr_rescore.wer.score"]),
+        ("def f():\n    from asr_rescore.word_errors import score", "x", ["asr_rescore.word_errors.score"]),
         ("from . import graph", "asr_rescore.lattice", ["asr_rescore.lattice.graph"]),
         ("from ..errors import InputError", "asr_rescore.lattice", ["asr_rescore.errors.InputError"]),
         ("import torch.nn as nn, numpy", "x", ["torch.nn", "numpy"]),

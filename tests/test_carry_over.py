@@ -56,7 +56,7 @@ def running_cost(loaded, texts) -> float:
     with torch.inference_mode():
         log_probs = network(torch.tensor(ids[:-1]).unsqueeze(1), network.initial_state(1)).log_probs[:, 0]
     own = range(len(ids) - 2 - len(texts[-1]), len(ids) - 1)
-    return -sum(float(log_probs[t, ids[t + 1]]) for t in own) + sum(map(vocabulary.member_cost, texts[-1]))
+    return -sum(float(log_probs[t, ids[t + 1]]) for t in own) + sum(map(vocabulary.class_cost, texts[-1]))
 
 
 def test_each_list_stands_behind_the_best_of_the_one_before(rescore, data, lm):  # noqa: F811

@@ -107,7 +107,7 @@ class TestModel:
         assert load_model(tmp_path / "again").hash == load_model(saved).hash
 
     def test_hash_tells_weights_config_and_vocabulary_apart(self, saved, tmp_path):
-        other_words = Vocabulary((*VOCABULARY.words[:-1], "z"), members=VOCABULARY.members)
+        other_words = Vocabulary((*VOCABULARY.words[:-1], "z"), unk_probs=VOCABULARY.unk_probs)
         other_members = Vocabulary(VOCABULARY.words)
         other_config = ModelConfig(embedding=6, hidden=(8, 5), experts=3)
         variants = [
@@ -159,7 +159,7 @@ class TestBrokenDirectory:
             load_model(saved)
 
     def test_with_weights_of_the_same_sizes_and_another_vocabulary(self, saved, tmp_path):
-        other = Vocabulary((*VOCABULARY.words[:-1], "z"), members=VOCABULARY.members)
+        other = Vocabulary((*VOCABULARY.words[:-1], "z"), unk_probs=VOCABULARY.unk_probs)
         save_model(tmp_path / "other", network(2), other, {})
         shutil.copy(tmp_path / "other/model.safetensors", saved)
         with pytest.raises(InputError, match="found weights of another model, expected those of config.yaml"):
@@ -214,7 +214,7 @@ class TestVocabulary:
     def test_comes_back_exactly(self, tmp_path):
         """Words with blanks beyond ASCII (Kaldi splits at ASCII blanks only), and every bit of the probabilities."""
         members = {"x\u00a0y": 1 / 3, "\u2028": 1 / 7, "ü": 1 - 1 / 3 - 1 / 7}
-        vocabulary = Vocabulary(("</s>", "<RNN_UNK>", "a\u3000b", "#"), members=members)
+        vocabulary = Vocabulary(("</s>", "<RNN_UNK>", "a\u3000b", "#"), unk_probs=members)
         save_vocabulary(tmp_path, vocabulary)
         assert load_vocabulary(tmp_path) == vocabulary
         assert load_vocabulary(tmp_path).hash == vocabulary.hash
@@ -235,7 +235,7 @@ class TestCombine:
         torch.testing.assert_close(log_probs(ensemble).exp(), expected)
 
     def test_refuses_vocabularies_that_differ_in_a_word(self, saved, tmp_path):
-        other = Vocabulary((*VOCABULARY.words[:-1], "z"), members=VOCABULARY.members)
+        other = Vocabulary((*VOCABULARY.words[:-1], "z"), unk_probs=VOCABULARY.unk_probs)
         save_model(tmp_path / "other", network(2), other, {})
         with pytest.raises(UsageError, match="lm and other have different vocabularies"):
             combine([load_model(saved), load_model(tmp_path / "other")])

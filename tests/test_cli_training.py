@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from asr_rescore.checkpoint import load_model, load_training_state, load_vocabulary
+from asr_rescore.checkpoint import load_model, load_training_state
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.training import loop
+from asr_rescore.vocab_files import load_vocabulary
 from conftest import ROOT
 from training_runs import in_the_foreground, send_when
 
@@ -78,8 +79,8 @@ class TestPrepareText:
         assert lines(data / "train.txt") == [line for n, line in enumerate(SENTENCES, 1) if n % 20]
         vocabulary = load_vocabulary(data)
         assert len(vocabulary) == 8
-        assert sum(vocabulary.members.values()) == pytest.approx(1)
-        kept = {*vocabulary.words, *vocabulary.members} - {"</s>", "<RNN_UNK>"}
+        assert sum(vocabulary.unk_probs.values()) == pytest.approx(1)
+        kept = {*vocabulary.words, *vocabulary.unk_probs} - {"</s>", "<RNN_UNK>"}
         assert kept == {word for line in SENTENCES for word in line.split()}
 
     def test_it_prints_what_it_made(self, text, tmp_path, capsys):
@@ -112,7 +113,7 @@ class TestPrepareText:
         lexicon.write_text("<eps> 0\nboard 1\nzebra 2\n#0 3\n<s> 4\n</s> 5\n")
         assert main(["prepare_text", "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 0
         vocabulary = load_vocabulary(tmp_path / "d")
-        assert dict(vocabulary.members) == {"zebra": 1.0}
+        assert dict(vocabulary.unk_probs) == {"zebra": 1.0}
 
     def test_kaldi_text(self, tmp_path, capsys):
         path = tmp_path / "text"
@@ -278,7 +279,7 @@ class TestComputePpl:
             assert main(["compute_ppl", *options, str(directory), path]) == 0
             values.append(self.ppl(capsys))
         loaded = load_model(directory)
-        cost = SentenceScorer(loaded.model, loaded.vocabulary, "cpu").costs([["a", "share", "rose", "zebra"]])[0]
+        cost = NeuralScorer(loaded.model, loaded.vocabulary, "cpu").costs([["a", "share", "rose", "zebra"]])[0]
         assert values == [pytest.approx(math.exp(cost / 5), abs=0.005)] * 2
 
     def test_by_sentence_forgets(self, train_lm, tmp_path, capsys, monkeypatch):

@@ -70,21 +70,21 @@ def test_a_stream_has_one_sentence_end_a_sentence(text):
     stream = TokenStream.read(text("a b\nb\n"), VOCABULARY)
     assert stream.ids.dtype == np.int64
     assert stream.ids.tolist() == [2, 3, 0, 3, 0]
-    assert (len(stream), stream.sentences, stream.member_cost, stream.oov) == (5, 2, 0.0, {})
+    assert (len(stream), stream.sentences, stream.class_cost, stream.oov) == (5, 2, 0.0, {})
 
 
 def test_a_stream_charges_members_and_unknown_words(text):
     stream = TokenStream.read(text("a c d\nx c x\n"), VOCABULARY)
     assert stream.ids.tolist() == [2, 1, 1, 0, 1, 1, 1, 0]
     # P(c | class) = 3/4, P(d | class) = 1/4
-    assert stream.member_cost == pytest.approx(-2 * math.log(0.75) - math.log(0.25) - 2 * math.log(OOV_PROBABILITY))
+    assert stream.class_cost == pytest.approx(-2 * math.log(0.75) - math.log(0.25) - 2 * math.log(OOV_PROBABILITY))
     assert stream.oov == {"x": 2}
 
 
 def test_the_texts_own_unk_costs_nothing_more():
     vocabulary = Vocabulary.from_counts({"a": 2, "<unk>": 1})
     stream = TokenStream.encode([["a", "<unk>"]], vocabulary)
-    assert (stream.member_cost, stream.oov) == (0.0, {})
+    assert (stream.class_cost, stream.oov) == (0.0, {})
 
 
 def test_a_text_without_sentences_is_refused(text):

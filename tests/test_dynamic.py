@@ -19,8 +19,8 @@ from asr_rescore.cli.main import main
 from asr_rescore.config import ModelConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.lm import DynamicConfig, dynamic_cost, gradient_statistics, stream_cost
 from asr_rescore.models import Ensemble, LanguageModel, Output
-from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, stream_cost
 from training_runs import CPU, DROPPED, PLAIN, SIZE, TRAIN, VALID, VOCABULARY
 
 
@@ -50,20 +50,20 @@ class TestByHand:
     def test_statistics(self):
         """P = (1/2, 1/2): a chunk of 0, 0 has gradients (−1/2, 1/2), one of 0, 1 none, one of 1, 1 (1/2, −1/2)."""
         ids = np.array([0, 0, 0, 1, 1, 1])
-        options = DynamicOptions(bptt=2, statistics_batch=1)
+        options = DynamicConfig(bptt=2, statistics_batch=1)
         expected = math.sqrt((0.25 + 0 + 0.25) / 3)
         for part in gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, options):
             assert part.item() == pytest.approx(expected)
 
     def test_a_last_chunk_may_be_short(self):
         """0, 0 has gradients ∓1/2, and so has the 0 that is left over."""
-        options = DynamicOptions(bptt=2, statistics_batch=1)
+        options = DynamicConfig(bptt=2, statistics_batch=1)
         for part in gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, options):
             assert part.item() == pytest.approx(0.5)
 
     def test_two_updates(self):
         """M = (1, 3), mean 2, λ = 1/2: a is pulled back by λ·1/2 = 1/4, b by λ·min(3/2, 2) = 3/4."""
-        options = DynamicOptions(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
+        options = DynamicConfig(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
         model, ids = TwoWeights(0.0, 0.0), np.array([0, 0, 1])
         statistics = [torch.tensor(1.0).double(), torch.tensor(3.0).double()]
         a1, b1 = -0.1 * -0.5 / 2, -0.1 * 0.5 / 4  # nothing to come back from yet
@@ -76,7 +76,7 @@ class TestByHand:
 
     def test_the_pull_is_at_most_all_the_way(self):
         """M = (0, 1), mean 1/2, λ = 1: a is never pulled back, b by λ·min(2, 1/λ) = 1, not by 2."""
-        options = DynamicOptions(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
+        options = DynamicConfig(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
         statistics = [torch.tensor(0.0).double(), torch.tensor(1.0).double()]
         a1, b1 = 0.1 * 0.5 / 1, -0.1 * 0.5 / 2
         p1 = 1 / (1 + math.exp(b1 - a1))
@@ -107,14 +107,14 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
         yield cost.item()
 
 
-def plain_statistics(model: LanguageModel, ids: np.ndarray, options: DynamicOptions) -> list[torch.Tensor]:
+def plain_statistics(model: LanguageModel, ids: np.ndarray, options: DynamicConfig) -> list[torch.Tensor]:
     """The definition; the text fills its streams."""
     text = ids.reshape(options.statistics_batch, -1).T
     squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, options.bptt)]
     return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
 
 
-def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], options: DynamicOptions) -> float:
+def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], options: DynamicConfig) -> float:
     """The definition; the weights stay where they have come to."""
     trained = [parameter.detach().clone() for parameter in model.parameters()]
     mean = torch.cat([part.flatten() for part in statistics]).mean()
@@ -128,7 +128,7 @@ def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Ten
     return total
 
 
-OPTIONS = DynamicOptions(statistics_batch=7)
+OPTIONS = DynamicConfig(statistics_batch=7)
 FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # what fills seven streams
 
 
@@ -159,7 +159,7 @@ def test_a_text_of_one_token():
 
 
 def test_it_learns_from_what_it_reads():
-    model, options = network(), DynamicOptions(decay=0.001)
+    model, options = network(), DynamicConfig(decay=0.001)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, options)
     again = np.tile(VALID.ids, 10)
     assert dynamic_cost(model, again, CPU, statistics, options) < stream_cost(model, again, CPU)
@@ -167,8 +167,8 @@ def test_it_learns_from_what_it_reads():
 
 def test_repetition_halves_the_perplexity_at_the_default_rates():
     model, ids = network(), np.tile(TokenStream.encode([["a", "a", "a"]], VOCABULARY).ids, 40)
-    statistics = gradient_statistics(model, TRAIN.ids, CPU, DynamicOptions())
-    gain = stream_cost(model, ids, CPU) - dynamic_cost(model, ids, CPU, statistics, DynamicOptions())
+    statistics = gradient_statistics(model, TRAIN.ids, CPU, DynamicConfig())
+    gain = stream_cost(model, ids, CPU) - dynamic_cost(model, ids, CPU, statistics, DynamicConfig())
     assert gain / len(ids) > math.log(2)
 
 
@@ -255,7 +255,7 @@ def test_the_weights_come_back(monkeypatch, stop):
 )
 def test_options_out_of_range(options):
     with pytest.raises(UsageError, match="dynamic evaluation: "):
-        DynamicOptions(**options)
+        DynamicConfig(**options)
 
 
 class TestCommand:
@@ -275,7 +275,7 @@ class TestCommand:
         assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.05, epsilon 0.01"
         assert (figures["lr"], figures["decay"], figures["epsilon"]) == (0.001, 0.05, 0.01)
         model, ids = load_model(files[0]).model, TokenStream.read(files[1], VOCABULARY).ids
-        options = DynamicOptions(lr=0.001, decay=0.05, epsilon=0.01)
+        options = DynamicConfig(lr=0.001, decay=0.05, epsilon=0.01)
         cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, options), options)
         assert figures["dynamic_ppl"] == pytest.approx(math.exp(cost / len(ids)))
         assert figures["dynamic_ppl"] != figures["ppl"]
@@ -315,4 +315,4 @@ class TestCommand:
         compute_ppl.configure(parser)
         helps = {action.dest: action.help for action in parser._actions}
         for name in ("lr", "decay", "epsilon"):
-            assert helps[f"dynamic_{name}"].endswith(f"({getattr(DynamicOptions(), name)})")
+            assert helps[f"dynamic_{name}"].endswith(f"({getattr(DynamicConfig(), name)})")

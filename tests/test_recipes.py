@@ -13,7 +13,7 @@ from asr_rescore.checkpoint import load_model
 from asr_rescore.config import load_config
 from asr_rescore.corpus import TokenStream
 from asr_rescore.models import LanguageModel
-from asr_rescore.training import CachedTeacher, CacheOptions, Teacher, TeacherCache, TrainingRun, build_cache, train
+from asr_rescore.training import CacheConfig, CachedTeacher, Teacher, TeacherCache, TrainingRun, build_cache, train
 from asr_rescore.vocab import Vocabulary
 from conftest import ROOT
 
@@ -113,7 +113,7 @@ class TestPennTreebank:
 
         first = trained("teacher", "teacher")
         teacher = trained("finetuned", "teacher", "finetune", start=first)
-        build_cache(tmp_path / "cache", teacher, train_text, ["hash"], CacheOptions(top=64), CPU)
+        build_cache(tmp_path / "cache", teacher, train_text, ["hash"], CacheConfig(top=64), CPU)
         cache = TeacherCache.open(tmp_path / "cache", train_text, ["hash"])
         student = trained("student", "student", teacher=CachedTeacher(cache, CPU))
         assert [model.num_parameters for model in (first, teacher, student)] == [21_500_620, 21_500_620, 7_012_380]

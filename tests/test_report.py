@@ -7,9 +7,9 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import Comparison, LmFacts, SystemReport, to_html, to_text
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.wer import ErrorCount
+from asr_rescore.word_errors import ErrorCount
 
 
 def errors(*wrong: int) -> dict[str, ErrorCount]:

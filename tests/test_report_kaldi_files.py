@@ -7,10 +7,10 @@ import pytest
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import read_table
+from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import write_details, write_scoring
 from asr_rescore.report.significance import confidence, probability_of_improvement
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.wer import ErrorCount, score_by_utterance
+from asr_rescore.word_errors import ErrorCount, score_by_utterance
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
 POINTS = [OperatingPoint(lmwt, wip) for wip in (0.0, 1.0) for lmwt in (7, 12, 17)]

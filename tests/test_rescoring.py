@@ -12,11 +12,11 @@ from asr_rescore.checkpoint import save_model
 from asr_rescore.cli.main import main
 from asr_rescore.config import ModelConfig
 from asr_rescore.lattice import best_path, best_paths
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.report import SystemReport
-from asr_rescore.rescoring.options import Share
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.rescoring.config import Job
 from asr_rescore.vocab import Vocabulary
-from asr_rescore.wer import score
+from asr_rescore.word_errors import score
 
 GOLDENS = Path(__file__).parent / "goldens"
 POINTS = [(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18)]
@@ -127,7 +127,7 @@ def test_a_score_cache_spares_the_network(rescore, tmp_path, monkeypatch):
     cache = ("--score-cache", tmp_path / "cache")
     status, first = rescore("--lm-weight", 0.5, *cache, out="first")
     assert status == 0
-    monkeypatch.setattr(SentenceScorer, "costs", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(NeuralScorer, "costs", lambda *_: pytest.fail("scored again"))
     status, second = rescore("--lm-weight", 0.7, "--n", 50, *cache, out="second")  # other lists of known sentences
     assert status == 0
     lists = [{nbest.utt: nbest for nbest in kaldi.read_nbest_dir(out, 1)} for out in (first, second)]
@@ -158,7 +158,7 @@ def test_each_entry_is_in_one_share(jobs, files):
     entries = [(file, entry) for file in range(1, files + 1) for entry in range(10)]
     taken = []
     for job in range(1, jobs + 1):
-        for file, offset, step in Share(job, jobs).parts(files):
+        for file, offset, step in Job(job, jobs).parts(files):
             taken += [(file, entry) for entry in range(10)[offset::step]]
     assert sorted(taken) == entries
 

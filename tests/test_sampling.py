@@ -18,8 +18,8 @@ from asr_rescore.checkpoint import combine, load_model
 from asr_rescore.cli.main import main
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.models import LanguageModel, Output
-from asr_rescore.sampling import sample_sentences
 from asr_rescore.vocab import PLAIN_UNK, RNN_UNK, SENTENCE_END, Vocabulary
 from conftest import ROOT
 
@@ -236,8 +236,8 @@ class TestSampleText:
         assert text.sentences == 300
         assert not text.oov
         said = set(path.read_text().split())
-        assert said == {*vocabulary.words, *vocabulary.members} - {SENTENCE_END, RNN_UNK}
-        assert len(vocabulary.members) > 1
+        assert said == {*vocabulary.words, *vocabulary.unk_probs} - {SENTENCE_END, RNN_UNK}
+        assert len(vocabulary.unk_probs) > 1
         cut = sum(len(line.split()) == 200 for line in path.read_text().splitlines())
         out = capsys.readouterr().out
         assert out == f"{path}: {len(text)} tokens in 300 sentences, {cut} of them cut for their length\n"

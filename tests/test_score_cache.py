@@ -13,8 +13,8 @@ import torch
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import InputError, RescoreError
-from asr_rescore.score_cache import CachedScorer, digest
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.lm.score_cache import CachedScorer, digest
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.vocab import Vocabulary
 
 VOCABULARY = Vocabulary.from_counts({"a": 5, "b": 4, "c": 3})
@@ -27,7 +27,7 @@ class Counting:
     def __init__(self):
         torch.manual_seed(1)
         model = models.build(ModelConfig(embedding=4, hidden=(5,), experts=2, embedding_init=1.0), len(VOCABULARY))
-        self.scorer, self.asked = SentenceScorer(model, VOCABULARY, "cpu"), []
+        self.scorer, self.asked = NeuralScorer(model, VOCABULARY, "cpu"), []
 
     def costs(self, sentences):
         self.asked.append([tuple(words) for words in sentences])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import RescoreError
-from asr_rescore.rescoring.options import RescoringConfig
-from asr_rescore.scoring import NORMALISERS, PrefixTree, SentenceScorer
+from asr_rescore.lm.scoring import NORMALISERS, NeuralScorer, PrefixTree
+from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 
 VOCABULARY = Vocabulary.from_counts({"a": 9, "b": 7, "c": 5, "d": 2, "e": 1}, size=5)  # d and e are the class
@@ -38,7 +38,7 @@ def plain_cost(network: models.LanguageModel, words: list[str], vocabulary: Voca
     state = network.initial_state(1, torch.device("cpu"))
     log_probs = network(inputs, state).log_probs[:, 0]
     cost = -sum(float(log_probs[t, word]) for t, word in enumerate([*ids, 0]))
-    return cost + sum(vocabulary.member_cost(word) for word in words)
+    return cost + sum(vocabulary.class_cost(word) for word in words)
 
 
 sentences = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "zebra"]), max_size=7), min_size=1, max_size=30)
@@ -50,7 +50,7 @@ def test_equal_to_sentence_by_sentence(texts, batch):
     network = model()
     with torch.inference_mode():
         expected = [plain_cost(network.double(), words) for words in texts]
-    actual = SentenceScorer(network.float(), VOCABULARY, "cpu", batch=batch).costs(texts)
+    actual = NeuralScorer(network.float(), VOCABULARY, "cpu", batch=batch).costs(texts)
     np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
 
 
@@ -70,7 +70,7 @@ def test_a_student_of_real_size_is_exact(size, config):
         network.latent.weight.mul_(30)
     drawn = np.array(vocabulary.words)[np.random.default_rng(1).integers(2, size, (4, 10))].tolist()
     texts = [drawn[0], *(drawn[0][: 3 * place] + drawn[place][3 * place :] for place in (1, 2, 3)), drawn[0][:7], []]
-    actual = SentenceScorer(network, vocabulary, "cpu").costs(texts)
+    actual = NeuralScorer(network, vocabulary, "cpu").costs(texts)
     with torch.inference_mode():
         (latent, _), _ = network.read(torch.tensor([vocabulary.encode(drawn[0])]).T, network.initial_state(1))
         assert 2 < (latent @ network.embedding.T).std() < 4  # nats
@@ -90,7 +90,7 @@ def test_a_student_of_real_size_is_exact(size, config):
 def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
     network = model()
     texts = [[first, second] for first in "abcde" for second in "abcde"]
-    expected = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    expected = NeuralScorer(network, VOCABULARY, "cpu").costs(texts)
     read, sizes = network.read, []
 
     def limited(ids, state):
@@ -100,11 +100,11 @@ def test_a_batch_that_does_not_fit_is_split(monkeypatch, error):
         return read(ids, state)
 
     monkeypatch.setattr(network, "read", limited)
-    np.testing.assert_allclose(SentenceScorer(network, VOCABULARY, "cpu", batch=20).costs(texts), expected, rtol=1e-6)
+    np.testing.assert_allclose(NeuralScorer(network, VOCABULARY, "cpu", batch=20).costs(texts), expected, rtol=1e-6)
     assert sizes[:5] == [1, 4, 4, 4, 2] and max(sizes[5:]) == 2  # of 4 contexts: 20, 10 and 5 at once are too many
     monkeypatch.setattr(network, "read", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(RuntimeError) as raised:
-        SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+        NeuralScorer(network, VOCABULARY, "cpu").costs(texts)
     assert raised.value is error
 
 
@@ -113,19 +113,19 @@ def test_fewer_bits_are_near(monkeypatch, fewer):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     texts = [[first, second] for first in "abcde" for second in "abcde"]
     network = models.Ensemble([model(1), model(2)])
-    exact = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
-    rounded = SentenceScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
+    exact = NeuralScorer(network, VOCABULARY, "cpu").costs(texts)
+    rounded = NeuralScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
     np.testing.assert_allclose(rounded, exact, atol=0.1)
     assert not np.array_equal(rounded, exact)
     with torch.no_grad():
         network.train().members[0].decoder_bias[2] += 5.0  # training on makes the rounded copy anew
         network.members[0].embedding.mul_(1.5)
-    again = SentenceScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
-    np.testing.assert_allclose(again, SentenceScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
+    again = NeuralScorer(network, VOCABULARY, "cpu", fewer).costs(texts)
+    np.testing.assert_allclose(again, NeuralScorer(network, VOCABULARY, "cpu").costs(texts), atol=0.2)
 
 
 def test_every_normaliser_has_its_option():
-    assert all(RescoringConfig(normaliser=name).normaliser == name for name in NORMALISERS)
+    assert all(ListConfig(normaliser=name).normaliser == name for name in NORMALISERS)
 
 
 def test_without_normalisers_it_is_the_unnormalised_mixture():
@@ -133,8 +133,8 @@ def test_without_normalisers_it_is_the_unnormalised_mixture():
     with torch.inference_mode():
         network.decoder_bias.zero_()
         network.embedding.zero_()  # every logit is zero, and so Z is the number of words
-    exact = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
-    bare = SentenceScorer(network, VOCABULARY, "cpu", "none").costs(texts)
+    exact = NeuralScorer(network, VOCABULARY, "cpu").costs(texts)
+    bare = NeuralScorer(network, VOCABULARY, "cpu", "none").costs(texts)
     lengths = np.array([3, 2])
     np.testing.assert_allclose(exact - bare, lengths * np.log(len(VOCABULARY)), rtol=1e-6)
 
@@ -145,13 +145,13 @@ def test_an_ensemble_is_scored_the_same_way():
     texts = [["a", "b"], ["a", "c", "zebra"], []]
     with torch.inference_mode():
         expected = [plain_cost(ensemble, words) for words in texts]
-    np.testing.assert_allclose(SentenceScorer(ensemble, VOCABULARY, "cpu").costs(texts), expected, atol=1e-4)
+    np.testing.assert_allclose(NeuralScorer(ensemble, VOCABULARY, "cpu").costs(texts), expected, atol=1e-4)
 
 
 def test_all_continuations_of_a_prefix_share_its_probability():
     # P(prefix) = P(prefix, end) + Σ over the next word of P(prefix, word): with one word more scored as whole
     # sentences only ends can be seen, so the sum over all sentences of length up to 2 must stay below one.
-    scorer = SentenceScorer(model(), VOCABULARY, "cpu")
+    scorer = NeuralScorer(model(), VOCABULARY, "cpu")
     words = ["a", "b", "c", "d", "e"]
     texts = [[], *[[w] for w in words], *[[v, w] for v in words for w in words]]
     total = float(np.exp(-scorer.costs(texts)).sum())
@@ -161,13 +161,13 @@ def test_all_continuations_of_a_prefix_share_its_probability():
 
 
 def test_an_unknown_word_is_dear_but_finite():
-    scorer = SentenceScorer(model(), VOCABULARY, "cpu")
+    scorer = NeuralScorer(model(), VOCABULARY, "cpu")
     listed, unknown = scorer.costs([["a", "d"], ["a", "zebra"]])
     assert unknown - listed == pytest.approx(-math.log(OOV_PROBABILITY) + math.log(2 / 3), abs=1e-9)
 
 
 def test_no_sentences():
-    assert SentenceScorer(model(), VOCABULARY, "cpu").costs([]).shape == (0,)
+    assert NeuralScorer(model(), VOCABULARY, "cpu").costs([]).shape == (0,)
 
 
 def test_a_damaged_model_is_an_error_that_names_the_sentence():
@@ -175,7 +175,7 @@ def test_a_damaged_model_is_an_error_that_names_the_sentence():
     with torch.no_grad():
         next(network.parameters()).fill_(math.nan)
     with pytest.raises(RescoreError, match="gives cost nan to 'a b'"):
-        SentenceScorer(network, VOCABULARY, "cpu").costs([["a", "b"]])
+        NeuralScorer(network, VOCABULARY, "cpu").costs([["a", "b"]])
 
 
 def test_prefix_tree_by_hand():
@@ -201,7 +201,7 @@ def running_cost(network: models.LanguageModel, texts: list[list[str]]) -> float
     log_probs = network(torch.tensor(ids[:-1]).unsqueeze(1), state).log_probs[:, 0]
     own = len(texts[-1]) + 1
     cost = -sum(float(log_probs[t, ids[t + 1]]) for t in range(len(ids) - 1 - own, len(ids) - 1))
-    return cost + sum(VOCABULARY.member_cost(word) for word in texts[-1])
+    return cost + sum(VOCABULARY.class_cost(word) for word in texts[-1])
 
 
 @settings(deadline=None, max_examples=20)
@@ -215,7 +215,7 @@ def test_sentences_in_the_contexts_of_others(said, batch, data):
         expected = [
             running_cost(network.double(), [*said[root], words]) for root, words in zip(roots, texts, strict=True)
         ]
-    scorer = SentenceScorer(network.float(), VOCABULARY, "cpu", batch=batch)
+    scorer = NeuralScorer(network.float(), VOCABULARY, "cpu", batch=batch)
     states = []
     for earlier in said:
         state = scorer.initial_state()
@@ -228,9 +228,9 @@ def test_sentences_in_the_contexts_of_others(said, batch, data):
 def test_states_take_no_more_than_they_may(monkeypatch):
     network, most = model(), []
     texts = [[first, second, third] for first in "abcde" for second in "abcde" for third in "abcde"]
-    expected = SentenceScorer(network, VOCABULARY, "cpu").costs(texts)
+    expected = NeuralScorer(network, VOCABULARY, "cpu").costs(texts)
     row = 2 * (8 + 7 + 5) * 4  # bytes: hidden and cell of three layers, float32
-    scorer = SentenceScorer(network, VOCABULARY, "cpu", state_bytes=4 * 3 * row)
+    scorer = NeuralScorer(network, VOCABULARY, "cpu", state_bytes=4 * 3 * row)
     advance = scorer.advance
 
     def watched(state, rows, *rest):
@@ -247,14 +247,14 @@ import re
 from pathlib import Path
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.vocab import Vocabulary
 words = [f"w{index}" for index in range(40_000)]
 vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1))
 model = models.build(ModelConfig(embedding=250, hidden=(250, 250, 250), experts=7), len(vocabulary)).eval()
 common = words[:19]
 lists = [common + [words[(path * 19 + place) % 40_000] for place in range(19)] for path in range(1153)]
-costs = SentenceScorer(model, vocabulary, "cpu").costs(lists)
+costs = NeuralScorer(model, vocabulary, "cpu").costs(lists)
 assert len(costs) == 1153 and (costs > 0).all()
 # Not what getrusage says: that remembers the process that started this one.
 print(int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.lm.streams import Streams
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training import CachedTeacher, CacheOptions, TeacherCache, build_cache, teacher_cache, train
-from asr_rescore.training.chunks import Streams
+from asr_rescore.training import CacheConfig, CachedTeacher, TeacherCache, build_cache, teacher_cache, train
 from asr_rescore.training.teacher_cache import top_and_samples
 from training_runs import CPU, SIZE, TRAIN, log_of, make_run, make_teacher, network, state_of, text
 
@@ -22,7 +22,7 @@ TEACHERS = ["a hash"]
 
 
 def build(directory, words=TRAIN, **options) -> TeacherCache:
-    build_cache(directory, make_teacher().model, words, TEACHERS, CacheOptions(**options), CPU)
+    build_cache(directory, make_teacher().model, words, TEACHERS, CacheConfig(**options), CPU)
     return TeacherCache.open(directory, words, TEACHERS)
 
 

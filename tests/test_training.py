@@ -12,8 +12,9 @@ import torch
 from asr_rescore import models, objectives
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.scoring import SentenceScorer
-from asr_rescore.training import OnlineTeacher, loop, stream_cost, train
+from asr_rescore.lm import stream_cost
+from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.training import OnlineTeacher, loop, train
 from training_runs import (
     CPU,
     DROPPED,
@@ -66,7 +67,7 @@ def test_the_best_model_is_what_is_left(tmp_path):
 
 def test_words_outside_the_vocabulary_count_in_the_valid_perplexity(tmp_path):
     run = make_run(tmp_path / "a", epochs=1)
-    dearer = replace(run, valid=replace(VALID, member_cost=10.0), directory=tmp_path / "b")
+    dearer = replace(run, valid=replace(VALID, class_cost=10.0), directory=tmp_path / "b")
     assert go(dearer) == pytest.approx(go(run) * math.exp(10.0 / len(VALID)))
 
 
@@ -264,7 +265,7 @@ def test_self_normalised_training_can_do_without_normalisers(tmp_path):
         go(run)
         model = load_model(run.directory).model
         sentences = [["a", "b", "c"], ["e", "d"]]
-        exact, bare = (SentenceScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
+        exact, bare = (NeuralScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
         bias[weight] = np.abs(exact - bare).max()
     assert 4 * bias[0.1] < bias[0.0]
 
@@ -274,7 +275,7 @@ def test_self_normalised_training_starts_with_normalisers_near_one(tmp_path):
     go(run)
     sentences = [["a", "b", "c"], ["e", "d"]]
     model = load_model(run.directory).model
-    exact, bare = (SentenceScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
+    exact, bare = (NeuralScorer(model, VOCABULARY, "cpu", way).costs(sentences) for way in ("float32", "none"))
     np.testing.assert_allclose(bare, exact, atol=1e-3)
     np.testing.assert_allclose(exact, np.log(SIZE) * np.array([4, 3]), atol=0.01)
 

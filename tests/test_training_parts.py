@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from asr_rescore import models
 from asr_rescore.config import ModelConfig, TrainConfig
 from asr_rescore.errors import UsageError
+from asr_rescore.lm.perplexity import perplexity, stream_cost
+from asr_rescore.lm.streams import Chunk, Streams
 from asr_rescore.models import Ensemble
-from asr_rescore.training.chunks import Chunk, Streams, chunk_length, column_groups
-from asr_rescore.training.evaluation import perplexity, stream_cost
+from asr_rescore.training.chunks import chunk_length, column_groups
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, learning_rate, nonmonotone

@@ -22,7 +22,7 @@ COUNTS = {"the": 10, "of": 7, "b": 3, "a": 3, "rare": 2, "once": 1}
 
 def all_words(vocabulary: Vocabulary) -> list[str]:
     """Every word that the distribution is over: the listed ones, with the sentence end, and the class's members."""
-    return [word for word in vocabulary.words if word != vocabulary.unk] + list(vocabulary.members)
+    return [word for word in vocabulary.words if word != vocabulary.unk] + list(vocabulary.unk_probs)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def all_words(vocabulary: Vocabulary) -> list[str]:
 def test_from_counts(size, words, members):
     vocabulary = Vocabulary.from_counts(COUNTS, size)
     assert vocabulary.words == ("</s>", "<RNN_UNK>", *words)
-    assert vocabulary.members == pytest.approx(members)
+    assert vocabulary.unk_probs == pytest.approx(members)
     assert len(vocabulary) <= (size or math.inf)
 
 
@@ -55,11 +55,11 @@ def test_no_word_stands_in_both_lists_and_none_is_lost(counts, size, lexicon):
     words = all_words(vocabulary)
     assert len(words) == len(set(words))
     assert {*counts, *lexicon} <= set(words)
-    assert math.fsum(vocabulary.members.values()) == pytest.approx(1.0, abs=1e-12)
+    assert math.fsum(vocabulary.unk_probs.values()) == pytest.approx(1.0, abs=1e-12)
     if size is not None:
         assert len(vocabulary) == min(size, len(counts) + 2)
     least_listed = min(counts[word] for word in vocabulary.words[2:])
-    assert all(counts[word] <= least_listed for word in vocabulary.members if word in counts)
+    assert all(counts[word] <= least_listed for word in vocabulary.unk_probs if word in counts)
 
 
 @pytest.mark.parametrize("size", [None, 7, 6, 4])
@@ -72,7 +72,7 @@ def test_with_a_model_all_words_sum_to_one(size, lexicon, counts):
     context = torch.tensor([[vocabulary.encode(["of"])[0]]])
     log_probs = model(context, model.initial_state(1)).log_probs[0, 0]
     words = all_words(vocabulary)
-    costs = [vocabulary.member_cost(word) - log_probs[vocabulary.encode([word])[0]].item() for word in words]
+    costs = [vocabulary.class_cost(word) - log_probs[vocabulary.encode([word])[0]].item() for word in words]
     assert math.fsum(math.exp(-cost) for cost in costs) == pytest.approx(1.0, abs=1e-12)
     assert not any(vocabulary.is_oov(word) for word in words)
 
@@ -80,33 +80,33 @@ def test_with_a_model_all_words_sum_to_one(size, lexicon, counts):
 def test_plain_unk_is_the_class_and_keeps_its_share():
     """Penn Treebank's own <unk>: a word of the text, so with nothing left out its cost is the class's alone."""
     whole = Vocabulary.from_counts({**COUNTS, "<unk>": 5})
-    assert (whole.unk, whole.members) == ("<unk>", {"<unk>": 1.0})
-    assert whole.member_cost("<unk>") == 0
+    assert (whole.unk, whole.unk_probs) == ("<unk>", {"<unk>": 1.0})
+    assert whole.class_cost("<unk>") == 0
     cut = Vocabulary.from_counts({**COUNTS, "<unk>": 5}, 6)
     assert cut.words == ("</s>", "<unk>", "the", "of", "a", "b")
-    assert cut.members == pytest.approx({"rare": 2 / 8, "once": 1 / 8, "<unk>": 5 / 8})
-    assert cut.member_cost("<unk>") == pytest.approx(-math.log(5 / 8))
+    assert cut.unk_probs == pytest.approx({"rare": 2 / 8, "once": 1 / 8, "<unk>": 5 / 8})
+    assert cut.class_cost("<unk>") == pytest.approx(-math.log(5 / 8))
 
 
 def test_lexicon_words_join_with_the_count_of_a_word_seen_once():
     vocabulary = Vocabulary.from_counts(COUNTS, 6, ["unseen", "the", "rare", "<eps>", "#0", "<s>", "</s>", "<UNK>"])
-    assert vocabulary.members == pytest.approx({"rare": 2 / 4, "once": 1 / 4, "unseen": 1 / 4})
+    assert vocabulary.unk_probs == pytest.approx({"rare": 2 / 4, "once": 1 / 4, "unseen": 1 / 4})
 
 
 def test_costs_and_ids():
     vocabulary = Vocabulary.from_counts(COUNTS, 6)
     assert vocabulary.encode(["the", "once", "zebra", "b"]) == [2, 1, 1, 5]
     assert vocabulary.unk_id == 1
-    assert [vocabulary.member_cost(word) for word in ("the", "</s>")] == [0, 0]
-    assert vocabulary.member_cost("once") == pytest.approx(math.log(3))
-    assert vocabulary.member_cost("zebra") == pytest.approx(-math.log(OOV_PROBABILITY))
+    assert [vocabulary.class_cost(word) for word in ("the", "</s>")] == [0, 0]
+    assert vocabulary.class_cost("once") == pytest.approx(math.log(3))
+    assert vocabulary.class_cost("zebra") == pytest.approx(-math.log(OOV_PROBABILITY))
     assert [word for word in ("the", "once", "zebra") if vocabulary.is_oov(word)] == ["zebra"]
 
 
 def test_the_classs_name_in_a_text_is_no_word_and_not_free():
     vocabulary = Vocabulary.from_counts(COUNTS, 6)
     assert vocabulary.is_oov("<RNN_UNK>")
-    assert vocabulary.member_cost("<RNN_UNK>") == pytest.approx(-math.log(OOV_PROBABILITY))
+    assert vocabulary.class_cost("<RNN_UNK>") == pytest.approx(-math.log(OOV_PROBABILITY))
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_a_vocabulary_needs_a_word(counts, size):
 
 def test_hash_tells_words_class_and_members_apart_but_not_orders_of_members():
     words = ("</s>", "<RNN_UNK>", "a", "b")
-    base = Vocabulary(words, members={"x": 0.25, "y": 0.75})
-    assert base.hash == Vocabulary(words, members={"y": 0.75, "x": 0.25}).hash
+    base = Vocabulary(words, unk_probs={"x": 0.25, "y": 0.75})
+    assert base.hash == Vocabulary(words, unk_probs={"y": 0.75, "x": 0.25}).hash
     others = [
-        Vocabulary(("</s>", "<RNN_UNK>", "b", "a"), members={"x": 0.25, "y": 0.75}),
-        Vocabulary(words, members={"x": 0.75, "y": 0.25}),
+        Vocabulary(("</s>", "<RNN_UNK>", "b", "a"), unk_probs={"x": 0.25, "y": 0.75}),
+        Vocabulary(words, unk_probs={"x": 0.75, "y": 0.25}),
         Vocabulary(words, "a", {"x": 0.25, "y": 0.75}),
         Vocabulary(words),
     ]
@@ -163,6 +163,6 @@ def test_the_recognisers_words_and_no_others():
     lexicon = ["<eps>", "!SIL", "<UNK>", "b", "a", "never", "#0", "<s>", "</s>"]
     vocabulary = Vocabulary.from_words(lexicon, {"</s>": 4, "a": 3, "b": 1, "x": 3, "y": 1})
     assert vocabulary.words == ("</s>", "<RNN_UNK>", "a", "b", "never")
-    assert vocabulary.members == {"x": 0.75, "y": 0.25}
+    assert vocabulary.unk_probs == {"x": 0.75, "y": 0.25}
     with_unk = Vocabulary.from_words(["a", "<unk>"], {"a": 3, "<unk>": 1})
-    assert (with_unk.words, with_unk.members) == (("</s>", "<unk>", "a"), {"<unk>": 1.0})
+    assert (with_unk.words, with_unk.unk_probs) == (("</s>", "<unk>", "a"), {"<unk>": 1.0})

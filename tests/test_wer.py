@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import read_table
-from asr_rescore.wer import ALIGN_TEXT, COMPUTE_WER, ErrorCount, align, count, edit_distances, score, score_by_utterance
+from asr_rescore.word_errors import (
+    ALIGN_TEXT,
+    COMPUTE_WER,
+    ErrorCount,
+    align,
+    count,
+    edit_distances,
+    score,
+    score_by_utterance,
+)
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
 SENTENCES = st.lists(st.sampled_from("abcd"), max_size=9)

@@ -28,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.corpus import TokenStream
-    from asr_rescore.training import CacheOptions, build_cache
+    from asr_rescore.training import CacheConfig, build_cache
 
     device = choose_device(arguments.device)
     given = {name: getattr(arguments, name) for name in ("top", "samples", "streams", "seed")}
-    options = CacheOptions(**{name: value for name, value in given.items() if value is not None})
+    options = CacheConfig(**{name: value for name, value in given.items() if value is not None})
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, model = combine(loaded)
     text = TokenStream.read(arguments.train, vocabulary)

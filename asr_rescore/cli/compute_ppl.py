@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.corpus import TokenStream, read_sentences
     from asr_rescore.errors import UsageError
     from asr_rescore.files import atomic_text
-    from asr_rescore.scoring import SentenceScorer
-    from asr_rescore.training import DynamicOptions, dynamic_cost, gradient_statistics, perplexity, stream_cost
+    from asr_rescore.lm import DynamicConfig, dynamic_cost, gradient_statistics, perplexity, stream_cost
+    from asr_rescore.lm.scoring import NeuralScorer
 
     given = {"lr": arguments.dynamic_lr, "decay": arguments.dynamic_decay, "epsilon": arguments.dynamic_epsilon}
     given = {name: value for name, value in given.items() if value is not None}
@@ -62,19 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--dynamic needs --statistics, the model's training text, and goes without --by-sentence")
     if not arguments.dynamic and (given or arguments.statistics):
         raise UsageError("--statistics, --dynamic-lr, --dynamic-decay and --dynamic-epsilon go with --dynamic")
-    options = DynamicOptions(**given)
+    options = DynamicConfig(**given)
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
     text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
     train = TokenStream.read(arguments.statistics, loaded.vocabulary) if arguments.dynamic else None
     if arguments.by_sentence:
-        scorer = SentenceScorer(loaded.model, loaded.vocabulary, device)
+        scorer = NeuralScorer(loaded.model, loaded.vocabulary, device)
         sentences = read_sentences(arguments.text, kaldi_text=arguments.kaldi_text)
         cost = 0.0
         while some := list(islice(sentences, SENTENCES_AT_ONCE)):
             cost += float(scorer.costs(some).sum())
     else:
-        cost = stream_cost(loaded.model, text.ids, device) + text.member_cost
+        cost = stream_cost(loaded.model, text.ids, device) + text.class_cost
     ppl = perplexity(cost / len(text))
     print(f"ppl {ppl:.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs")
     if text.oov:
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures = {"ppl": ppl, "tokens": len(text), "oovs": text.oov.total(), "text": text.hash, "model": loaded.hash}
     if train is not None:
         statistics = gradient_statistics(loaded.model, train.ids, device, options)
-        cost = dynamic_cost(loaded.model, text.ids, device, statistics, options) + text.member_cost
+        cost = dynamic_cost(loaded.model, text.ids, device, statistics, options) + text.class_cost
         rates = {"lr": options.lr, "decay": options.decay, "epsilon": options.epsilon}
         figures |= {"dynamic_ppl": perplexity(cost / len(text)), **rates}
         listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())

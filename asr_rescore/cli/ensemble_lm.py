@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.config import EnsembleConfig, load_model_config
     from asr_rescore.corpus import TokenStream
     from asr_rescore.errors import UsageError
-    from asr_rescore.training import perplexity, stream_cost
+    from asr_rescore.lm import perplexity, stream_cost
 
     target, device = arguments.ensemble_dir, choose_device(arguments.device)
     if len(arguments.lm_dir) < 2:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     facts = {"members": [{"name": member.name, "hash": member.hash} for member in members]}
     if arguments.valid:
         text = TokenStream.read(arguments.valid, vocabulary)
-        facts["valid_ppl"] = perplexity((stream_cost(ensemble, text.ids, device) + text.member_cost) / len(text))
+        facts["valid_ppl"] = perplexity((stream_cost(ensemble, text.ids, device) + text.class_cost) / len(text))
         print(f"{target}: valid ppl {facts['valid_ppl']:.2f}")
     save_model(target, ensemble, vocabulary, provenance(**facts))
     print(f"{target}: {len(members)} models, {ensemble.num_parameters} parameters")

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore import kaldi
     from asr_rescore.errors import UsageError
-    from asr_rescore.rescore import OperatingPoint
-    from asr_rescore.rescoring.timed_words import CtmConfig, write_ctm
+    from asr_rescore.programs.lattice_to_ctm import CtmConfig, write_ctm
+    from asr_rescore.ranking import OperatingPoint
     from asr_rescore.rescoring.weights import ChosenWeights
 
     lmwt, wip = arguments.inv_acwt, arguments.word_ins_penalty

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     from asr_rescore import kaldi
-    from asr_rescore.rescoring.nbest_lists import write_nbest_dir
+    from asr_rescore.programs.lattice_to_nbest import write_nbest_dir
 
     utterances, hypotheses, failures = write_nbest_dir(
         arguments.lattices,

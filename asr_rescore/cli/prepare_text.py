@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from collections.abc import Iterator
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.checkpoint import save_vocabulary
     from asr_rescore.errors import InputError, UsageError
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
+    from asr_rescore.vocab_files import save_vocabulary
 
     if not 0 < arguments.valid_fraction <= 0.5:
         raise UsageError(f"--valid-fraction {arguments.valid_fraction}, expected above 0 and at most 0.5")
@@ -67,6 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     save_vocabulary(arguments.dir, vocabulary)
     print(
         f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
-        f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.members)} words in {vocabulary.unk}"
+        f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.unk_probs)} words in {vocabulary.unk}"
     )
     return 0

@@ -18,7 +18,7 @@ HELP = "rescore the lattices of a Kaldi decode directory with language models, w
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from asr_rescore.rescoring.options import LatticeConfig
+    from asr_rescore.rescoring.config import LatticeConfig
 
     add_config_options(parser, LatticeConfig)
     add_weight_options(parser)
@@ -29,18 +29,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     from asr_rescore.errors import UsageError
+    from asr_rescore.rescoring.config import Job, LatticeConfig
     from asr_rescore.rescoring.lattice_run import LatticeRescoring
-    from asr_rescore.rescoring.options import LatticeConfig, Share
 
     config = read_config(LatticeConfig, arguments)
     if not (arguments.lm_weight or arguments.weights):
         raise UsageError("give --lm-weight or --weights, e.g. those that rescore_nbest --tune found")
-    shares = [Share(job, arguments.nj) for job in range(1, arguments.nj + 1)]
+    shares = [Job(job, arguments.nj) for job in range(1, arguments.nj + 1)]
     inputs = read_inputs(config, arguments)
     chosen = inputs.given_weights(arguments.lm_weight, arguments.weights)
     rescoring = LatticeRescoring(config, inputs, chosen, arguments.out_dir)
     if arguments.job is not None:
-        rescoring.rescore(Share(arguments.job, arguments.nj))
+        rescoring.rescore(Job(arguments.job, arguments.nj))
         return 0
     for share in shares:
         rescoring.rescore(share)

@@ -19,9 +19,9 @@ HELP = "rescore a Kaldi decode directory with language models and report its wor
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from asr_rescore.rescoring.options import RescoringConfig
+    from asr_rescore.rescoring.config import ListConfig
 
-    add_config_options(parser, RescoringConfig)
+    add_config_options(parser, ListConfig)
     how = add_weight_options(parser)
     how.add_argument("--tune", action="store_true", help="choose LM weights, LMWT and word penalty on this data-dir")
     parser.add_argument(
@@ -34,18 +34,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     from asr_rescore.errors import UsageError
-    from asr_rescore.rescoring.options import RescoringConfig, Share
+    from asr_rescore.rescoring.config import Job, ListConfig
     from asr_rescore.rescoring.run import Rescoring
 
-    config = read_config(RescoringConfig, arguments)
-    shares = [Share(job, arguments.nj) for job in range(1, arguments.nj + 1)]
+    config = read_config(ListConfig, arguments)
+    shares = [Job(job, arguments.nj) for job in range(1, arguments.nj + 1)]
     if arguments.job is None and not (arguments.lm_weight or arguments.weights or arguments.tune):
         raise UsageError("give --lm-weight, --weights or --tune (or --job, to do one share of the costs only)")
     inputs = read_inputs(config, arguments)
     chosen = inputs.given_weights(arguments.lm_weight, arguments.weights)
     rescoring = Rescoring(config, inputs, arguments.out_dir, chosen, arguments.score_cache)
     if arguments.job is not None:
-        rescoring.cost(Share(arguments.job, arguments.nj))
+        rescoring.cost(Job(arguments.job, arguments.nj))
         return 0
     for share in shares:
         rescoring.cost(share)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from asr_rescore.cli.training_options import add_device_option, choose_device
 
 if TYPE_CHECKING:
+    from asr_rescore.rescoring.config import FirstPassConfig
     from asr_rescore.rescoring.inputs import Inputs
-    from asr_rescore.rescoring.options import FirstPassConfig
 
 Config = TypeVar("Config", bound="FirstPassConfig")
 

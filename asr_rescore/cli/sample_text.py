@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.corpus import write_sentences
     from asr_rescore.errors import UsageError
-    from asr_rescore.sampling import sample_sentences
+    from asr_rescore.lm.sampling import sample_sentences
     from asr_rescore.vocab import SENTENCE_END
 
     if arguments.text_out.is_dir():  # else seen only when all is drawn

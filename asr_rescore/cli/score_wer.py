@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import UsageError
     from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.report import write_details
-    from asr_rescore.wer import score
+    from asr_rescore.word_errors import score
 
     if arguments.data_dir and not arguments.details_dir:
         raise UsageError("--data-dir is for the files of --details-dir; give both")

@@ -22,11 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it."""
     from asr_rescore import corpus
-    from asr_rescore.checkpoint import load_vocabulary
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
     from asr_rescore.training import TrainingRun, train
     from asr_rescore.vocab import Vocabulary
+    from asr_rescore.vocab_files import load_vocabulary
 
     device = choose_device(arguments.device)
     config = load_config(*arguments.config)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
+from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.wer import ALIGN_TEXT, ErrorCount, Mode, align, score, score_by_utterance
+from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, score, score_by_utterance
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
@@ -71,7 +71,7 @@ def write_details(
         folder: wer_details/.
         references, hypotheses: utterance → words.
         speakers: utterance → speaker; an utterance without one is its own.
-        mode: see :func:`~asr_rescore.wer.score_by_utterance`.
+        mode: see :func:`~asr_rescore.word_errors.score_by_utterance`.
     """
     alignments = {
         utt: align(references[utt], hypotheses[utt], ALIGN_TEXT) for utt in sorted(references) if utt in hypotheses

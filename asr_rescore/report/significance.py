@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.wer import ErrorCount
+from asr_rescore.word_errors import ErrorCount
 
 # 10,000 replications, as in Kaldi, in chunks that bound memory.
 CHUNKS, CHUNK = 20, 500

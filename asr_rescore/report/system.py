@@ -11,8 +11,8 @@ from typing import Any
 from asr_rescore import __version__
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_text
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.wer import ErrorCount
+from asr_rescore.ranking import OperatingPoint
+from asr_rescore.word_errors import ErrorCount
 
 REPORT_FILE = "report.json"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asr_rescore.errors import UsageError
 from asr_rescore.report.significance import probability_of_improvement
 from asr_rescore.report.system import SystemReport
-from asr_rescore.wer import ErrorCount
+from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"

@@ -11,10 +11,10 @@ import numpy as np
 
 from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import DataDir, Place
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.models import State, join_states
 from asr_rescore.nbest import NBest
-from asr_rescore.rescore import Weights, best_hypothesis
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.ranking import Weights, best_hypothesis
 
 Entry = TypeVar("Entry")
 
@@ -53,7 +53,7 @@ class CarryOver:
         weights: by which a hypothesis is best.
     """
 
-    def __init__(self, chains: Sequence[Sequence[str]], scorers: Sequence[SentenceScorer], weights: Weights):
+    def __init__(self, chains: Sequence[Sequence[str]], scorers: Sequence[NeuralScorer], weights: Weights):
         self.chains, self.scorers, self.weights = chains, scorers, weights
         self.chain_of = {utt: chain for chain, utts in enumerate(chains) for utt in utts}
         self.states = [[scorer.initial_state()] * len(chains) for scorer in scorers]  # by model and chain

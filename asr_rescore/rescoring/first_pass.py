@@ -11,12 +11,12 @@ import numpy as np
 
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.failures import Failures
 from asr_rescore.lattice import Lattice, best_paths, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
-from asr_rescore.rescoring.failures import Failures
-from asr_rescore.rescoring.options import FirstPassConfig, Share
+from asr_rescore.rescoring.config import FirstPassConfig, Job
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FirstPass:
     utterances: frozenset[str]
     config: FirstPassConfig
 
-    def lattices(self, share: Share, failures: Failures, allow_pipes: bool = False) -> Iterator[tuple[str, Lattice]]:
+    def lattices(self, share: Job, failures: Failures, allow_pipes: bool = False) -> Iterator[tuple[str, Lattice]]:
         """The share's wanted utterances in order; what cannot be read is noted in ``failures``."""
         files = kaldi.lattice_files(self.decode_dir)
         for number, offset, step in share.parts(len(files)):

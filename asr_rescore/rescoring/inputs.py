@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.ngram import Grammar
 from asr_rescore.report import LmFacts
+from asr_rescore.rescoring.config import FirstPassConfig
 from asr_rescore.rescoring.first_pass import FirstPass
-from asr_rescore.rescoring.options import FirstPassConfig
 from asr_rescore.rescoring.weights import ChosenWeights
-from asr_rescore.scoring import SentenceScorer
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ class Inputs:
         """What was said, of the utterances that are wanted."""
         return {utt: words for utt, words in self.data.text.items() if utt in self.first_pass.utterances}
 
-    def scorer(self, lm: LoadedModel) -> SentenceScorer:
+    def scorer(self, lm: LoadedModel) -> NeuralScorer:
         """What costs sentences by one of the models.
 
         Raises:
@@ -102,7 +102,7 @@ class Inputs:
                 f"--normaliser none: {lm.name} was not trained with train.self_normalization, and without them it "
                 "has no probabilities; use float32"
             )
-        return SentenceScorer(lm.model, lm.vocabulary, self.device, normaliser)
+        return NeuralScorer(lm.model, lm.vocabulary, self.device, normaliser)
 
     def grammar(self) -> Grammar:
         """The old LM, read anew."""

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from asr_rescore.errors import RescoreError
+from asr_rescore.failures import Failures
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.models import State, join_states, select_state
 from asr_rescore.ngram import Frontier, Grammar, GrammarWalk
-from asr_rescore.rescore import Weights
-from asr_rescore.rescoring.failures import Failures
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.ranking import Weights
 from asr_rescore.vocab import SENTENCE_END
 
 # Lattices grow together up to so many arcs: enough contexts at each depth for fast matrix products.
@@ -38,7 +38,7 @@ class LatticeRescorer:
     def __init__(
         self,
         grammar: Grammar,
-        scorers: Sequence[SentenceScorer],
+        scorers: Sequence[NeuralScorer],
         weights: Weights,
         words: SymbolTable,
         limits: ExpansionLimits,
@@ -124,15 +124,15 @@ def _no_cost(what: str, cost: float) -> str:
 class _WeightedLm:
     """A neural LM with its weight, and its words for the lattices' ids; ``EPSILON`` stands for the sentence end."""
 
-    def __init__(self, scorer: SentenceScorer, weight: float, words: SymbolTable):
+    def __init__(self, scorer: NeuralScorer, weight: float, words: SymbolTable):
         self.scorer, self.weight = scorer, weight
         vocabulary = scorer.vocabulary
         self.ids = np.zeros(max(words.ids.values()) + 1, dtype=np.int64)
-        self.member_costs = np.zeros(len(self.ids))
+        self.class_cost = np.zeros(len(self.ids))
         places = list(words.ids.values())
         self.ids[places] = vocabulary.encode(list(words.ids))
-        self.member_costs[places] = [vocabulary.member_cost(word) for word in words.ids]
-        self.ids[EPSILON], self.member_costs[EPSILON] = vocabulary.ids[SENTENCE_END], 0.0
+        self.class_cost[places] = [vocabulary.class_cost(word) for word in words.ids]
+        self.ids[EPSILON], self.class_cost[EPSILON] = vocabulary.ids[SENTENCE_END], 0.0
 
 
 Place = tuple[str, int]  # an utterance, and a node of its expansion
@@ -175,7 +175,7 @@ class _Contexts:
                 self.states[index], np.array(rows), lm.ids[read], np.array(asked, dtype=np.int64), lm.ids[words]
             )
             self.states[index] = join_states([self.states[index], after])
-            added += lm.weight * (costs + lm.member_costs[words] - old)
+            added += lm.weight * (costs + lm.class_cost[words] - old)
         self.rows.update((place, self.height + index) for index, place in enumerate(places))
         self.height += len(places)
         ends = np.cumsum([len(level.words) for level in levels.values()])

@@ -10,13 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_rescore import kaldi
+from asr_rescore.failures import Failures
 from asr_rescore.lattice import best_path, best_paths
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.ranking import OperatingPoint
+from asr_rescore.rescoring.config import Job, LatticeConfig
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
-from asr_rescore.rescoring.options import LatticeConfig, Share
 from asr_rescore.rescoring.result import (
     Hypotheses,
     Texts,
@@ -43,7 +43,7 @@ class LatticeRescoring:
     def __init__(self, config: LatticeConfig, inputs: Inputs, chosen: ChosenWeights, out_dir: Path):
         self.config, self.inputs, self.chosen, self.out_dir = config, inputs, chosen, out_dir
 
-    def rescore(self, share: Share) -> None:
+    def rescore(self, share: Job) -> None:
         """The dear part: write a share's lat.JOB.gz, unless it is there already."""
         inputs, weights = self.inputs, self.chosen.weights
         signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights)
@@ -96,7 +96,7 @@ class LatticeRescoring:
     def _first_pass_texts(self, utterances: Container[str]) -> Texts:
         words, point = self.inputs.first_pass.words, self.chosen.first_pass
         texts = {}
-        for utt, lattice in self.inputs.first_pass.lattices(Share(1, 1), Failures()):
+        for utt, lattice in self.inputs.first_pass.lattices(Job(1, 1), Failures()):
             if utt in utterances:
                 path = best_path(lattice, point.acoustic_scale, point.wip)
                 texts[utt] = [words.word(index) for index in path.words]
@@ -109,7 +109,7 @@ class LatticeRescoring:
         points = points_to_score(self.config, self.chosen)
         scales, penalties = [point.acoustic_scale for point in points], [point.wip for point in points]
         texts: dict[OperatingPoint, dict[str, list[str]]] = {point: {} for point in points}
-        for utt, lattice in rescored.lattices(Share(1, 1), Failures()):
+        for utt, lattice in rescored.lattices(Job(1, 1), Failures()):
             for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
                 if path is not None:
                     texts[point][utt] = [first_pass.words.word(index) for index in path.words]

@@ -10,18 +10,17 @@ from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.failures import Failures
 from asr_rescore.lattice import Lattice, from_paths, oracle
 from asr_rescore.nbest import NBest
+from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column
 from asr_rescore.report import SystemReport, write_scoring
-from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.config import FirstPassConfig, Job
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.rescoring.nbest_lists import to_nbest
-from asr_rescore.rescoring.options import FirstPassConfig, Share
 from asr_rescore.rescoring.share import SHARE_FILE, read_failures
 from asr_rescore.rescoring.weights import ChosenWeights
-from asr_rescore.wer import edit_distances, score, score_by_utterance
+from asr_rescore.word_errors import edit_distances, score, score_by_utterance
 
 OF_A_JOB = ("lat.{}.gz", "archives.{}", "rescored.{}.json")
 Texts = Mapping[str, Sequence[str]]
@@ -83,7 +82,7 @@ def write_lattices(
     """
     remove_jobs_beyond(jobs, out_dir)
     for job in range(1, jobs + 1):
-        rescored = _rescored(first_pass, costed, n, lm_weights, Share(job, jobs))
+        rescored = _rescored(first_pass, costed, n, lm_weights, Job(job, jobs))
         kaldi.write_lattices(out_dir / f"lat.{job}.gz", rescored)
     kaldi.write_num_jobs(out_dir, jobs)
 
@@ -99,14 +98,14 @@ def remove_jobs_beyond(jobs: int, out_dir: Path) -> None:
 
 
 def _rescored(
-    first_pass: FirstPass, costed: Costed, n: int, lm_weights: tuple[float, ...], share: Share
+    first_pass: FirstPass, costed: Costed, n: int, lm_weights: tuple[float, ...], share: Job
 ) -> Iterator[tuple[str, Lattice]]:
     for utt, lattice in first_pass.lattices(share, Failures()):  # the share has noted what fails
         nbest = costed.lists.get(utt)
         if nbest is None:
             continue
         paths = first_pass.paths(lattice, n)
-        if to_nbest(utt, paths, first_pass.words).words != nbest.words:
+        if NBest.of_paths(utt, paths, first_pass.words.word).words != nbest.words:
             raise UsageError(
                 f"{utt}: its lattice no longer gives the hypotheses of archives.{share.job}; "
                 "remove the out-dir and run again"
@@ -126,7 +125,7 @@ def nbest_oracle(costed: Costed, references: Texts) -> dict[str, Sequence[str]]:
 def lattice_oracle(first_pass: FirstPass, utterances: Container[str], references: Texts) -> dict[str, Sequence[str]]:
     """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
     best = {}
-    for utt, lattice in first_pass.lattices(Share(1, 1), Failures()):
+    for utt, lattice in first_pass.lattices(Job(1, 1), Failures()):
         if utt in references and utt in utterances:
             found = oracle(lattice, [first_pass.words.get(word, -1) for word in references[utt]])
             if found is not None:

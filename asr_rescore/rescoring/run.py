@@ -9,12 +9,13 @@ from pathlib import Path
 from asr_rescore import __version__
 from asr_rescore.checkpoint import LoadedModel
 from asr_rescore.errors import UsageError
+from asr_rescore.failures import Failures
 from asr_rescore.kaldi import lattice_files, read_places
-from asr_rescore.rescore import Weights
+from asr_rescore.lm.score_cache import CachedScorer
+from asr_rescore.ranking import Weights
 from asr_rescore.rescoring.carry_over import CarryOver, chains
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.config import Job, ListConfig
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.rescoring.options import RescoringConfig, Share
 from asr_rescore.rescoring.result import (
     Costed,
     Hypotheses,
@@ -27,8 +28,7 @@ from asr_rescore.rescoring.result import (
 )
 from asr_rescore.rescoring.share import Scorer, Signature, cost_share, is_done
 from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
-from asr_rescore.score_cache import CachedScorer
-from asr_rescore.tune import tune
+from asr_rescore.tuning import tune
 
 
 class Rescoring:
@@ -48,7 +48,7 @@ class Rescoring:
 
     def __init__(
         self,
-        config: RescoringConfig,
+        config: ListConfig,
         inputs: Inputs,
         out_dir: Path,
         chosen: ChosenWeights | None = None,
@@ -64,7 +64,7 @@ class Rescoring:
             if score_cache is not None:
                 raise UsageError("--carry-over makes a sentence's cost depend on others; leave out --score-cache")
 
-    def cost(self, share: Share) -> None:
+    def cost(self, share: Job) -> None:
         """The dear part: N-best lists of one share and every model's costs, unless they are there already."""
         inputs, carries = self.inputs, self.config.carry_over != "none"
         files = len(lattice_files(inputs.first_pass.decode_dir))

@@ -14,20 +14,19 @@ from tqdm import tqdm
 
 from asr_rescore import __version__, kaldi
 from asr_rescore.errors import RescoreError
+from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_directory, atomic_text
 from asr_rescore.lattice import Lattice
+from asr_rescore.lm.score_cache import CachedScorer
+from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.ngram import Grammar
-from asr_rescore.rescore import Weights, neural_column
+from asr_rescore.ranking import Weights, neural_column
 from asr_rescore.rescoring.carry_over import CarryOver
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.rescoring.config import Job
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
-from asr_rescore.rescoring.nbest_lists import to_nbest
-from asr_rescore.rescoring.options import Share
-from asr_rescore.score_cache import CachedScorer
-from asr_rescore.scoring import SentenceScorer
 
-Scorer: TypeAlias = SentenceScorer | CachedScorer
+Scorer: TypeAlias = NeuralScorer | CachedScorer
 
 SHARE_FILE = "share.json"
 # Lists are costed together up to so many words: enough rows for fast matrix products, little enough to hold.
@@ -56,7 +55,7 @@ class Signature:
         first_pass: FirstPass,
         grammar_file: Path,
         lms: Sequence[str],
-        share: Share,
+        share: Job,
         weights: Weights | None = None,
         chains: Sequence[Sequence[str]] | None = None,
     ) -> Signature:
@@ -117,7 +116,7 @@ def cost_share(
     grammar: Grammar,
     scorers: Sequence[Scorer],
     n: int,
-    share: Share,
+    share: Job,
     out_dir: Path,
     signature: Signature,
     carry_over: CarryOver | None = None,
@@ -155,7 +154,7 @@ def _first_pass_lists(
             if not paths:
                 failures.add_empty(utt)
                 continue
-            nbest = to_nbest(utt, paths, first_pass.words)
+            nbest = NBest.of_paths(utt, paths, first_pass.words.word)
         except RescoreError as error:
             failures.add(utt, error)
             continue

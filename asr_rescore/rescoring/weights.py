@@ -11,8 +11,8 @@ import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_text
-from asr_rescore.rescore import OperatingPoint, Weights
-from asr_rescore.tune import Tuning
+from asr_rescore.ranking import OperatingPoint, Weights
+from asr_rescore.tuning import Tuning
 
 WEIGHTS_FILE = "weights.yaml"
 

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, load_training_state, provenance, save_model, save_training_state
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.lm.perplexity import perplexity, stream_cost
+from asr_rescore.lm.streams import Streams
 from asr_rescore.models import LanguageModel, detach_state, flatten_state, unflatten_state, use_fast_path
-from asr_rescore.training.chunks import Streams, chunk_length, column_groups
-from asr_rescore.training.evaluation import perplexity, stream_cost
+from asr_rescore.training.chunks import chunk_length, column_groups
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, build_optimizer, learning_rate, nonmonotone
@@ -199,7 +200,7 @@ class _Trainer:
         """Nats per token of the valid text, with the averaged weights where there are any."""
         valid = self.run.valid
         with self.averaged_weights():
-            cost = (stream_cost(self.model, valid.ids, self.device) + valid.member_cost) / len(valid)
+            cost = (stream_cost(self.model, valid.ids, self.device) + valid.class_cost) / len(valid)
         self.check_finite("valid perplexity", perplexity(cost))
         return cost
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import torch
 
+from asr_rescore.lm.streams import Chunk
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training.chunks import Chunk
 
 
 class Teacher(Protocol):

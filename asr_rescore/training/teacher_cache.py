@@ -18,9 +18,9 @@ from asr_rescore.checkpoint import load_training_state, save_training_state
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.files import atomic_text
+from asr_rescore.lm.streams import Chunk
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training.chunks import Chunk
 from asr_rescore.training.interrupt import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # written last: where it stands, the cache is complete
@@ -33,7 +33,7 @@ SCALE = 2.0**15
 
 
 @dataclass(frozen=True)
-class CacheOptions:
+class CacheConfig:
     """How much of each distribution is kept.
 
     Whole distributions take 2 bytes a word of the vocabulary. With ``top`` the most probable words are kept exactly,
@@ -69,7 +69,7 @@ class TeacherCache:
         label: float32 (tokens,), ln Q of the word that stands there.
     """
 
-    def __init__(self, directory: Path, tokens: int, vocabulary_size: int, options: CacheOptions, mode: str):
+    def __init__(self, directory: Path, tokens: int, vocabulary_size: int, options: CacheConfig, mode: str):
         self.options = options
         kept = options.top + options.samples if options.top else vocabulary_size
         self.weights = _map(directory / "weights.f16", np.float16, (tokens, kept), mode)
@@ -90,17 +90,17 @@ class TeacherCache:
                 raise UsageError(
                     f"{directory}: a cache of another text or other teachers ({what} differ); make it anew"
                 )
-        options = CacheOptions(**description["options"])
+        options = CacheConfig(**description["options"])
         # "c": writable in memory only, as torch likes it.
         return cls(directory, len(text), description["vocabulary_size"], options, "c")
 
 
 def _read_description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION_FILE
-    kinds = {"text": str, "teachers": list, "vocabulary_size": int} | dict.fromkeys(CacheOptions().to_dict(), int)
+    kinds = {"text": str, "teachers": list, "vocabulary_size": int} | dict.fromkeys(CacheConfig().to_dict(), int)
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        CacheOptions(**description["options"])  # checks their ranges
+        CacheConfig(**description["options"])  # checks their ranges
         values = {**description, **description["options"]}
         wrong = [f"{name}: {values[name]!r}" for name, kind in kinds.items() if type(values[name]) is not kind]
         if wrong:
@@ -141,7 +141,7 @@ def build_cache(
     model: LanguageModel,
     text: TokenStream,
     teachers: Sequence[str],
-    options: CacheOptions,
+    options: CacheConfig,
     device: torch.device,
 ) -> None:
     """Let ``model`` read ``text`` once and write its distribution over every token; after a stop, go on.
@@ -192,7 +192,7 @@ class _Builder:
     """The text cut into as many streams as are read at once, each continued from the one before it by a warm-up."""
 
     def __init__(
-        self, directory: Path, model: LanguageModel, text: TokenStream, options: CacheOptions, device: torch.device
+        self, directory: Path, model: LanguageModel, text: TokenStream, options: CacheConfig, device: torch.device
     ):
         self.directory, self.model, self.options, self.device = directory, model, options, device
         self.ids = torch.from_numpy(text.ids)

@@ -10,8 +10,8 @@ import numpy as np
 
 from asr_rescore.errors import UsageError
 from asr_rescore.nbest import NBest
-from asr_rescore.rescore import OperatingPoint, Weights, graph_costs, total_costs
-from asr_rescore.wer import edit_distances
+from asr_rescore.ranking import OperatingPoint, Weights, graph_costs, total_costs
+from asr_rescore.word_errors import edit_distances
 
 # A finer grid than this would tune on noise: on 1,700 words one error is 0.06 % WER.
 MOST_LM_WEIGHTS = 300

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
-from asr_rescore.rescore import OperatingPoint
+from asr_rescore.ranking import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FirstPassConfig:
 
 
 @dataclass(frozen=True)
-class RescoringConfig(FirstPassConfig):
+class ListConfig(FirstPassConfig):
     """How N-best lists are made and weighed."""
 
     n: int = field(default=1000, metadata={"help": "hypotheses of an utterance at most"})
@@ -93,7 +93,7 @@ class LatticeConfig(FirstPassConfig):
 
 
 @dataclass(frozen=True)
-class Share:
+class Job:
     """One of ``jobs`` equal parts of a decode directory, as Kaldi's ``$cmd JOB=1:$nj`` hands them out."""
 
     job: int

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
-from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column, total_costs
 
 LIST = NBest(
     "utt1",

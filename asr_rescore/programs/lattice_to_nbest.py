@@ -10,24 +10,11 @@ from tqdm import tqdm
 
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_directory
 from asr_rescore.lattice import Lattice, n_best
 from asr_rescore.lattice import Path as LatticePath
-from asr_rescore.nbest import ACOUSTIC, GRAPH, NBest
-from asr_rescore.rescoring.failures import Failures
-
-
-def to_nbest(utt: str, paths: list[LatticePath], words: kaldi.SymbolTable) -> NBest:
-    """Paths as words, with the costs of the first pass.
-
-    Raises:
-        InputError: a word id of the lattice is not in words.txt.
-    """
-    return NBest(
-        utt,
-        tuple(tuple(words.word(index) for index in path.words) for path in paths),
-        {GRAPH: np.array([path.graph for path in paths]), ACOUSTIC: np.array([path.acoustic for path in paths])},
-    )
+from asr_rescore.nbest import NBest
 
 
 def alignment(lattice: Lattice, path: LatticePath) -> list[int]:
@@ -70,7 +57,7 @@ def write_nbest_dir(
             for utt, lattice in tqdm(lattices, unit="utt", desc=f"job {job}", disable=None):
                 try:
                     paths = n_best(lattice, n, acoustic_scale)
-                    nbest = to_nbest(utt, paths, words)
+                    nbest = NBest.of_paths(utt, paths, words.word)
                 except RescoreError as error:
                     failures.add(utt, error)
                     continue

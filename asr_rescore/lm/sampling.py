@@ -42,7 +42,7 @@ def sample_sentences(
     read one would go on from a state it was not trained for, and readers pass over blank lines. Drawing without
     ``</s>`` there is the same as drawing again until a word comes.
 
-    A word of the class is drawn from ``vocabulary.members``; where no word was left out, that is the class itself.
+    A word of the class is drawn from ``vocabulary.unk_probs``; where no word was left out, that is the class itself.
 
     Args:
         model: put into evaluation mode; on ``device``.
@@ -94,7 +94,7 @@ def _sentences(
     texts, cut = _draw_streams(model, end, device, quotas, unit, seed, temperature, max_tokens)
     if tally is not None:
         tally["cut"] += cut
-    members, probabilities = list(vocabulary.members), np.array(list(vocabulary.members.values()))
+    members, probabilities = list(vocabulary.unk_probs), np.array(list(vocabulary.unk_probs.values()))
     probabilities /= probabilities.sum()
     generator = np.random.default_rng(seed)  # another algorithm than torch's, so its numbers are others
     for text in texts:

@@ -90,11 +90,11 @@ class PrefixTree:
         return len(self.parent)
 
 
-class SentenceScorer:
+class NeuralScorer:
     """Costs of whole sentences under one language model.
 
     A sentence is w1 … wn with ``</s>`` before it as context and after it as a word; the network starts in its zero
-    state. Words outside the vocabulary cost what :meth:`Vocabulary.member_cost` says on top of their class.
+    state. Words outside the vocabulary cost what :meth:`Vocabulary.class_cost` says on top of their class.
 
     Args:
         model: network in evaluation mode; costs are exact up to its own rounding, summed in float64.
@@ -146,10 +146,10 @@ class SentenceScorer:
             return np.zeros(0)
         tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end, roots)
         prefix_cost, end_cost = self._walk(tree, self.initial_state() if start is None else start)
-        outside = {word for words in sentences for word in words if self.vocabulary.member_cost(word)}
-        extra = {word: self.vocabulary.member_cost(word) for word in outside}
-        member_costs = np.array([sum(extra.get(word, 0.0) for word in words) for words in sentences])
-        costs = prefix_cost[tree.leaf] + end_cost[tree.leaf] + member_costs
+        outside = {word for words in sentences for word in words if self.vocabulary.class_cost(word)}
+        extra = {word: self.vocabulary.class_cost(word) for word in outside}
+        class_cost = np.array([sum(extra.get(word, 0.0) for word in words) for words in sentences])
+        costs = prefix_cost[tree.leaf] + end_cost[tree.leaf] + class_cost
         bad = np.flatnonzero(~np.isfinite(costs))
         if bad.size:
             raise RescoreError(

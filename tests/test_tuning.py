@@ -5,9 +5,9 @@ import pytest
 
 from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
-from asr_rescore.rescore import OperatingPoint, Weights, best_hypothesis
-from asr_rescore.tune import MOST_LM_WEIGHTS, lm_weight_grid, tune
-from asr_rescore.wer import edit_distances
+from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
+from asr_rescore.tuning import MOST_LM_WEIGHTS, lm_weight_grid, tune
+from asr_rescore.word_errors import edit_distances
 
 POINTS = tuple(OperatingPoint(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18))
 

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.lm.streams import Streams
 from asr_rescore.models import LanguageModel, detach_state
 from asr_rescore.models.lstm import DropConnectLstm
-from asr_rescore.training.chunks import Streams
 
 
 @dataclass(frozen=True)
-class DynamicOptions:
+class DynamicConfig:
     """How fast the weights move and how they come back; the defaults are the AWD-LSTM-MoS reference's.
 
     Raises:
@@ -40,7 +40,7 @@ class DynamicOptions:
 
 
 def gradient_statistics(
-    model: LanguageModel, ids: np.ndarray, device: torch.device, options: DynamicOptions
+    model: LanguageModel, ids: np.ndarray, device: torch.device, options: DynamicConfig
 ) -> list[torch.Tensor]:
     """√(mean g²) of each parameter over the training text: how much it usually has to move.
 
@@ -83,7 +83,7 @@ def dynamic_cost(
     ids: np.ndarray,
     device: torch.device,
     statistics: list[torch.Tensor],
-    options: DynamicOptions,
+    options: DynamicConfig,
 ) -> float:
     """Σ −ln P of all tokens, each predicted once, by weights that have learnt from all tokens before its chunk.
 

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
-from asr_rescore.rescore import OperatingPoint
-from asr_rescore.rescoring.failures import Failures
+from asr_rescore.ranking import OperatingPoint
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_binary
-from asr_rescore.scoring import SentenceScorer
+from asr_rescore.lm.scoring import NeuralScorer
 
 RECORD = np.dtype([("sentence", "V16"), ("cost", "<f8")])
 
@@ -32,7 +32,7 @@ class CachedScorer:
         InputError: a file of the cache is damaged.
     """
 
-    def __init__(self, scorer: SentenceScorer, directory: Path, key: str):
+    def __init__(self, scorer: NeuralScorer, directory: Path, key: str):
         self.scorer, self.directory = scorer, directory / key
         self.known: dict[bytes, float] = {}
         for path in sorted(self.directory.glob("*.costs")):
@@ -44,7 +44,7 @@ class CachedScorer:
             self.known.update(zip(records["sentence"].tolist(), records["cost"].tolist(), strict=True))
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-        """See :meth:`SentenceScorer.costs`; what was not known is, from now on."""
+        """See :meth:`NeuralScorer.costs`; what was not known is, from now on."""
         keys = [digest(words) for words in sentences]
         missing = {key: words for key, words in zip(keys, sentences, strict=True) if key not in self.known}
         if missing:

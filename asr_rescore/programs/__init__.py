@@ -1,0 +1,1 @@
+"""The smaller jobs: lattices to N-best lists, lattices to words with times."""
