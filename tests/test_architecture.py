@@ -15,7 +15,7 @@ PACKAGE = ROOT / "asr_rescore"
 # A module imports only from rows above its own, or inside its own package. docs/architecture.md says why.
 ROWS = [
     {"errors"},
-    {"files"},
+    {"files", "fingerprint", "progress"},
     {"failures", "vocab", "lattice", "ngram", "config"},
     {"nbest"},
     {"kaldi", "corpus", "models"},
@@ -32,6 +32,8 @@ LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 LIGHT = [
     "errors",
     "files",
+    "fingerprint",
+    "progress",
     "failures",
     "vocab",
     "vocab_files",

@@ -1,0 +1,43 @@
+"""What a result was made from, so that a finished result is reused only where it would come out the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Named facts that a result depends on. Equal fingerprints mean equal results.
+
+    Attributes:
+        facts: name → plain value; they are compared as JSON holds them, so that tuples equal lists.
+    """
+
+    facts: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", json.loads(json.dumps(dict(self.facts))))
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """Names of the facts that differ between the two, or that only one of them has."""
+        names = {**self.facts, **other.facts}
+        return [name for name in names if self.facts.get(name) != other.facts.get(name)]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the facts, whatever their order."""
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_stamp(file: Path) -> tuple[str, int, int]:
+    """Name, size in bytes and time of change in ns: a fact about a file that is too large to hash."""
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns
