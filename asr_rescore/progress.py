@@ -17,8 +17,6 @@ def show_progress(enabled: bool = True) -> None:
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
-    """A tqdm bar with these ``options``: on stderr, and only where that is a terminal and :func:`show_progress` was called.
-
-    ``disable=None`` is tqdm's own test for a terminal.
-    """
+    """A tqdm bar with these ``options``, drawn on stderr if that is a terminal and :func:`show_progress` was called."""
+    # disable=None is tqdm's own test for a terminal.
     return tqdm(iterable, disable=None if _enabled else True, **options)
