@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import read_lines
+
+NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # how scoring normalises softmaxes
 
 
 def _require(condition: bool, message: str) -> None:

@@ -21,7 +21,8 @@ import numpy as np
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
-from asr_rescore.lm.scoring import NeuralScorer, PrefixTree
+from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import Weights, graph_costs, neural_column, total_costs
 from asr_rescore.rescoring.weights import ChosenWeights

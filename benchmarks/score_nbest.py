@@ -23,7 +23,8 @@ from asr_rescore import kaldi, models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import n_best
-from asr_rescore.lm.scoring import NeuralScorer, PrefixTree
+from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.models import AwdLstmMos
 from asr_rescore.vocab import Vocabulary
 from reporting import MINI, Report

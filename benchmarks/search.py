@@ -20,12 +20,12 @@ import torch
 
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import State
 from asr_rescore.nbest import NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
-from asr_rescore.rescoring.config import Job, ListConfig
+from asr_rescore.rescoring.job import Job, ListConfig
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer

@@ -178,7 +178,7 @@ def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
     data.mkdir()
     (data / "segments").write_text("u1 talk 0 2\n")
     assert run(tmp_path, "--data-dir", data) == 1
-    assert "odd\tthe data directory's segments do not have it" in capsys.readouterr().err
+    assert "odd\tit is not in the data directory's segments" in capsys.readouterr().err
 
 
 def test_best_keeps_the_best_paths_words(tmp_path, mini):

@@ -93,6 +93,19 @@ class SystemReport:
         )
         return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
 
+    def summary(self) -> str:
+        """The result in a few lines."""
+        lines = []
+        if self.rescored:
+            lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
+            lines.append(f"rescored:       {self.total.wer_line()}")
+        if self.nbest_oracle is not None:
+            lines.append(f"N-best oracle:  {self.nbest_oracle.wer_line()}")
+        if self.lattice_oracle is not None:
+            lines.append(f"lattice oracle: {self.lattice_oracle.wer_line()}")
+        lines.append(f"weights:        {self.signature}")
+        return "".join(f"{line}\n" for line in lines)
+
     def save(self, out_dir: Path) -> None:
         """Write report.json, whole or not at all; ``wer`` and ``signature`` are there for other readers."""
         tree = asdict(self)
