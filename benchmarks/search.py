@@ -132,7 +132,7 @@ def compare(bench: Bench, lattices: Lattices, report: Report) -> None:
     reference = results[f"lists, N = {LIST_SIZES[-1]}"]
     references = {utt: bench.inputs.references[utt] for utt, _ in lattices}
     report(
-        "| search | s | ms per utterance | contexts per utterance | cheaper than the longest lists | more costly | %WER |"
+        "| search | s | ms per utterance | contexts per utterance | cheaper than longest lists | more costly | %WER |"
     )
     report("|---|---:|---:|---:|---:|---:|---:|")
     for way, found in results.items():

@@ -65,7 +65,7 @@ def main() -> None:
     plain, own = (load_model(path).provenance["valid_ppl"] for path in (DEMO / "student_ce", STUDENT))
     report(f"Valid perplexity {plain:.2f} without the penalty, {own:.2f} with it. Error: the cost without normalisers")
     report(
-        "minus the exact cost, per word, mean ± standard deviation over hypotheses; and for whole hypotheses, the standard"
+        "minus the exact cost, per word, mean ± standard deviation over hypotheses; for whole hypotheses, the standard"
     )
     report("deviation within lists, which is all that affects a ranking.\n")
     report("| lists | hypotheses | error per word, nats | within a list, nats | %WER | %WER without normalisers |")
