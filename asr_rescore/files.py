@@ -19,7 +19,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 GZIP_LEVEL = 1
 
 
-def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
+def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFile:
     """Open a plain or gzipped file for reading bytes; which of the two is told by its content, not its name."""
     path = Path(path)
     try:
@@ -29,7 +29,7 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         raise InputError(
             path, found=error.strerror or str(error), expected="a readable file", remedy="check the path"
         ) from error
-    return _GzipReader(stream) if head == GZIP_MAGIC else stream  # type: ignore[return-value]
+    return _GzipReader(stream) if head == GZIP_MAGIC else stream
 
 
 class _GzipReader(gzip.GzipFile):
