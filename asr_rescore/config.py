@@ -60,12 +60,12 @@ class ModelConfig:
         for name in ("rows", "input", "hidden", "output", "latent"):
             value = getattr(self, f"dropout_{name}")
             _require(0 <= value < 1, f"model: dropout_{name} is {value}, expected at least 0 and below 1")
-        _require(0 <= self.dropconnect < 1, f"model: dropconnect is {self.dropconnect}, expected at least 0 and below 1")
+        _require(0 <= self.dropconnect < 1, f"model: dropconnect is {self.dropconnect}, expected 0 to below 1")
 
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """The mean of the probabilities of several models, which are trained before; the ensemble itself is not."""
+    """The mean of the probabilities of several trained models. The ensemble itself is not trained."""
 
     members: tuple[AnyModelConfig, ...]
     kind: Literal["ensemble"] = "ensemble"
