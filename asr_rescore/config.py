@@ -161,7 +161,7 @@ def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | Non
 
     Args:
         tree: section → key → value; sections and keys may be missing.
-        where: what errors name as the place, usually a file.
+        where: name of the source, usually a file, for errors.
         base: has the values of missing keys; None: the defaults.
 
     Raises:
@@ -192,7 +192,7 @@ def load_config(*paths: str | Path) -> Config:
 
 
 def load_model_config(path: str | Path) -> AnyModelConfig:
-    """Read the YAML file of a model directory, whose one section is ``model:``. In an ensemble, models are nested.
+    """Read the YAML file of a model directory. It has one section, ``model:``; an ensemble contains its members' models.
 
     Raises:
         InputError: the file is missing, is not YAML, or has another form than :func:`model_to_dict` gives.

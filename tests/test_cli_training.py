@@ -130,10 +130,8 @@ class TestPrepareText:
         before, path = (data / name).read_bytes(), f"{data}/../data/{name}"
         named = [path] if given == "text" else ["--valid", path, str(text)]
         assert main(["prepare_text", *named, str(data)]) == 2
-        assert (
-            f"{path} is an input and would be overwritten; give another directory than {data}"
-            in capsys.readouterr().err
-        )
+        error = capsys.readouterr().err
+        assert f"{path} is an input and would be replaced; give a directory other than {data}" in error
         assert (data / name).read_bytes() == before
 
     def test_a_text_too_short_to_hold_anything_out(self, tmp_path, capsys):

@@ -187,7 +187,7 @@ def test_significance_against_the_first_pass_and_the_best():
     reports = [report("some", rescored=some, first_pass=first), report("best", rescored=best, first_pass=first)]
     sure = "decode_tg_dev: better than the first pass with probability 100.00 %"
     assert list(Comparison.of(reports).comparisons()) == [
-        f"some, {sure}; best is better than it with 100.00 %",
+        f"some, {sure}; best is better than some with probability 100.00 %",
         f"best, {sure}",
     ]
 

@@ -43,9 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     valid_path = arguments.dir / "valid.txt"
     for path in (*arguments.text, arguments.valid):
         if path and path.resolve() in (train_path.resolve(), valid_path.resolve()):
-            raise UsageError(
-                f"{path} is an input and would be overwritten; give another directory than {arguments.dir}"
-            )
+            raise UsageError(f"{path} is an input and would be replaced; give a directory other than {arguments.dir}")
 
     def read(*paths: Path) -> Iterator[list[str]]:
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))

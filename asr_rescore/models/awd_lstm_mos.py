@@ -18,7 +18,7 @@ from asr_rescore.models.normaliser import Normaliser
 
 
 class AwdLstmMos(LanguageModel):
-    """Embedding, LSTM layers and a mixture of softmaxes, whose output weights are the embedding.
+    """Embedding, LSTM layers, and a mixture of softmaxes that uses the embedding as its output weights.
 
     Args:
         config: sizes and dropout rates.

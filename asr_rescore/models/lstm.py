@@ -58,7 +58,7 @@ class DropConnectLstm(nn.RNNBase):
 def _torch_lstm(
     inputs: torch.Tensor, state: LstmState, weights: Weights | list[torch.Tensor], training: bool
 ) -> tuple[torch.Tensor, LstmState]:
-    """Call the function behind nn.LSTM."""
+    """Call the function that nn.LSTM itself calls."""
     # has_biases, num_layers, dropout between layers, train, bidirectional, batch_first
     output, hidden, cell = torch._VF.lstm(inputs, state, weights, True, 1, 0.0, training, False, False)
     return output, (hidden, cell)

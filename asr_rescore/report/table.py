@@ -71,7 +71,7 @@ class Comparison:
         """Rows for the first pass, the systems and the oracles. A star marks weights tuned on the same set."""
         rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(None, lambda report: report.first_pass_total, stars=True)]]
         for system in self.systems:
-            lms = next(report for (name, _), report in self.cells.items() if name == system).lms
+            lms = [report.lms for report in self.cells.values() if report.system == system][0]
             rows.append(
                 [
                     system,
@@ -108,13 +108,13 @@ class Comparison:
         for data, decodings in self.sets.items():
             yield f"{data}: {' / '.join(decodings)}"
         if any(report.tuned_here for report in self.cells.values()):
-            yield "*: weights tuned on this very set; without it, they were fixed before"
+            yield "*: weights tuned on this very set; without a star, they were chosen beforehand"
         for decodings in self.sets.values():
             for decoding in decodings:
                 yield from self._unlike_the_table(decoding)
 
     def _unlike_the_table(self, decoding: str) -> Iterator[str]:
-        """Reports with another first pass or N-best oracle than the table, which shows those of the first report."""
+        """Reports whose first pass or N-best oracle is not the one in the table, which is the first of this decoding."""
         reports = self.of_decoding(decoding)
         shown_first_pass = reports[0].first_pass_total
         oracles = [report.nbest_oracle for report in reports if report.nbest_oracle is not None]
@@ -130,12 +130,12 @@ class Comparison:
             )
 
     def weights(self) -> Iterator[str]:
-        """The weights and models of each system on each first pass."""
+        """The models and weights of each system on each first pass."""
         for (system, decoding), report in self.cells.items():
             yield f"{system}, {decoding}: {report.signature}"
 
     def failures(self) -> Iterator[str]:
-        """What could not be done, or only in part; at most the first few of each report."""
+        """The failures of each report, at most the first few."""
         for (system, decoding), report in self.cells.items():
             for utt, reason in list(report.failures.items())[:MAX_FAILURES]:
                 yield f"{system}, {decoding}: {utt}: {reason}"
@@ -149,11 +149,11 @@ class Comparison:
                 reports = self.of_decoding(decoding)
                 best = min(reports, key=lambda report: report.total.errors)
                 for report in reports:
-                    sure = probability_of_improvement(report.rescored, report.first_pass)
-                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} with probability {sure:.2f} %"
+                    probability = probability_of_improvement(report.rescored, report.first_pass)
+                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} with probability {probability:.2f} %"
                     if report is not best:
-                        sure = probability_of_improvement(best.rescored, report.rescored)
-                        line += f"; {best.system} is better than it with {sure:.2f} %"
+                        probability = probability_of_improvement(best.rescored, report.rescored)
+                        line += f"; {best.system} is better than {report.system} with probability {probability:.2f} %"
                     yield line
 
     def notes(self) -> dict[str, list[str]]:
