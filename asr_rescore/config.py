@@ -192,7 +192,7 @@ def load_config(*paths: str | Path) -> Config:
 
 
 def load_model_config(path: str | Path) -> AnyModelConfig:
-    """Read the YAML file of a model directory. It has one section, ``model:``; an ensemble contains its members' models.
+    """Read the YAML file of a model directory. Its one section is ``model:``; an ensemble contains its members.
 
     Raises:
         InputError: the file is missing, is not YAML, or has another form than :func:`model_to_dict` gives.

@@ -114,7 +114,7 @@ class Comparison:
                 yield from self._unlike_the_table(decoding)
 
     def _unlike_the_table(self, decoding: str) -> Iterator[str]:
-        """Reports whose first pass or N-best oracle is not the one in the table, which is the first of this decoding."""
+        """Reports whose first pass or N-best oracle is not the one in the table, which is the first that there is."""
         reports = self.of_decoding(decoding)
         shown_first_pass = reports[0].first_pass_total
         oracles = [report.nbest_oracle for report in reports if report.nbest_oracle is not None]
@@ -150,7 +150,8 @@ class Comparison:
                 best = min(reports, key=lambda report: report.total.errors)
                 for report in reports:
                     probability = probability_of_improvement(report.rescored, report.first_pass)
-                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} with probability {probability:.2f} %"
+                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} "
+                    line += f"with probability {probability:.2f} %"
                     if report is not best:
                         probability = probability_of_improvement(best.rescored, report.rescored)
                         line += f"; {best.system} is better than {report.system} with probability {probability:.2f} %"
