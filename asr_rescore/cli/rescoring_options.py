@@ -69,7 +69,7 @@ def run_rescoring(
         rescoring.run_job(job)
         return 0
     report = rescoring.run(len(jobs), lattice_oracle=not arguments.no_lattice_oracle)
-    print(report.summary(), end="")
+    print(report.summary())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{arguments.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
     return 1 if report.failures else 0
