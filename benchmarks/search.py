@@ -25,9 +25,9 @@ from asr_rescore.models import State
 from asr_rescore.nbest import NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
-from asr_rescore.rescoring.job import Job, ListConfig
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.job import Job, ListConfig
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from asr_rescore.word_errors import score
 from reporting import DEMO, MINI, Report, need

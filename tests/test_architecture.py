@@ -16,7 +16,7 @@ PACKAGE = ROOT / "asr_rescore"
 ROWS = [
     {"errors"},
     {"files", "fingerprint", "progress"},
-    {"failures", "vocab", "lattice", "ngram", "config"},
+    {"failures", "vocab", "lattice", "ngram", "config", "lm_config"},
     {"nbest"},
     {"kaldi", "corpus", "models"},
     {"vocab_files"},
@@ -41,6 +41,7 @@ LIGHT = [
     "lattice",
     "ngram",
     "config",
+    "lm_config",
     "corpus",
     "kaldi",
     "ranking",

@@ -327,7 +327,7 @@ class TestNoNumber:
         monkeypatch.setattr(objectives, "build", lambda config: lambda student, *_: (0 * student).sum(-1).sqrt())
         run = make_run(tmp_path / "lm", clip=clip)
         model = network(run)
-        with pytest.raises(RescoreError, match="epoch 1, step 1: the gradient's norm is nan"):
+        with pytest.raises(RescoreError, match="epoch 1, step 1: the norm of the gradient is nan"):
             train(run, model, CPU)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
 
