@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kaldiio.utils import parse_specifier  # type: ignore[import-untyped] # kaldiio has no types
+from kaldiio.utils import parse_specifier
 
 from asr_rescore.errors import InputError
 from asr_rescore.kaldi.stream import Window
