@@ -155,7 +155,8 @@ class _Search:
         subset = self.subsets.get(key)
         if subset is None:
             to_end = min(residual + self.to_end[state] for state, residual in zip(*key, strict=True))
-            subset = self.subsets[key] = Subset(*key, to_end)
+            subset = Subset(*key, to_end)
+            self.subsets[key] = subset
         return least, subset, links
 
     def follow_epsilons(self, states: dict[int, tuple[float, Link]]) -> None:
