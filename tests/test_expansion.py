@@ -25,7 +25,7 @@ def model(history: tuple[int, ...], word: int) -> float:
 def grow(lattice: Lattice, costs: Model, limits: ExpansionLimits, **options) -> Expansion:
     expansion = Expansion(lattice, limits, **options)
     histories = {START: ()}
-    while (level := expansion.level()) is not None:
+    for level in iter(expansion.level, None):
         assert level.nodes
         for node in level.nodes:
             histories[node.number] = histories[node.before] + ((node.word,) if node.word != EPSILON else ())
@@ -123,8 +123,8 @@ def test_a_beam_of_zero_keeps_the_path_with_the_best_estimate():
     narrow = grow(lattice, nothing, ExpansionLimits(0, 0.0)).lattice()
     assert [words for words, *_ in described(narrow, nothing)] == [(1, 3)]
     # With given estimates, which are the same for both paths after the first word, the model decides.
-    told = grow(lattice, lambda history, word: 2.0 * (word == 1), ExpansionLimits(0, 0.0), to_end=[9.0, 0.0, 0.0])
-    assert [words for words, *_ in described(told.lattice(), nothing)] == [(2, 3)]
+    given = grow(lattice, lambda history, word: 2.0 * (word == 1), ExpansionLimits(0, 0.0), to_end=[9.0, 0.0, 0.0])
+    assert [words for words, *_ in described(given.lattice(), nothing)] == [(2, 3)]
 
 
 @pytest.mark.parametrize("wrong", [{"order": -1}, {"beam": -0.5}, {"beam": float("nan")}, {"max_arcs": 0}])

@@ -79,6 +79,7 @@ class _Search:
         self.subsets: dict[tuple[tuple[int, ...], tuple[float, ...]], Subset] = {}
 
     def run(self, n: int) -> list[Path]:
+        """The paths of the ``n`` cheapest word sequences."""
         start = self.lattice.start
         if start < 0 or self.to_end[start] == float("inf"):
             return []
