@@ -19,7 +19,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 GZIP_LEVEL = 1
 
 
-def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
+def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFile:
     """Open a plain or gzipped file for reading bytes; the content decides which of the two it is, not the name.
 
     Raises:
@@ -33,9 +33,7 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         raise InputError(
             path, found=error.strerror or str(error), expected="a readable file", remedy="check the path"
         ) from error
-    if head == GZIP_MAGIC:
-        return _GzipReader(stream)  # type: ignore[return-value]  # has all of BinaryIO's methods, unknown to typeshed
-    return stream
+    return _GzipReader(stream) if head == GZIP_MAGIC else stream
 
 
 class _GzipReader(gzip.GzipFile):

@@ -17,7 +17,7 @@ import pytest
 from asr_rescore.checkpoint import load_model, load_training_state
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.training import loop
 from asr_rescore.vocab_files import load_vocabulary
 from conftest import ROOT

@@ -8,13 +8,14 @@ from typing import get_args
 import pytest
 import yaml
 
-from asr_rescore import models
+from asr_rescore import models, objectives
 from asr_rescore.config import (
     Averaging,
     Config,
     EnsembleConfig,
     ModelConfig,
     ModelKind,
+    NormaliserKind,
     ObjectiveConfig,
     ObjectiveKind,
     OptimizerKind,
@@ -27,6 +28,7 @@ from asr_rescore.config import (
     model_to_dict,
 )
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.lm.neural_scorer import NORMALISERS
 
 NESTED = EnsembleConfig((ModelConfig(), EnsembleConfig((ModelConfig(experts=3), ModelConfig(hidden=(4,))))))
 
@@ -153,8 +155,17 @@ def test_a_broken_models_config(config_file, text, message):
         load_model_config(config_file(text))
 
 
-def test_registry_and_config_know_the_same_models():
-    assert set(models.REGISTRY) == set(get_args(ModelKind)) == {ModelConfig.kind, EnsembleConfig.kind}
+@pytest.mark.parametrize(
+    ("registry", "kinds"),
+    [(models.REGISTRY, ModelKind), (objectives.REGISTRY, ObjectiveKind), (NORMALISERS, NormaliserKind)],
+    ids=["models", "objectives", "normalisers"],
+)
+def test_a_registry_has_every_kind_and_no_other(registry, kinds):
+    assert set(registry) == set(get_args(kinds))
+
+
+def test_every_model_has_a_config():
+    assert {ModelConfig.kind, EnsembleConfig.kind} == set(get_args(ModelKind))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import UsageError
     from asr_rescore.files import atomic_text
     from asr_rescore.lm import DynamicConfig, dynamic_cost, gradient_statistics, perplexity, stream_cost
-    from asr_rescore.lm.scoring import NeuralScorer
+    from asr_rescore.lm.neural_scorer import NeuralScorer
 
     given = {"lr": arguments.dynamic_lr, "decay": arguments.dynamic_decay, "epsilon": arguments.dynamic_epsilon}
     given = {name: value for name, value in given.items() if value is not None}

@@ -1,15 +1,19 @@
 """What a language model does with text: cost it, sample it, learn from it while reading."""
 
 from asr_rescore.lm.dynamic import DynamicConfig, dynamic_cost, gradient_statistics
+from asr_rescore.lm.grammar_scorer import GrammarScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.lm.perplexity import perplexity, stream_cost
 from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.lm.score_cache import CachedScorer
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.scorer import SentenceScorer
 
 __all__ = [
     "CachedScorer",
     "DynamicConfig",
+    "GrammarScorer",
     "NeuralScorer",
+    "SentenceScorer",
     "dynamic_cost",
     "gradient_statistics",
     "perplexity",

@@ -18,6 +18,7 @@ from asr_rescore.models.base import (
     select_state,
     unflatten_state,
 )
+from asr_rescore.models.device import choose_device
 from asr_rescore.models.ensemble import Ensemble
 from asr_rescore.models.lstm import DropConnectLstm
 
@@ -55,6 +56,7 @@ __all__ = [
     "Output",
     "State",
     "build",
+    "choose_device",
     "detach_state",
     "flatten_state",
     "join_states",

@@ -105,7 +105,7 @@ class SystemReport:
         return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
 
     def summary(self) -> str:
-        """One line for each error rate and one for the weights; without references, only the latter."""
+        """Lines with the error rates and the weights; without references, only the latter."""
         lines = []
         if self.rescored:
             lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
@@ -115,7 +115,7 @@ class SystemReport:
         if self.lattice_oracle is not None:
             lines.append(f"lattice oracle: {self.lattice_oracle.wer_line()}")
         lines.append(f"weights:        {self.signature}")
-        return "\n".join(lines)
+        return "".join(f"{line}\n" for line in lines)
 
     def save(self, out_dir: Path) -> None:
         """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
