@@ -1,4 +1,4 @@
-"""What a YAML file may say, and what is said to it when it may not."""
+"""What a YAML file may contain, and the errors about everything else."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def config_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "model:\ntrain:\n"])
-def test_nothing_said_is_all_defaults(config_file, text):
+def test_an_empty_file_gives_the_defaults(config_file, text):
     assert load_config(config_file(text)) == Config()
 
 
-def test_only_differences_need_be_said(config_file):
+def test_a_file_needs_only_the_differences(config_file):
     text = "model: {hidden: [8, 4], dropout_rows: 0.1}\nobjective: {kind: trust}\ntrain: {lr: 20, epochs: 3}\n"
     expected = Config(
         ModelConfig(hidden=(8, 4), dropout_rows=0.1), ObjectiveConfig("trust"), TrainConfig(lr=20.0, epochs=3)
@@ -86,7 +86,7 @@ def test_plain_values_and_back(config_file):
         ("train: {lr: 1.0}\n\xff".encode("latin-1"), r"config.yaml: line 2: found bytes that are not UTF-8"),
     ],
 )
-def test_what_a_file_may_not_hold(config_file, text, message):
+def test_a_broken_file_is_refused(config_file, text, message):
     with pytest.raises(InputError, match=message):
         load_config(config_file(text))
 

@@ -77,14 +77,14 @@ def test_identities(seed):
     assert torch.equal(loss("trust", **inputs, alpha=0.0), loss("kl", **inputs))
     assert torch.equal(loss("fixed", **inputs, label_weight=1.0, teacher_weight=0.0), loss("ce", **inputs))
     assert torch.equal(loss("fixed", **inputs, label_weight=0.0, teacher_weight=1.0), loss("kl", **inputs))
-    # KL's constant is Q's entropy: the loss is least, and equal to it, where the student is the teacher.
+    # The loss is at least the entropy of Q, and equal to it if the student is the teacher.
     entropy = -(teacher.exp() * teacher).sum(-1)
     assert (loss("kl", **inputs) >= entropy).all()
     torch.testing.assert_close(loss("kl", **{**inputs, "student": teacher}), entropy)
 
 
 def of_labels(log_probs: torch.Tensor) -> SoftLabels:
-    """Of which only ln Q(y), (tokens,), is known."""
+    """Soft labels of which only ln Q(y), (tokens,), is known."""
     return SoftLabels.from_log_probs(log_probs.unsqueeze(-1), torch.zeros(len(log_probs), dtype=torch.int64))
 
 
