@@ -27,8 +27,8 @@ class DynamicConfig:
     epsilon: float = field(
         default=0.001,
         metadata={
-            "help": "added to the usual size of a gradient, by which each step is divided; it keeps weights that "
-            "rarely have a gradient from large steps",
+            "help": "added to the usual size of each gradient before the step is divided by it, so that rarely used "
+            "weights do not take large steps",
             "metavar": "SIZE",
         },
     )

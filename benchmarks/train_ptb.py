@@ -41,13 +41,15 @@ from asr_rescore.training.teacher_cache import SCALE, CachedTeacher
 from reporting import ROOT, Report
 
 CONF = ROOT / "recipes/ptb/conf"
-VOCABULARY, TOKENS = 10_000, 929_589
+VOCABULARY = 10_000
+TOKENS = 929_589
 MEMBERS = {"full": 5, "cpu": 2}  # of the teacher
 
 
 def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """P (tokens, vocabulary), raw and dropped output, of a text (time, batch) from zero states."""
-    config, training = model.config, model.training
+    config = model.config
+    training = model.training
     hidden = embed_with_row_dropout(ids, model.embedding, config.dropout_rows, training)
     hidden = locked_dropout(hidden, config.dropout_input, training)
     for index, layer in enumerate(model.layers):
@@ -71,14 +73,18 @@ class Step:
     def __init__(
         self, model: AwdLstmMos, objective: str, regularized: bool, teacher: Teacher | None = None, plain: bool = False
     ):
-        self.model, self.plain, self.regularized, self.teacher = model.train(), plain, regularized, teacher
+        self.model = model.train()
+        self.plain = plain
+        self.regularized = regularized
+        self.teacher = teacher
         self.objective = objectives.build(ObjectiveConfig(objective))
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 
     def __call__(self, chunk: Chunk) -> None:
         """Of some text."""
         self.optimizer.zero_grad()
-        inputs, labels = chunk.inputs, chunk.labels.flatten()
+        inputs = chunk.inputs
+        labels = chunk.labels.flatten()
         soft = None if self.teacher is None else self.teacher.soft_labels(chunk, 0)
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
@@ -89,7 +95,9 @@ class Step:
             loss = token_loss(torch.log(probs + 1e-8), slice(None)).mean()
         else:
             output = self.model.loss(inputs, self.model.initial_state(inputs.shape[1]), token_loss)
-            loss, raw, dropped = output.total / len(labels), output.raw, output.dropped
+            loss = output.total / len(labels)
+            raw = output.raw
+            dropped = output.dropped
         if self.regularized:
             loss = loss + 2 * dropped.pow(2).mean() + (raw[1:] - raw[:-1]).pow(2).mean()
         loss.backward()
@@ -225,7 +233,8 @@ def training(size: str, steps: int, device: torch.device, report: Report) -> Non
     configs = {name: load_config(CONF / size / f"{name}.yaml") for name in ("teacher", "student")}
     report(f"\n## {size} size\n")
     for name, config in configs.items():
-        shape, cells = config.model, ", ".join(map(str, config.model.hidden))
+        shape = config.model
+        cells = ", ".join(map(str, config.model.hidden))
         tokens = f"{config.train.batch} × {config.train.bptt} tokens a step"
         report(f"- {name}: embedding {shape.embedding}, cells {cells}, experts {shape.experts}; {tokens}")
     report(f"- the student's teacher: {MEMBERS[size]} such components\n")
@@ -237,7 +246,8 @@ def training(size: str, steps: int, device: torch.device, report: Report) -> Non
         return model
 
     torch.manual_seed(1)
-    component, student = build("teacher"), build("student")
+    component = build("teacher")
+    student = build("student")
     ensemble = Ensemble([build("teacher") for _ in range(MEMBERS[size])])
     text = configs["student"].train
     rows = 4 * text.batch * text.bptt

@@ -66,7 +66,8 @@ class TestModel:
 
     @pytest.mark.slow
     def test_trains_on_after_loading(self, saved):
-        original, loaded = network(), load_model(saved).model
+        original = network()
+        loaded = load_model(saved).model
         for model in (original, loaded):
             optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
             torch.manual_seed(3)  # the same dropout
@@ -162,7 +163,7 @@ class TestBrokenDirectory:
         other = Vocabulary((*VOCABULARY.words[:-1], "z"), unk_probs=VOCABULARY.unk_probs)
         save_model(tmp_path / "other", network(2), other, {})
         shutil.copy(tmp_path / "other/model.safetensors", saved)
-        with pytest.raises(InputError, match="found weights of another model, expected those of config.yaml"):
+        with pytest.raises(InputError, match="found weights of another model, expected weights for this config.yaml"):
             load_model(saved)
 
     @pytest.mark.parametrize(
@@ -227,7 +228,8 @@ class TestVocabulary:
 class TestCombine:
     def test_one_is_itself_and_several_are_their_mean(self, saved, tmp_path):
         save_model(tmp_path / "other", network(2), VOCABULARY, {})
-        one, two = load_model(saved), load_model(tmp_path / "other")
+        one = load_model(saved)
+        two = load_model(tmp_path / "other")
         assert combine([one]) == (VOCABULARY, one.model)
         vocabulary, ensemble = combine([one, two])
         assert vocabulary == VOCABULARY

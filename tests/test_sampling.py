@@ -56,11 +56,13 @@ class Bigram(LanguageModel):
 class Clock(LanguageModel):
     """Says a pattern of ids over and over, sentence ends or not; stream n starts n · stride places into it."""
 
-    experts, vocabulary_size = 1, 4
+    experts = 1
+    vocabulary_size = 4
 
     def __init__(self, pattern, stride=1):
         super().__init__()
-        self.pattern, self.stride = torch.tensor(pattern), stride
+        self.pattern = torch.tensor(pattern)
+        self.stride = stride
 
     def initial_state(self, batch, device=None):
         return (torch.arange(batch) * self.stride).reshape(1, batch, 1)
@@ -236,7 +238,8 @@ class TestSampleText:
         return main(["sample_text", "--device", "cpu", *map(str, arguments)])
 
     def test_its_text_has_no_unknown_words(self, trained, tmp_path, capsys):
-        path, vocabulary = tmp_path / "new/text", load_model(trained[0]).vocabulary
+        path = tmp_path / "new/text"
+        vocabulary = load_model(trained[0]).vocabulary
         assert self.run("--sentences", 300, trained[0], path) == 0
         text = TokenStream.read(path, vocabulary)
         assert text.sentences == 300
@@ -287,7 +290,8 @@ class TestSampleText:
 
     @pytest.mark.slow
     def test_its_door(self, trained, tmp_path):
-        door, path = str(ROOT / "bin/sample_text.py"), Path(tmp_path / "text")
+        door = str(ROOT / "bin/sample_text.py")
+        path = Path(tmp_path / "text")
         command = [sys.executable, door, "--tokens", "30", "--device", "cpu", trained[0], str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         assert done.stdout.startswith(f"{path}: ")

@@ -166,7 +166,8 @@ class TestResume:
         monkeypatch.setattr(teacher_cache._Builder, "_read", read)
         again = build(tmp_path / "cache", streams=3, warmup=20, **options)
         for name in ("weights", "label", "words"):
-            one, other = getattr(whole, name), getattr(again, name)
+            one = getattr(whole, name)
+            other = getattr(again, name)
             assert (one is None and other is None) or np.array_equal(one, other)
         assert not (tmp_path / "cache" / teacher_cache.STATE_FILE).exists()
 
@@ -230,7 +231,8 @@ class TestRefusals:
         build(tmp_path / "cache")
         (tmp_path / "cache/cache.json").unlink()
         (tmp_path / "cache/weights.f16").write_bytes(b"x" * (1 << 20))
-        cache, expected = build(tmp_path / "cache", top=2, samples=2), build(tmp_path / "new", top=2, samples=2)
+        cache = build(tmp_path / "cache", top=2, samples=2)
+        expected = build(tmp_path / "new", top=2, samples=2)
         assert np.array_equal(cache.weights, expected.weights)
 
     def test_a_full_disk(self, tmp_path, monkeypatch):

@@ -90,7 +90,8 @@ def test_one_step_by_hand(tmp_path, config):
     time = len(TRAIN) // 4
     options = {"bptt": time + 5, "epochs": 1, "weight_decay": 0.01, "activation_reg": 2.0, "temporal_reg": 1.0}
     run = make_run(tmp_path / "lm", config, clip=0.1, lr=2.0, **FIXED_CHUNKS, **options)
-    model, expected = network(run), network(run)
+    model = network(run)
+    expected = network(run)
     train(run, model, CPU)
 
     labels = torch.from_numpy(TRAIN.ids[: 4 * time]).view(4, time).t()
@@ -112,8 +113,10 @@ def test_one_step_by_hand(tmp_path, config):
 @pytest.mark.parametrize("small", [1, 3])
 def test_small_batches_add_up_to_the_whole(tmp_path, small):
     options = {"activation_reg": 2.0, "temporal_reg": 1.0, "epochs": 2, "batch": 4}
-    whole, parts = make_run(tmp_path / "a", **options), make_run(tmp_path / "b", small_batch=small, **options)
-    one, other = network(whole), network(parts)
+    whole = make_run(tmp_path / "a", **options)
+    parts = make_run(tmp_path / "b", small_batch=small, **options)
+    one = network(whole)
+    other = network(parts)
     train(whole, one, CPU)
     train(parts, other, CPU)
     torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-4, atol=1e-5)
@@ -124,7 +127,8 @@ def test_small_batches_add_up_to_the_whole(tmp_path, small):
 def test_a_student_that_is_its_teacher_stays_so(tmp_path, small):
     """Teacher and student read the same words with the same past, or the gradient of KL would not vanish."""
     run = make_run(tmp_path / "lm", kind="kl", epochs=2, lr=5.0, small_batch=small)
-    student, before = network(run), network(run).state_dict()
+    student = network(run)
+    before = network(run).state_dict()
     train(run, student, CPU, OnlineTeacher(network(run)))
     torch.testing.assert_close(student.state_dict(), before, rtol=0, atol=1e-4)
 
@@ -160,7 +164,8 @@ def test_patience(tmp_path, monkeypatch):
 class TestAveraging:
     def test_the_mean_since_the_trigger_is_validated_and_saved(self, tmp_path, monkeypatch):
         run = make_run(tmp_path / "lm", epochs=4, lr=0.5, averaging="tail", averaging_tail=0.5)
-        model, seen = network(run), []
+        model = network(run)
+        seen = []
         step = torch.optim.SGD.step
 
         def spy(self, *args, **kwargs):
@@ -206,11 +211,14 @@ class TestAveraging:
 class TestFinetuning:
     def test_three_steps_by_hand(self, tmp_path):
         """Plain SGD on its own weights; what is saved is the mean of those after each step, not of the start's."""
-        time, rate = len(TRAIN) // 4, 0.5
+        time = len(TRAIN) // 4
+        rate = 0.5
         bptt = math.ceil(time / 3)
         run = make_run(tmp_path / "lm", epochs=1, averaging="start", lr=rate, clip=0.0, bptt=bptt, **FIXED_CHUNKS)
         run = replace(run, trained=True)
-        model, expected, seen = network(run), network(run), []
+        model = network(run)
+        expected = network(run)
+        seen = []
         train(run, model, CPU)
 
         sgd = torch.optim.SGD(expected.parameters())

@@ -139,7 +139,8 @@ class TestOptimizer:
         seen = []
         for step in range(6):
             gradient = torch.randn(5, dtype=torch.float64)
-            ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+            ours.grad = gradient.clone()
+            theirs.grad = gradient.clone()
             sgd.step()
             asgd.step()
             seen.append(ours.detach().clone())
@@ -165,22 +166,27 @@ class TestOptimizer:
 
 class TestStreamCost:
     def test_every_token_is_predicted_once_from_all_before_it(self):
-        model, ids = network().double().eval(), random_ids(30)
+        model = network().double().eval()
+        ids = random_ids(30)
         state = model.initial_state(1)
-        cost, left = 0.0, 0
+        cost = 0.0
+        left = 0
         for label in ids:
             output = model(torch.tensor([[left]]), state)
             cost -= output.log_probs[0, 0, label].item()
-            state, left = output.state, int(label)
+            state = output.state
+            left = int(label)
         assert stream_cost(model, ids, CPU) == pytest.approx(cost, rel=1e-12)
 
     @pytest.mark.parametrize("chunk", [1, 7, 30, 100])
     def test_chunks_do_not_matter(self, chunk):
-        model, ids = network().double(), random_ids(30)
+        model = network().double()
+        ids = random_ids(30)
         assert stream_cost(model, ids, CPU, chunk) == pytest.approx(stream_cost(model, ids, CPU, 13), rel=1e-12)
 
     def test_dropout_is_off_for_the_while(self):
-        model, ids = network(dropout_output=0.5), random_ids(30)
+        model = network(dropout_output=0.5)
+        ids = random_ids(30)
         assert model.training
         assert stream_cost(model, ids, CPU) == stream_cost(model, ids, CPU)
         assert model.training
@@ -225,7 +231,8 @@ class TestOnlineTeacher:
 
     def test_its_state_comes_back(self):
         ids = torch.from_numpy(random_ids(40)).view(10, 4)
-        teacher, other = OnlineTeacher(network()), OnlineTeacher(network())
+        teacher = OnlineTeacher(network())
+        other = OnlineTeacher(network())
         teacher.start([4])
         teacher.soft_labels(chunk_of(ids[:5]), 0)
         other.start([4])

@@ -54,7 +54,8 @@ def assert_same_end(one: TrainingRun, other: TrainingRun) -> None:
     """Models, states and logs are equal, bit for bit."""
     for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
         assert (one.directory / name).read_bytes() == (other.directory / name).read_bytes(), name
-    ours, theirs = state_of(one)[0], state_of(other)[0]
+    ours = state_of(one)[0]
+    theirs = state_of(other)[0]
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert log_of(one) == log_of(other)
@@ -174,7 +175,8 @@ class TestResume:
         straight = make_run(tmp_path / "straight")
         stopped = replace(straight, directory=tmp_path / "stopped")
         go(straight)
-        step, taken = loop.Trainer.step, []
+        step = loop.Trainer.step
+        taken = []
 
         def interrupted(self, length):
             taken.append(length)
