@@ -1,4 +1,4 @@
-"""Model directories and training states: what is written comes back, and what is broken is said."""
+"""Model directories and training states: what is saved can be loaded, and damage is reported."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TestModel:
             optimizer.step()
             model.eval()
         assert torch.equal(log_probs(loaded), log_probs(original))
-        assert torch.equal(log_probs(load_model(saved).model), log_probs(network()))  # and leaves the file alone
+        assert torch.equal(log_probs(load_model(saved).model), log_probs(network()))  # the file is unchanged
 
     def test_loading_draws_no_random_number(self, saved):
         before = torch.get_rng_state()
@@ -104,7 +104,7 @@ class TestModel:
         names = ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors")
         content = b"".join((saved / name).read_bytes() for name in names)
         assert load_model(saved).hash == hashlib.sha256(content).hexdigest()
-        save_model(tmp_path / "again", network(), VOCABULARY, provenance(seed=2))  # provenance is no part of it
+        save_model(tmp_path / "again", network(), VOCABULARY, provenance(seed=2))  # provenance is not part of the hash
         assert load_model(tmp_path / "again").hash == load_model(saved).hash
 
     def test_hash_tells_weights_config_and_vocabulary_apart(self, saved, tmp_path):
@@ -264,9 +264,9 @@ class TestProvenance:
         (tmp_path / ".git").mkdir()
         (tmp_path / "asr_rescore").mkdir()
         monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "asr_rescore/checkpoint.py"))
-        assert provenance()["revision"] is None  # a .git that is no repository
+        assert provenance()["revision"] is None  # .git is not a repository
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert provenance()["revision"] is None  # no git program
+        assert provenance()["revision"] is None  # there is no git program
 
 
 class TestTrainingState:
@@ -298,7 +298,7 @@ class TestTrainingState:
         assert not load_training_state(tmp_path / "state")[0]["mean"].any()
 
     def test_training_goes_on_bit_for_bit(self, tmp_path):
-        """Weights, AdamW's moments and the random generator, through the file and into a fresh process's shape."""
+        """Weights, the moments of AdamW and the random generator are saved and loaded into new objects."""
 
         def steps(model, optimizer, count):
             for _ in range(count):

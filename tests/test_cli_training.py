@@ -1,4 +1,4 @@
-"""The commands that make and judge language models, from text to a distilled student."""
+"""The commands that prepare text, train language models and evaluate them."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class TestEnsembleLm:
     def test_it_notes_its_members_and_its_perplexity(self, train_lm, data, capsys):
         members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")]
         target = data.parent / "ensemble"
-        for _ in range(2):  # safe to repeat
+        for _ in range(2):  # the command can be repeated
             assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
         loaded = load_model(target)
         assert isinstance(loaded.model.config, EnsembleConfig)
@@ -242,7 +242,7 @@ class TestEnsembleLm:
         members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2"), train_lm("t3", "--seed", "3")]
         target = data.parent / "ensemble"
         assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
-        # By Jensen's inequality not even than their geometric mean.
+        # By Jensen's inequality, it is not even worse than their geometric mean.
         logs = [math.log(load_model(member).provenance["valid_ppl"]) for member in members]
         assert 1 < load_model(target).provenance["valid_ppl"] < math.exp(sum(logs) / 3)
 
@@ -287,7 +287,7 @@ class TestComputePpl:
         assert values == [pytest.approx(math.exp(cost / 5), abs=0.005)] * 2
 
     def test_by_sentence_forgets(self, train_lm, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr("asr_rescore.lm.perplexity.SENTENCES_AT_ONCE", 2)
+        monkeypatch.setattr("asr_rescore.lm.text_cost.SENTENCES_AT_ONCE", 2)
         directory = train_lm("lm")
         values = []
         first = "the board met\n"
@@ -336,7 +336,7 @@ def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, ave
     train = str(data / "train.txt")
     options = f"epochs: 30, nonmono: 30, averaging: {averaging}"
     Path(path).write_text(Path(path).read_text().replace("epochs: 2", options))
-    # Validated on what it learns, so that the best model is of an epoch after the stop.
+    # The valid text is the training text, so that the best epoch comes after the stop.
     command = [sys.executable, *program, "train_lm", "--config", path, "--train", train, "--valid", train]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     straight = data.parent / "straight"
@@ -374,7 +374,7 @@ class TestTeacherCache:
         assert main([*distill, *teachers, str(student)]) == 0
         assert load_model(student).provenance["teacher_cache"]["top"] == 0
         capsys.readouterr()
-        assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # not the teachers it was made from
+        assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # the cache was made from two teachers
         assert "cache holds another cache (different: teachers)" in capsys.readouterr().err
 
 

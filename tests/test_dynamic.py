@@ -1,4 +1,4 @@
-"""Dynamic evaluation by hand, against a plain float64 copy of its definition, and what it must leave alone."""
+"""Dynamic evaluation: by hand, against a plain float64 copy of its definition, and what it must not change."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TestByHand:
         ids = np.array([0, 0, 1])
         statistics = [torch.tensor(1.0).double(), torch.tensor(3.0).double()]
         a1 = -0.1 * -0.5 / 2
-        b1 = -0.1 * 0.5 / 4  # nothing to come back from yet
+        b1 = -0.1 * 0.5 / 4  # the weights are still the trained ones
         p1 = 1 / (1 + math.exp(b1 - a1))
         a2 = a1 + 0.25 * (0 - a1) - 0.1 * (p1 - 1) / 2
         b2 = b1 + 0.75 * (0 - b1) - 0.1 * (1 - p1) / 4
@@ -94,7 +94,7 @@ class TestByHand:
 
 
 def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[float]:
-    """Yield the cost of each ``bptt`` time steps of ``text`` (time, streams), its mean's gradients in ``.grad``.
+    """Yield the cost of each ``bptt`` time steps of ``text`` (time, streams); ``.grad`` has the gradients of its mean.
 
     Read one time step at a time; what the caller does to the weights acts on all that follows.
     """
@@ -116,14 +116,14 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
 
 
 def plain_statistics(model: LanguageModel, ids: np.ndarray, config: DynamicConfig) -> list[torch.Tensor]:
-    """The definition; the text fills its streams."""
+    """The definition, for a text that fills its streams."""
     text = ids.reshape(config.statistics_batch, -1).T
     squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, config.bptt)]
     return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
 
 
 def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], config: DynamicConfig) -> float:
-    """The definition; the weights stay where they have come to."""
+    """The definition; the weights are not restored."""
     trained = [parameter.detach().clone() for parameter in model.parameters()]
     mean = torch.cat([part.flatten() for part in statistics]).mean()
     total = 0.0
@@ -137,12 +137,12 @@ def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Ten
 
 
 OPTIONS = DynamicConfig(statistics_batch=7)
-FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # what fills seven streams
+FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # fills seven streams
 
 
 @pytest.mark.parametrize("config", [PLAIN, DROPPED], ids=["plain", "dropouts"])
 def test_is_the_definition(config):
-    """Trained with dropouts or without: in dynamic evaluation none is left."""
+    """There is no dropout in dynamic evaluation, even if the model was trained with it."""
     model = network(config).double()
     plain = network(PLAIN).double()
     statistics = gradient_statistics(model, FULL, CPU, OPTIONS)

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.files import atomic_text
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
-    from asr_rescore.lm.perplexity import evaluate_sentences, evaluate_text
+    from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text
 
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics and cannot be combined with --by-sentence")
