@@ -199,7 +199,7 @@ class TestBrokenDirectory:
         [
             ("vocab.txt", "a\nb\n", "a vocabulary starts with </s>"),
             ("vocab.txt", "", "a vocabulary starts with </s>"),
-            ("vocab.txt", "</s>\n<RNN_UNK>\na\na\n", "'a' stands in the vocabulary twice"),
+            ("vocab.txt", "</s>\n<RNN_UNK>\na\na\n", "'a' is in the vocabulary twice"),
             ("unk_probs.txt", "<RNN_UNK>\ne one\n", "unk_probs.txt: line 2: found 'e one'"),
             ("unk_probs.txt", "<RNN_UNK>\ne 0.5\n", "sum to 0.5"),
             ("unk_probs.txt", "", "found the vocabulary holds '', expected words without blanks"),

@@ -17,7 +17,7 @@ import pytest
 from asr_rescore.checkpoint import load_model, load_training_state
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.training.state import STATE_FILE
 from asr_rescore.vocab_files import load_vocabulary
 from conftest import ROOT
@@ -131,14 +131,15 @@ class TestPrepareText:
         path = f"{data}/../data/{name}"
         named = [path] if given == "text" else ["--valid", path, str(text)]
         assert main(["prepare_text", *named, str(data)]) == 2
-        assert f"{path} would be read and written over; name another directory than {data}" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert f"{path} is an input and would be replaced; give a directory other than {data}" in error
         assert (data / name).read_bytes() == before
 
     def test_a_text_too_short_to_hold_anything_out(self, tmp_path, capsys):
         path = tmp_path / "text"
         path.write_text("one sentence\n")
         assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
-        assert "found 1 sentences to train on and 0 to validate with" in capsys.readouterr().err
+        assert "found 1 train and 0 valid sentences" in capsys.readouterr().err
 
 
 class TestTrainLm:

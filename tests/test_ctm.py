@@ -39,10 +39,12 @@ def test_words_that_touch_still_do_when_rounded(tmp_path):
     assert all(left.end == pytest.approx(right.begin) for left, right in zip(back, back[1:], strict=False))
 
 
-@pytest.mark.parametrize("word", ["", "two words"])
-def test_a_word_that_is_no_field_is_refused(tmp_path, word):
-    with pytest.raises(RescoreError):
-        write_ctm(tmp_path / "x.ctm", [TimedWord("a", "1", 0, 1, word)])
+@pytest.mark.parametrize("name", ["", "two words"])
+@pytest.mark.parametrize("what", ["recording", "channel", "word"])
+def test_a_name_that_cannot_be_a_field_is_refused(tmp_path, what, name):
+    word = replace(TimedWord("a", "1", 0, 1, "w"), **{what: name})
+    with pytest.raises(RescoreError, match=f"^{name!r} is not a valid {what}: it is empty or contains a blank$"):
+        write_ctm(tmp_path / "x.ctm", [word])
     assert not (tmp_path / "x.ctm").exists()
 
 
@@ -178,7 +180,7 @@ def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
     data.mkdir()
     (data / "segments").write_text("u1 talk 0 2\n")
     assert run(tmp_path, "--data-dir", data) == 1
-    assert "odd\tthe data directory's segments do not have it" in capsys.readouterr().err
+    assert "odd\tit is not in the data directory's segments" in capsys.readouterr().err
 
 
 def test_best_keeps_the_best_paths_words(tmp_path, mini):

@@ -309,7 +309,10 @@ class TestCommand:
         [
             (["--dynamic"], "--dynamic needs --statistics"),
             (["--dynamic", "--by-sentence", "--statistics", "text"], "cannot be combined with --by-sentence"),
-            (["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"], "expected lr at least 0"),
+            (
+                ["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"],
+                "expected --dynamic-lr at least 0, --dynamic",
+            ),
             (["--statistics", "text"], "--dynamic-epsilon need --dynamic"),
             (["--dynamic-lr", "0"], "--dynamic-epsilon need --dynamic"),
             (["--dynamic-decay", "0"], "--dynamic-epsilon need --dynamic"),

@@ -101,11 +101,11 @@ FIRST_ARC = LINEAR + HEADER + 32 + 12 + 8  # behind the first final weight and i
     [
         (patched(FIRST_ARC + 8, "<f", float("nan")), "costs nan,100.25 on the arc from state 0 to 1, word 5"),
         (patched(FIRST_ARC + 12, "<f", float("inf")), "costs 1.5,inf on the arc from state 0 to 1, word 5"),
-        (patched(FIRST_ARC + 28, "<i", 3), "an unsound graph"),
-        (patched(FIRST_ARC + 28, "<i", -1), "an unsound graph"),
+        (patched(FIRST_ARC + 28, "<i", 3), "an invalid graph"),
+        (patched(FIRST_ARC + 28, "<i", -1), "an invalid graph"),
         (patched(FIRST_ARC, "<ii", -5, -5), "word -5"),
         (patched(FIRST_ARC, "<i", 4), "arc 0 with words 4 and 5"),
-        (patched(LINEAR + HEADER + 8, "<q", 3), "an unsound graph"),
+        (patched(LINEAR + HEADER + 8, "<q", 3), "an invalid graph"),
         (patched(LINEAR + HEADER + 32, "<f", 1.0), "costs 1,inf on final state 0"),
     ],
 )
@@ -164,14 +164,14 @@ def test_another_file_of_a_decode_directory_goes_on(tmp_path):
         ("0 1 5 1.5,x,1_2", "could not convert"),
         ("0 1 5 1.5,nan,1_2", "costs 1.5,nan"),
         ("0 1 5 BadNumber,1,1_2", "costs nan,1"),
-        ("0 1 5 1.5,100,1_x", "'x' is no number"),
-        ("0 1 5 1.5,1_2,3", "transition ids for a cost"),
-        ("0 1 5 1.5", "'1.5' is no number"),
+        ("0 1 5 1.5,100,1_x", "'x' is not a number"),
+        ("0 1 5 1.5,1_2,3", "transition ids in place of a cost"),
+        ("0 1 5 1.5", "'1.5' is not a number"),
         ("0 1 5 6 7 1.5,1", "6 columns"),
         ("0 1 5 6 1.5,1", "compact and state-level lines"),
-        ("-1 1 5 1,1,", "'-1' is no number"),
+        ("-1 1 5 1,1,", "'-1' is not a number"),
         ("0 99999999 5 1,1,", "state 99999999 in 3 lines"),
-        ("0 1 99999999999 1,1,", "beyond 32 bits"),
+        ("0 1 99999999999 1,1,", "does not fit into 32 bits"),
         ("\xff\xfe 1 5 1,1,", "in line 1 of the entry"),
     ],
 )
@@ -222,7 +222,7 @@ def test_scp_reports_each_line_and_goes_on(tmp_path):
         "''",
         "gzipped",
         "too long",
-        "--allow-pipes",
+        "`allow_pipes`",
     ]
     for (_, message), text in zip(errors, expected, strict=True):
         assert text in message
@@ -233,7 +233,7 @@ def test_pipes_run_only_with_permission(tmp_path):
     command = f"ark:touch {mark}; cat {FORMATS / 'odd.ark'} |"
     keys, ((key, message),) = read_all(command)
     assert not keys and not mark.exists()
-    assert "found a command" in message and "--allow-pipes" in message
+    assert "found a command" in message and "`allow_pipes`" in message
     assert read_all(command, allow_pipes=True) == (ODD_KEYS, [])
     assert mark.exists()
 

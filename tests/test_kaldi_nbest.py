@@ -68,7 +68,7 @@ def test_words_as_ids(directory):
     (folder / "words_text").unlink()
     (folder / "words").write_text("utt-1-1 5 7\nutt-1-2 5\nutt-1-3\nutt-2-1 9\n")
     assert read(directory, words=ids) == expected
-    with pytest.raises(InputError, match="words as ids, expected a words.txt"):
+    with pytest.raises(InputError, match="word ids, expected a words.txt"):
         read(directory)
     (folder / "words").write_text("utt-1-1 5 8\nutt-1-2\nutt-1-3\nutt-2-1\n")
     with pytest.raises(InputError, match="no word for id 8"):
@@ -112,7 +112,12 @@ def replace_line(directory, name, old, new):
         ("acwt", "utt-1-2\t20 \n", "", "acwt: key utt-1-2: found no such key"),
         ("acwt", "utt-2-1 40\n", "", "acwt: key utt-2-1: found no such key"),
         ("acwt", "utt-2-1 40\n", "utt-2-1 40\nutt-2-2 41\n", "acwt: key utt-2-2: found a key that no hypothesis has"),
-        ("acwt", "utt-2-1 40\n", "utt-2-1 40\nutt-3-1 41\n", "acwt: key utt-3-1: found a cost, expected no key"),
+        (
+            "acwt",
+            "utt-2-1 40\n",
+            "utt-2-1 40\nutt-3-1 41\n",
+            "acwt: key utt-3-1: found a cost, expected only keys that are in words_text",
+        ),
         ("acwt", "utt-1-3", "utt-1-2", "acwt: key utt-1-2: found it twice"),
         ("acwt", "utt-1-1 10", "utt-1-1", "acwt: key utt-1-1: found ''"),
         ("acwt", "utt-1-1 10", "utt-1-1 ten", "acwt: key utt-1-1: found 'ten'"),
@@ -127,7 +132,7 @@ def replace_line(directory, name, old, new):
             "words_text",
             "utt-2-1 é\u00a0è\n",
             "utt-2-1\nutt-1-4 a\n",
-            "words_text: key utt-1: found it again, further on",
+            "words_text: key utt-1: found its lines in two places",
         ),
         ("words_text", "utt-1-3\n", "utt-1-3\nutt-1-4\n", "acwt: key utt-1-4: found no such key"),
     ],

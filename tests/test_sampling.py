@@ -279,7 +279,7 @@ class TestSampleText:
     def test_wrong_usage_leaves_no_file(self, trained, tmp_path, capsys):
         (tmp_path / "text").write_text("old\n")
         assert self.run("--sentences", 5, "--temperature", 0, trained[0], tmp_path / "text") == 2
-        assert "is 0.0, expected a finite number above 0" in capsys.readouterr().err
+        assert "--temperature is 0.0, expected a finite number above 0" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["text"]
         assert (tmp_path / "text").read_text() == "old\n"
 

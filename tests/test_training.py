@@ -15,7 +15,7 @@ from asr_rescore import models, objectives
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm import stream_cost
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import Ensemble
 from asr_rescore.training import OnlineTeacher, loop, train
 from training_runs import (

@@ -11,7 +11,7 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.failures import Failures
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm import NeuralScorer
 from asr_rescore.models import State, join_states, select_state
 from asr_rescore.ngram import Frontier, Grammar, GrammarWalk
 from asr_rescore.ranking import Weights
