@@ -29,7 +29,7 @@ from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job, ListConfig
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
-from asr_rescore.word_errors import score
+from asr_rescore.word_errors import wer
 from reporting import DEMO, MINI, Report, need
 
 LIST_SIZES = (10, 100, 1000)
@@ -139,9 +139,9 @@ def compare(bench: Bench, lattices: Lattices, report: Report) -> None:
         differences = np.array([found.costs[utt] - cost for utt, cost in reference.costs.items()])
         each, contexts = 1000 * found.seconds / len(lattices), found.contexts / len(lattices)
         better, worse = np.mean(differences < -TOLERANCE), np.mean(differences > TOLERANCE)
-        wer = score(references, found.words).wer
+        rate = wer(references, found.words).wer
         report(
-            f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {wer:.2f} |"
+            f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {rate:.2f} |"
         )
 
 

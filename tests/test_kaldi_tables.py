@@ -14,7 +14,7 @@ from asr_rescore.errors import InputError, RescoreError
 
 BLANKS = " \t\n\r\f\v"
 TOKENS = st.text(st.characters(exclude_characters=BLANKS, exclude_categories=["Cs"]), min_size=1, max_size=6)
-# Blanks to Unicode and to str.split(), letters to Kaldi.
+# Some of these are blanks for Unicode and str.split(), but not for Kaldi.
 ODD_WORDS = ["l'été", "日本語", "a\u00a0b", "\u3000", "\x85", "🙂", "<eps>", "#0"]
 
 
@@ -49,7 +49,7 @@ def test_bad_tables(tmp_path, content, line, found):
         kaldi.read_table(path)
 
 
-def test_fields_that_would_break_a_table_are_refused(tmp_path):
+def test_invalid_fields_are_refused(tmp_path):
     for table, what in (({"a b": []}, "key"), ({"": ["x"]}, "key"), ({"a": ["x y"]}, "field"), ({"a": [""]}, "field")):
         with pytest.raises(RescoreError, match=f"is not a valid {what}"):
             kaldi.write_table(tmp_path / "x", table)

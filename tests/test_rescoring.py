@@ -12,7 +12,7 @@ from asr_rescore.lattice import best_path, best_paths
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.job import Job
-from asr_rescore.word_errors import score
+from asr_rescore.word_errors import wer
 from rescoring_runs import hypotheses, save_random_lm
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -32,7 +32,7 @@ def test_weight_zero_is_the_first_pass_at_every_operating_point(rescore, decode,
     for index, (lmwt, wip) in enumerate(POINTS):
         expected = {utt: [words.word(word) for word in paths[index].words] for utt, paths in best.items()}
         assert hypotheses(out, lmwt, wip) == expected
-        assert (out / f"wer_{lmwt}_{wip}").read_text() == score(references, expected).lines()
+        assert (out / f"wer_{lmwt}_{wip}").read_text() == wer(references, expected).lines()
 
 
 def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, decode):

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import UsageError
     from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.report import write_details
-    from asr_rescore.word_errors import score
+    from asr_rescore.word_errors import wer
 
     if arguments.data_dir and not arguments.details_dir:
         raise UsageError("--data-dir is only for the files in --details-dir; give both")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.details_dir:
         speakers = read_data_dir(arguments.data_dir).utt2spk if arguments.data_dir else {}
         write_details(arguments.details_dir, references, hypotheses, speakers, arguments.mode)
-    print(score(references, hypotheses, arguments.mode).lines(), end="")
+    print(wer(references, hypotheses, arguments.mode).lines(), end="")
     missing = references.keys() - hypotheses.keys()
     unexpected = hypotheses.keys() - references.keys()
     for utt in sorted(missing):

@@ -35,7 +35,7 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an utterance lies in a recording.
+    """The place of an utterance in a recording.
 
     Attributes:
         recording, channel: as they are named in a ctm.

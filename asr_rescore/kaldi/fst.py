@@ -219,7 +219,7 @@ def _read_states(window: Window, states: int, kind: ArcType) -> tuple[np.ndarray
 
 
 class _Implausible(Exception):
-    pass
+    """A length or count that cannot be right."""
 
 
 def _walk(words: memoryview, states: int, kind: ArcType) -> _Positions:

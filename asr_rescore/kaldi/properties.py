@@ -7,8 +7,8 @@ import numpy as np
 from asr_rescore.lattice import EPSILON
 
 VECTOR = 0x3  # bits 0 and 1, expanded and mutable: true of every file of type "vector"
-# The other bits come in pairs, one for "true" and the next one for "false". Neither set means "unknown". These are the
-# bits for "true" ...
+# The other bits come in pairs: one for "true" and the next higher one for "false". If neither is set, the property is
+# unknown. Bits for "true":
 ACCEPTOR = 1 << 16
 INPUT_DETERMINISTIC = 1 << 18
 OUTPUT_DETERMINISTIC = 1 << 20
@@ -22,7 +22,7 @@ TOP_SORTED = 1 << 38
 ACCESSIBLE = 1 << 40
 COACCESSIBLE = 1 << 42
 STRING = 1 << 44
-# ... and these the bits for "false" of pairs that begin with "cyclic".
+# Bits for "false" of the pairs cyclic, initial cyclic and weighted cycles:
 ACYCLIC = 1 << 35
 INITIAL_ACYCLIC = 1 << 37
 UNWEIGHTED_CYCLES = 1 << 47

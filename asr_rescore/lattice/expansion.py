@@ -240,7 +240,8 @@ class Expansion:
         waiting = self.waiting.setdefault(self.depth[state], {})
         node = waiting.get((state, history))
         if node is None:
-            node = waiting[state, history] = Node(self.found, state, history)
+            node = Node(self.found, state, history)
+            waiting[state, history] = node
             self.found += 1
         return node
 

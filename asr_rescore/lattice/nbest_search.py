@@ -79,6 +79,7 @@ class _Search:
         self.subsets: dict[tuple[tuple[int, ...], tuple[float, ...]], Subset] = {}
 
     def run(self, n: int) -> list[Path]:
+        """The paths of the ``n`` cheapest word sequences."""
         start = self.lattice.start
         if start < 0 or self.to_end[start] == float("inf"):
             return []
@@ -155,7 +156,8 @@ class _Search:
         subset = self.subsets.get(key)
         if subset is None:
             to_end = min(residual + self.to_end[state] for state, residual in zip(*key, strict=True))
-            subset = self.subsets[key] = Subset(*key, to_end)
+            subset = Subset(*key, to_end)
+            self.subsets[key] = subset
         return least, subset, links
 
     def follow_epsilons(self, states: dict[int, tuple[float, Link]]) -> None:

@@ -2,7 +2,7 @@
 
 from asr_rescore.lm.dynamic import dynamic_cost, gradient_statistics
 from asr_rescore.lm.grammar_scorer import GrammarScorer
-from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer, sentence_scorer
 from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.lm.score_cache import CachedScorer
 from asr_rescore.lm.scorer import SentenceScorer
@@ -19,5 +19,6 @@ __all__ = [
     "gradient_statistics",
     "perplexity",
     "sample_sentences",
+    "sentence_scorer",
     "stream_cost",
 ]

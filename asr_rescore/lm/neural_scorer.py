@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from asr_rescore.checkpoint import LoadedModel
 from asr_rescore.config import NormaliserKind
-from asr_rescore.errors import RescoreError
+from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.models import LanguageModel, State, flatten_state, join_states, select_state
 from asr_rescore.models.normaliser import check_precision
@@ -194,6 +195,28 @@ class NeuralScorer:
             if len(parents):
                 waiting.append((children.start, children.stop, after, low))
         return prefix_cost, end_cost
+
+
+def sentence_scorer(
+    loaded: LoadedModel, device: torch.device | str = "cpu", normaliser: NormaliserKind = "float32"
+) -> NeuralScorer:
+    """A scorer of sentences by a model that was read from its directory.
+
+    Args:
+        loaded: see :func:`~asr_rescore.checkpoint.load_model`; it must be on ``device``.
+        device: where the model is.
+        normaliser: see :class:`NeuralScorer`.
+
+    Raises:
+        UsageError: the normaliser does not suit this model or this device.
+    """
+    trained = loaded.provenance.get("config", {}).get("train", {})
+    if normaliser == "none" and not trained.get("self_normalization"):
+        raise UsageError(
+            f"`normaliser` is none, but {loaded.name} was not trained with train.self_normalization, so without "
+            "normalisers its outputs are not probabilities; use float32"
+        )
+    return NeuralScorer(loaded.model, loaded.vocabulary, device, normaliser)
 
 
 def _row_bytes(state: State) -> int:

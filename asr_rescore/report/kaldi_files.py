@@ -10,7 +10,7 @@ from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
-from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, score, score_by_utterance
+from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_by_utterance, wer
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
@@ -42,7 +42,7 @@ def write_scoring(
     Returns:
         Point → errors.
     """
-    counts = {point: score(references, hypotheses) for point, hypotheses in by_point.items()}
+    counts = {point: wer(references, hypotheses) for point, hypotheses in by_point.items()}
     for point, count in counts.items():
         with atomic_text(out_dir / wer_file(point)) as stream:
             stream.write(count.lines())
@@ -72,12 +72,12 @@ def write_details(
         folder: where to write the files.
         references, hypotheses: utterance → words.
         speakers: utterance → speaker; an utterance without a speaker counts as a speaker of its own.
-        mode: see :func:`~asr_rescore.word_errors.score_by_utterance`.
+        mode: see :func:`~asr_rescore.word_errors.errors_by_utterance`.
     """
     alignments = {
         utt: align(references[utt], hypotheses[utt], ALIGN_TEXT) for utt in sorted(references) if utt in hypotheses
     }
-    counts = score_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
+    counts = errors_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
     rate, half = confidence(list(counts.values()))
     contents = {
         "per_utt": "".join(per_utt_lines(utt, pairs) for utt, pairs in alignments.items()),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
-from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer
+from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
 from asr_rescore.ngram import Grammar
 from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
@@ -96,14 +96,7 @@ class Inputs:
         Raises:
             UsageError: the config's normaliser does not suit this model or this device.
         """
-        normaliser = self.first_pass.config.normaliser
-        trained = lm.provenance.get("config", {}).get("train", {})
-        if normaliser == "none" and not trained.get("self_normalization"):
-            raise UsageError(
-                f"`normaliser` is none, but {lm.name} was not trained with train.self_normalization, so without "
-                "normalisers its outputs are not probabilities; use float32"
-            )
-        return NeuralScorer(lm.model, lm.vocabulary, self.device, normaliser)
+        return sentence_scorer(lm, self.device, self.first_pass.config.normaliser)
 
     def grammar(self) -> Grammar:
         """The old LM, read from its file each time."""

@@ -14,7 +14,7 @@ from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.weights import ChosenWeights
-from asr_rescore.word_errors import ErrorCount, score, score_by_utterance
+from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer
 
 
 def points_to_score(config: RescoringConfig, weights: ChosenWeights) -> tuple[OperatingPoint, ...]:
@@ -57,7 +57,7 @@ def to_report(
     lattice_texts = lattice_oracle(inputs, best.keys()) if with_lattice_oracle and references else None
 
     def total(texts: Texts | None) -> ErrorCount | None:
-        return None if texts is None or not references else score(references, texts)
+        return None if texts is None or not references else wer(references, texts)
 
     return SystemReport(
         system=inputs.system + engine.suffix,
@@ -69,8 +69,8 @@ def to_report(
         first_pass_point=weights.first_pass,
         source=weights.source,
         search=engine.search,
-        rescored=score_by_utterance(references, best),
-        first_pass=score_by_utterance(references, outcome.first_pass),
+        rescored=errors_by_utterance(references, best),
+        first_pass=errors_by_utterance(references, outcome.first_pass),
         nbest_oracle=total(outcome.nbest_oracle),
         lattice_oracle=total(lattice_texts),
         failures=failures.reasons,
