@@ -1,4 +1,4 @@
-"""Every option of a model and its training, with its one default; a YAML file holds only what differs."""
+"""Every setting of a model and its training, with its one default; a YAML file holds only what differs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import read_lines
+
+# Each list of kinds is written once, here. Registries elsewhere have these types as their keys.
+SingleModelKind = Literal["awd-lstm-mos"]
+ModelKind = Literal[SingleModelKind, "ensemble"]
+ObjectiveKind = Literal["ce", "kl", "fixed", "trust"]
+Precision = Literal["float32", "mixed"]
+OptimizerKind = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "cosine"]
+Averaging = Literal["nonmono", "start", "tail", "none"]
+NormaliserKind = Literal["float32", "bfloat16", "float16", "int8", "none"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -19,25 +29,31 @@ def _require(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+def _one_of(kinds: object, value: str, name: str) -> None:
+    """Check that ``value`` is in ``kinds``, a Literal type; ``name`` is the setting's, for the error."""
+    names = get_args(kinds)
+    _require(value in names, f"{name} {value!r}, expected {' or '.join(names)}")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """An AWD-LSTM with a mixture of softmaxes. The defaults are the Penn Treebank student, which has no dropout."""
+    """An AWD-LSTM with a mixture of softmaxes. The defaults are the Penn Treebank student's, without dropout."""
 
-    kind: str = "awd-lstm-mos"  # a name in models.REGISTRY
+    kind: SingleModelKind = "awd-lstm-mos"
     embedding: int = 200  # width of the embeddings, which are tied to the output layer
     hidden: tuple[int, ...] = (480, 480, 300)  # cells of each LSTM layer; the last is the paper's "bottleneck"
     experts: int = 15  # softmaxes in the mixture
-    embedding_init: float = 0.1  # embeddings start uniform in ± this; larger ones learn faster in few epochs
-    dropout_rows: float = 0.0  # whole embedding rows (reference: dropoute)
-    dropout_input: float = 0.0  # embeddings, one mask a sequence (dropouti)
-    dropout_hidden: float = 0.0  # between LSTM layers, one mask a sequence (dropouth)
-    dropout_output: float = 0.0  # after the last layer, one mask a sequence (dropout)
-    dropout_latent: float = 0.0  # each expert's latent vector, one mask a sequence (dropoutl)
-    dropconnect: float = 0.0  # hidden-to-hidden weights (wdrop)
+    embedding_init: float = 0.1  # embeddings start uniform in ± this value; a larger value learns faster at first
+    dropout_rows: float = 0.0  # dropout of whole embedding rows (reference: dropoute)
+    dropout_input: float = 0.0  # dropout of embeddings, one mask per sequence (dropouti)
+    dropout_hidden: float = 0.0  # dropout between LSTM layers, one mask per sequence (dropouth)
+    dropout_output: float = 0.0  # dropout after the last layer, one mask per sequence (dropout)
+    dropout_latent: float = 0.0  # dropout of each expert's latent vector, one mask per sequence (dropoutl)
+    dropconnect: float = 0.0  # dropout of hidden-to-hidden weights (wdrop)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        _require(self.kind == "awd-lstm-mos", f"model: kind {self.kind!r}, expected awd-lstm-mos")
+        _one_of(SingleModelKind, self.kind, "model: kind")
         _require(self.embedding > 0 and self.experts > 0, "model: embedding and experts must be positive")
         _require(len(self.hidden) > 0 and min(self.hidden) > 0, "model: hidden needs a positive size for each layer")
         _require(self.embedding_init > 0, f"model: embedding_init is {self.embedding_init}, expected above 0")
@@ -49,13 +65,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """The mean of several models' probabilities: put together from trained ones, not trained itself."""
+    """The mean of the probabilities of several trained models. The ensemble itself is not trained."""
 
     members: tuple[AnyModelConfig, ...]
-    kind: str = "ensemble"  # a name in models.REGISTRY
+    kind: Literal["ensemble"] = "ensemble"
 
     def __post_init__(self) -> None:
-        _require(len(self.members) > 0, "model: an ensemble needs a member")
+        _require(len(self.members) > 0, "model: an ensemble needs at least one member")
 
 
 AnyModelConfig: TypeAlias = ModelConfig | EnsembleConfig
@@ -63,17 +79,16 @@ AnyModelConfig: TypeAlias = ModelConfig | EnsembleConfig
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is minimised per token: hard labels, a teacher's distribution, or both."""
+    """What is minimised for each token: the cost of the hard label, of a teacher's distribution, or of both."""
 
-    kind: str = "ce"  # a name in objectives.REGISTRY: ce, kl, fixed, trust
-    alpha: float = 0.1  # trust: R(y) = −alpha · ln(1 − Q(y)); the paper's 0.1 on PTB, 0.01 on WSJ
+    kind: ObjectiveKind = "ce"  # see objectives.REGISTRY
+    alpha: float = 0.1  # trust: R(y) = −alpha · ln(1 − Q(y)); the paper has 0.1 on PTB, 0.01 on WSJ
     label_weight: float = 0.1  # fixed: weight of the hard label
     teacher_weight: float = 1.0  # fixed: weight of the teacher's distribution
-    temperature: float = 1.0  # softens teacher and student alike; the paper's 1
+    temperature: float = 1.0  # softens both teacher and student; the paper has 1
 
     def __post_init__(self) -> None:
-        kinds = ("ce", "kl", "fixed", "trust")
-        _require(self.kind in kinds, f"objective: kind {self.kind!r}, expected ce, kl, fixed or trust")
+        _one_of(ObjectiveKind, self.kind, "objective: kind")
         for name in ("alpha", "label_weight", "teacher_weight"):
             _require(getattr(self, name) >= 0, f"objective: {name} is {getattr(self, name)}, expected 0 or more")
         _require(self.temperature > 0, f"objective: temperature is {self.temperature}, expected above 0")
@@ -86,43 +101,43 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the one training loop runs. The defaults are the AWD-LSTM-MoS reference's, without AR and TAR."""
+    """How a model is trained. The defaults are those of the AWD-LSTM-MoS reference code, without AR and TAR."""
 
-    precision: str = "float32"  # or mixed: on a GPU, LSTM layers in float16 and matrix products in TF32
-    optimizer: str = "sgd"  # sgd (with NT-ASGD) or adamw
-    lr: float = 20.0  # learning rate of a chunk of bptt tokens; scaled by the chunk's true length
-    schedule: str = "constant"  # constant, or cosine: down to a hundredth of lr over all epochs
+    precision: Precision = "float32"  # mixed, on a GPU: LSTM layers in float16 and other matrix products in TF32
+    optimizer: OptimizerKind = "sgd"  # sgd goes with averaging: nonmono (NT-ASGD)
+    lr: float = 20.0  # learning rate for a chunk of bptt tokens; scaled by the actual length of each chunk
+    schedule: Schedule = "constant"  # cosine: the learning rate falls to a hundredth of lr over all epochs
     weight_decay: float = 1.2e-6
-    clip: float = 0.25  # gradient norm; 0 for none
+    clip: float = 0.25  # largest norm of the gradient; 0: no clipping
     batch: int = 12  # parallel streams of text
-    small_batch: int = 0  # streams that go through the model at once, gradients added up; 0 for all of them
-    bptt: int = 70  # mean tokens of a chunk
-    bptt_half: float = 0.05  # probability with which a chunk's mean is half of that
-    bptt_deviation: float = 5.0  # standard deviation of a chunk's length; with 0, and bptt_half 0, lengths are fixed
-    activation_reg: float = 0.0  # AR: weight of the squared last dropped output (reference: alpha 2)
-    temporal_reg: float = 0.0  # TAR: weight of the squared change of the last raw output (reference: beta 1)
-    self_normalization: float = 0.0  # weight of (ln Z)² of each softmax: teaches scoring to do without Z
-    partial_shuffle: bool = False  # rotate every stream by a random number of tokens each epoch (Press 2019)
+    small_batch: int = 0  # streams that go through the model at once; their gradients add up; 0: all streams
+    bptt: int = 70  # mean length of a chunk, in tokens
+    bptt_half: float = 0.05  # probability that a chunk has half this mean length
+    bptt_deviation: float = 5.0  # standard deviation of the length of chunks; if this and bptt_half are 0, it is fixed
+    activation_reg: float = 0.0  # AR: weight of the squared output of the last layer after dropout (reference: alpha 2)
+    temporal_reg: float = 0.0  # TAR: weight of the squared change of that output before dropout (reference: beta 1)
+    self_normalization: float = 0.0  # weight of (ln Z)² of each softmax, so that scoring can do without Z
+    partial_shuffle: bool = False  # rotate every stream by a random number of tokens in each epoch (Press 2019)
     epochs: int = 1000
-    averaging: str = "nonmono"  # of the weights: nonmono (NT-ASGD), start (finetuning), tail, or none
-    nonmono: int = 5  # the trigger: valid loss exceeds the best but the last nonmono; begins averaging, ends finetuning
-    averaging_tail: float = 0.25  # tail: share of the epochs, the last ones, over which weights are averaged
-    patience: int = 0  # stop after so many epochs without a better valid loss; 0 for never
+    averaging: Averaging = "nonmono"  # of the weights; nonmono: NT-ASGD, start: finetuning, tail: the last epochs
+    nonmono: int = 5  # trigger: valid loss above the best until this many epochs ago; starts averaging, ends finetuning
+    averaging_tail: float = 0.25  # tail: fraction of the epochs, at the end, over which weights are averaged
+    patience: int = 0  # stop after this many epochs without a lower valid loss; 0: never
 
     def __post_init__(self) -> None:
-        precisions = ("float32", "mixed")
-        _require(self.precision in precisions, f"train: precision {self.precision!r}, expected float32 or mixed")
-        _require(self.optimizer in ("sgd", "adamw"), f"train: optimizer {self.optimizer!r}, expected sgd or adamw")
-        schedules = ("constant", "cosine")
-        _require(self.schedule in schedules, f"train: schedule {self.schedule!r}, expected constant or cosine")
-        averaging = ("nonmono", "start", "tail", "none")
-        _require(self.averaging in averaging, f"train: averaging {self.averaging!r}, expected " + ", ".join(averaging))
+        _one_of(Precision, self.precision, "train: precision")
+        _one_of(OptimizerKind, self.optimizer, "train: optimizer")
+        _one_of(Schedule, self.schedule, "train: schedule")
+        _one_of(Averaging, self.averaging, "train: averaging")
         _require(0 < self.averaging_tail <= 1, "train: averaging_tail must be above 0 and at most 1")
         _require(self.lr > 0, f"train: lr is {self.lr}, expected above 0")
         _require(min(self.batch, self.bptt, self.epochs) >= 1, "train: batch, bptt and epochs must be 1 or more")
         _require(0 <= self.small_batch <= self.batch, "train: small_batch must lie between 0 and batch")
         _require(0 <= self.bptt_half <= 1, f"train: bptt_half is {self.bptt_half}, expected a probability")
-        _require(self.nonmono >= 1, f"train: nonmono is {self.nonmono}, expected 1 or more; averaging: none is its end")
+        _require(
+            self.nonmono >= 1,
+            f"train: nonmono is {self.nonmono}, expected 1 or more; averaging: none turns averaging off",
+        )
         regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg", "self_normalization")
         for name in (*regularizers, "bptt_deviation", "patience"):
             _require(getattr(self, name) >= 0, f"train: {name} is {getattr(self, name)}, expected 0 or more")
@@ -137,18 +152,23 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML and JSON take them."""
+        """All sections as plain values for YAML and JSON."""
         return {**asdict(self), "model": model_to_dict(self.model)}
 
 
 def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | None = None) -> Config:
-    """Build a Config from nested mappings; what they do not say is as in ``base``, or else the default.
+    """Build a Config from nested mappings.
+
+    Args:
+        tree: section → key → value; sections and keys may be missing.
+        where: name of the source, usually a file, for errors.
+        base: has the values of missing keys; None: the defaults.
 
     Raises:
-        InputError: an unknown key or a value of another type than the default's, named with ``where``.
-        UsageError: a value out of its range.
+        InputError: a key is unknown, or a value has another type than the default.
+        UsageError: a value is out of its range.
     """
-    base = base or Config()
+    base = Config() if base is None else base
     sections = {section.name: getattr(base, section.name) for section in fields(Config)}
     unknown = [name for name in tree if name not in sections]
     if unknown:
@@ -159,11 +179,11 @@ def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | Non
 
 
 def load_config(*paths: str | Path) -> Config:
-    """Read YAML files into a Config; a later file changes values of those before it.
+    """Read YAML files into a Config; a later file overrides values of earlier ones.
 
     Raises:
-        InputError: no file, no YAML, an unknown key or a value of another type than the default's.
-        UsageError: a value out of its range.
+        InputError: a file is missing or is not YAML, a key is unknown, or a value has another type than the default.
+        UsageError: a value is out of its range.
     """
     config = Config()
     for path in paths:
@@ -172,10 +192,10 @@ def load_config(*paths: str | Path) -> Config:
 
 
 def load_model_config(path: str | Path) -> AnyModelConfig:
-    """Read a YAML file whose one section is ``model:``, as a model directory has it; an ensemble's is nested.
+    """Read the YAML file of a model directory. Its one section is ``model:``; an ensemble contains its members.
 
     Raises:
-        InputError: no file, no YAML, or not what :func:`model_to_dict` makes.
+        InputError: the file is missing, is not YAML, or has another form than :func:`model_to_dict` gives.
     """
     tree = _load_yaml(path)
     if set(tree) != {"model"}:
@@ -184,11 +204,11 @@ def load_model_config(path: str | Path) -> AnyModelConfig:
     try:
         return _model_from_dict(tree["model"], str(path), "model")
     except UsageError as error:
-        raise InputError(path, found=str(error), expected="a model's sizes", remedy="restore the file") from error
+        raise InputError(path, found=str(error), expected="a valid model", remedy="restore the file") from error
 
 
 def model_to_dict(config: AnyModelConfig) -> dict[str, Any]:
-    """Plain values of a model's section, as YAML and JSON take them."""
+    """The section of a model as plain values for YAML and JSON."""
     if isinstance(config, EnsembleConfig):
         return {"kind": config.kind, "members": [model_to_dict(member) for member in config.members]}
     return {**asdict(config), "hidden": list(config.hidden)}
@@ -223,9 +243,14 @@ def _load_yaml(path: str | Path) -> dict[str, Any]:
     return tree
 
 
-def _section(base: Any, values: Any, where: str, section: str) -> Any:
-    known = {option.name: option for option in fields(base)}
-    values = {} if values is None else values
+_Section = TypeVar("_Section", bound=ModelConfig | ObjectiveConfig | TrainConfig)
+
+
+def _section(base: _Section, values: Any, where: str, section: str) -> _Section:
+    """``base`` with the values of one section of a YAML file."""
+    known = {setting.name: setting for setting in fields(base)}
+    if values is None:
+        return base
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: {section}", found=repr(values), expected="key: value lines", remedy="correct it")
     arguments = {}
@@ -233,17 +258,21 @@ def _section(base: Any, values: Any, where: str, section: str) -> Any:
         if name not in known:
             expected = "one of " + ", ".join(known)
             raise InputError(f"{where}: {section}", found=f"key {name!r}", expected=expected, remedy="correct its name")
-        default = known[name].default
-        if isinstance(default, float) and type(value) is int:
-            value = float(value)
-        if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
-            value = tuple(value)
-        if type(value) is not type(default) or (type(value) is float and not math.isfinite(value)):
-            remedy = "YAML reads 1e-6 as text: write 1.0e-6" if isinstance(value, str) else "correct the value"
-            place, expected = f"{where}: {section}.{name}", f"a value like {default!r}"
-            raise InputError(place, found=repr(value), expected=expected, remedy=remedy)
-        arguments[name] = value
+        arguments[name] = _typed(value, known[name].default, f"{where}: {section}.{name}")
     try:
         return replace(base, **arguments)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def _typed(value: Any, default: Any, where: str) -> Any:
+    """``value`` as the type of ``default``; an integer becomes a float, a list of integers a tuple."""
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+        value = tuple(value)
+    finite = type(value) is not float or math.isfinite(value)
+    if type(value) is not type(default) or not finite:
+        remedy = "YAML reads 1e-6 as text: write 1.0e-6" if isinstance(value, str) else "correct the value"
+        raise InputError(where, found=repr(value), expected=f"a value like {default!r}", remedy=remedy)
+    return value

@@ -1,4 +1,4 @@
-"""Text in, token ids out: one sentence a line, words between blanks, one sentence end behind each."""
+"""Text to token ids: one sentence per line, words separated by blanks, one sentence end after each sentence."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_text, read_lines
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
-# From so many lines on, first words that are all different and all hold a digit are taken for utterance ids.
-TELLING_LINES = 10
+# If at least this many lines start with words that all differ and all contain a digit, these are utterance ids.
+MIN_LINES_WITH_IDS = 10
 
 
 def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[list[str]]:
-    """Yield the words of each line of a plain or gzipped text; blank lines are passed over.
+    """Yield the words of each line of a text; blank lines are skipped.
 
     Args:
-        path: the text.
-        kaldi_text: whether it is a Kaldi ``text``, whose lines start with an utterance id that is no word.
+        path: the text, plain or gzipped.
+        kaldi_text: whether each line starts with an utterance id, as in a Kaldi ``text``; it is left out.
 
     Raises:
-        InputError: a line holds ``</s>`` or ``<s>``, since sentence ends are added here, once; or, at the end, the
-            lines seem to start with utterance ids and ``kaldi_text`` was not given.
+        InputError: a line contains ``</s>`` or ``<s>``; or, after the last line, all lines seem to start with
+            utterance ids although ``kaldi_text`` is false.
     """
     first_words: set[str] | None = None if kaldi_text else set()
     for number, line in read_lines(path):
@@ -39,7 +39,7 @@ def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[li
                 f"{path}: line {number}",
                 found=f"{SENTENCE_END} or <s> among the words",
                 expected="words only",
-                remedy="remove the sentence marks, which are added by themselves",
+                remedy="remove these marks; sentence ends are added automatically",
             )
         if first_words is not None and words:
             first = words[0]
@@ -51,17 +51,17 @@ def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[li
             del words[:1]
         if words:
             yield words
-    if first_words and len(first_words) >= TELLING_LINES:
+    if first_words and len(first_words) >= MIN_LINES_WITH_IDS:
         raise InputError(
             path,
-            found=f"{len(first_words)} lines that start with {min(first_words)!r} and the like, none of them twice",
+            found=f"{len(first_words)} lines whose first words, such as {min(first_words)!r}, all differ",
             expected="sentences without utterance ids",
-            remedy="pass --kaldi-text to prepare_text or compute_ppl, or remove the first column",
+            remedy="pass `kaldi_text`, or remove the first column",
         )
 
 
 def count_words(sentences: Iterable[list[str]]) -> Counter[str]:
-    """Word → count."""
+    """Count each word."""
     counts: Counter[str] = Counter()
     for words in sentences:
         counts.update(words)
@@ -74,9 +74,9 @@ class TokenStream:
 
     Attributes:
         ids: int64 (tokens,), each sentence followed by ``</s>``.
-        class_cost: what the words outside the vocabulary cost beyond their class, summed, in nats.
-        oov: word → count of the words in neither the vocabulary nor its class.
-        sentences: how many.
+        class_cost: sum of −ln P(word | class) over all words that are not listed.
+        oov: word → count, for the words that are neither listed nor in the class.
+        sentences: number of sentences.
     """
 
     ids: np.ndarray
@@ -86,30 +86,37 @@ class TokenStream:
 
     @classmethod
     def encode(cls, sentences: Iterable[list[str]], vocabulary: Vocabulary) -> TokenStream:
-        """Map words to ids, one sentence after the other."""
+        """Map the words of all sentences to ids."""
         ids = array("q")  # int64; a list would take four times the memory
-        outside: Counter[str] = Counter()
-        end, unk, count = vocabulary.ids[SENTENCE_END], vocabulary.unk_id, 0
+        unlisted: Counter[str] = Counter()
+        end = vocabulary.ids[SENTENCE_END]
+        unk = vocabulary.unk_id
+        count = 0
         for words in sentences:
             encoded = vocabulary.encode(words)
             ids.extend(encoded)
             ids.append(end)
-            outside.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
+            unlisted.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
             count += 1
-        cost = sum(count * vocabulary.class_cost(word) for word, count in outside.items())
-        oov = Counter({word: count for word, count in outside.items() if vocabulary.is_oov(word)})
+        cost = sum(times * vocabulary.class_cost(word) for word, times in unlisted.items())
+        oov = Counter({word: times for word, times in unlisted.items() if vocabulary.is_oov(word)})
         return cls(np.array(ids, dtype=np.int64), cost, oov, count)
 
     @classmethod
     def read(cls, path: str | Path, vocabulary: Vocabulary, *, kaldi_text: bool = False) -> TokenStream:
         """Encode a text file.
 
+        Args:
+            path: the text, plain or gzipped, with one sentence per line.
+            vocabulary: the vocabulary of the language model.
+            kaldi_text: see :func:`read_sentences`.
+
         Raises:
-            InputError: the file holds no sentence, or what :func:`read_sentences` refuses.
+            InputError: the file has no sentence, or :func:`read_sentences` refuses it.
         """
         stream = cls.encode(read_sentences(path, kaldi_text=kaldi_text), vocabulary)
         if not stream.sentences:
-            raise InputError(path, found="no sentence", expected="text", remedy="check how the file was made")
+            raise InputError(path, found="no sentence", expected="text", remedy="check how the file was created")
         return stream
 
     def __len__(self) -> int:
@@ -122,15 +129,19 @@ class TokenStream:
 
 
 def hold_out(sentences: Iterable[list[str]], every: int, *, valid: bool) -> Iterator[list[str]]:
-    """Yield each ``every``-th sentence for the valid text, or else the others.
+    """Split a text: yield every ``every``-th sentence if ``valid``, or else all others.
 
-    Spread over the whole text, the held-out part has its topics, whichever way the text is ordered.
+    The held-out sentences are spread over the whole text, so they have its topics even if the text is sorted.
     """
     return (words for number, words in enumerate(sentences, 1) if (number % every == 0) == valid)
 
 
 def write_sentences(path: str | Path, sentences: Iterable[list[str]]) -> Counter[str]:
-    """Write a sentence a line; returns word → count, with the number of sentences under ``</s>``."""
+    """Write one sentence per line.
+
+    Returns:
+        Word → count; the count of ``</s>`` is the number of sentences.
+    """
     counts: Counter[str] = Counter()
     with atomic_text(path) as stream:
         for words in sentences:

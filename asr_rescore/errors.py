@@ -1,26 +1,34 @@
-"""What went wrong, said so that the reader can mend it: where, what was found, what was expected, what to do."""
+"""The errors that this package raises on purpose. Each says what is wrong and what the user can do about it."""
 
 from __future__ import annotations
 
 
 class RescoreError(Exception):
-    """Root of every error this package raises on purpose; a command prints it in one line and exits with 1."""
+    """Base class of all errors of this package; a command prints the message in one line and exits with status 1."""
 
 
 class UsageError(RescoreError):
-    """The command line or a configuration contradicts itself; a command exits with 2."""
+    """A call, a config or a command line contradicts itself; a command exits with status 2.
+
+    Messages of the library name arguments and fields in backticks, e.g. `` `inv_acwt` is -1.0, expected a number above
+    0``, since a caller from Python has no options. Before printing, the commands replace each such name by the option
+    of that name, where they have it: ``--inv-acwt is -1.0, …``. The same holds for :class:`InputError`.
+    """
 
 
 class InputError(RescoreError):
-    """A file, or an entry of it, is not what its format promises.
+    """A file, or an entry of a file, is not in the expected format.
 
     Args:
-        where: the file, with line, key or byte offset as far as known, e.g. ``lat.1.gz: key utt7: byte 1234``.
-        found: what stands there.
-        expected: what should stand there.
+        where: the file, with line, key or byte offset if known, e.g. ``lat.1.gz: key utt7: byte 1234``.
+        found: what is there.
+        expected: what should be there.
         remedy: what the user can do about it.
     """
 
     def __init__(self, where: object, *, found: str, expected: str, remedy: str):
-        self.where, self.found, self.expected, self.remedy = str(where), found, expected, remedy
+        self.where = str(where)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
         super().__init__(f"{where}: found {found}, expected {expected}; {remedy}")

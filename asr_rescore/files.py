@@ -1,4 +1,4 @@
-"""Opening and replacing files: gzip seen by its first bytes, and writes that either happen whole or not at all."""
+"""Opening and replacing files: gzip is detected by content, and a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,37 +15,48 @@ from typing import BinaryIO, TextIO
 from asr_rescore.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Level 6 costs three times level 1 on lattices and saves a tenth; the zero time stamp keeps reruns byte-identical.
+# On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
 
 
-def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a plain or gzipped file for reading bytes; which of the two is told by its content, not its name."""
+def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFile:
+    """Open a plain or gzipped file for reading bytes; the content decides which of the two it is, not the name.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
     path = Path(path)
     try:
         stream = path.open("rb")
-        head = stream.peek(2)[:2]  # not read and sought back: a named pipe cannot
+        head = stream.peek(2)[:2]  # peek also works on a named pipe, which cannot seek
     except OSError as error:
         raise InputError(
             path, found=error.strerror or str(error), expected="a readable file", remedy="check the path"
         ) from error
-    return _GzipReader(stream) if head == GZIP_MAGIC else stream  # type: ignore[return-value]
+    return _GzipReader(stream) if head == GZIP_MAGIC else stream
 
 
 class _GzipReader(gzip.GzipFile):
-    """Closes the file below it as well, which a GzipFile that was handed one leaves open."""
+    """Also closes the underlying file; a GzipFile leaves a file that it was given open."""
 
     def __init__(self, stream: BinaryIO):
-        self._below = stream
+        self._raw = stream
         super().__init__(fileobj=stream, mode="rb")
 
     def close(self) -> None:
         super().close()
-        self._below.close()
+        self._raw.close()
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) of a plain or gzipped UTF-8 text file."""
+    """Read a plain or gzipped UTF-8 text file.
+
+    Yields:
+        Line number, from 1, and the line without its end.
+
+    Raises:
+        InputError: the file cannot be opened, its gzip stream is broken, or it is not UTF-8.
+    """
     number = 0
     with open_binary(path) as stream:
         try:
@@ -56,7 +67,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
                 f"{path}: line {number + 1}",
                 found=f"a broken gzip stream ({error})",
                 expected="a complete file",
-                remedy="copy or make the file again",
+                remedy="copy or create the file again",
             ) from error
         except UnicodeDecodeError as error:
             raise InputError(
@@ -69,15 +80,19 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Write bytes to ``path`` (gzipped where it ends in .gz): all of them on leaving, or the old file stays."""
+    """Write bytes to ``path``, gzipped if the name ends in .gz.
+
+    The file is replaced when the block is left. If the block raises an exception, the old file stays as it is.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as raw:
             if path.suffix == ".gz":
+                # Neither name nor time in the header: the same content always gives the same bytes.
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as stream:
-                    yield stream  # type: ignore[misc]
+                    yield stream  # type: ignore[misc]  # has all of BinaryIO's methods, unknown to typeshed
             else:
                 yield raw
             raw.flush()
@@ -93,7 +108,7 @@ def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Write UTF-8 text to ``path`` with the promise of :func:`atomic_binary`."""
+    """Write UTF-8 text to ``path``, completely or not at all, as :func:`atomic_binary` does."""
     with atomic_binary(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="\n", write_through=False)
         yield text
@@ -103,7 +118,10 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
 
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Fill a new directory beside ``path``; on leaving it takes the place of ``path``, on failure it vanishes."""
+    """Fill a new directory, which replaces ``path`` when the block is left.
+
+    If the block raises an exception, the new directory is removed and ``path`` stays as it is.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -1,4 +1,4 @@
-"""One utterance's hypotheses and what each model charges for them."""
+"""The N-best list of an utterance: its hypotheses and their costs under each model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from asr_rescore.lattice import Path
 # Column names are the names of Kaldi's files in archives.JOB/ (steps/rnnlmrescore.sh).
 ACOUSTIC = "acwt"  # acoustic cost, unscaled
 GRAPH = "lmwt.withlm"  # graph cost of the first pass: old LM, pronunciation, transitions, silence
-OLD_LM = "lmwt.lmonly"  # the old LM's part of it
-NO_LM = "lmwt.nolm"  # what is left of it without the old LM
-NEURAL = "lmwt.rnn"  # a neural LM's cost of the sentence, its end included
+OLD_LM = "lmwt.lmonly"  # the part of the graph cost that comes from the old LM
+NO_LM = "lmwt.nolm"  # the graph cost without the old LM
+NEURAL = "lmwt.rnn"  # cost of the sentence, including its end, under a neural LM
 
 
 @dataclass(frozen=True, eq=False)
 class NBest:
-    """The hypotheses of one utterance, cheapest of the first pass first, with named cost columns.
+    """The hypotheses of one utterance, ordered by their first-pass cost, with named cost columns.
 
     Attributes:
         utt: utterance id.
-        words: per hypothesis its words (an empty hypothesis is the empty tuple).
-        costs: column name → float64 array (hypotheses,): −ln p, acoustic costs unscaled.
+        words: the words of each hypothesis; an empty hypothesis is an empty tuple.
+        costs: column name → float64 (hypotheses,): −ln p, acoustic costs unscaled.
 
     Raises:
-        RescoreError: a column is not one finite number per hypothesis.
+        RescoreError: a column does not have one finite number per hypothesis.
     """
 
     utt: str
@@ -49,18 +49,18 @@ class NBest:
                 k = int(bad[0])
                 raise RescoreError(
                     f"{self.utt}-{k + 1}: column {name} holds {column[k]}, expected a finite cost; "
-                    "remake the archive or lattice it came from"
+                    "make its archive or lattice again"
                 )
         object.__setattr__(self, "costs", MappingProxyType(columns))
 
     @classmethod
     def of_paths(cls, utt: str, paths: Sequence[Path], word: Callable[[int], str]) -> NBest:
-        """Paths of a lattice with the costs of the first pass.
+        """The N-best list of some paths of a lattice, with the costs of the first pass.
 
         Args:
             utt: utterance id.
-            paths: as :func:`~asr_rescore.lattice.n_best` gives them.
-            word: the word of an id, as ``SymbolTable.word`` of the lattice's words.txt.
+            paths: the paths, for example from :func:`~asr_rescore.lattice.n_best`.
+            word: converts a word id to a word, for example ``SymbolTable.word`` of the lattice's words.txt.
         """
         return cls(
             utt,
@@ -73,9 +73,9 @@ class NBest:
 
     @property
     def word_counts(self) -> np.ndarray:
-        """Words of each hypothesis, float64 (hypotheses,): what a word insertion penalty multiplies."""
+        """The number of words of each hypothesis, float64 (hypotheses,). A word insertion penalty multiplies it."""
         return np.array([len(words) for words in self.words], dtype=np.float64)
 
     def with_cost(self, name: str, column: np.ndarray) -> NBest:
-        """The same list with one column more (or replaced)."""
+        """A copy of the list with a column added or replaced."""
         return replace(self, costs={**self.costs, name: column})

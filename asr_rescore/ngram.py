@@ -1,4 +1,4 @@
-"""The old language model: a word grammar with back-off arcs, and what it charged for a sentence."""
+"""The old language model: a word grammar with back-off arcs, and the costs of sentences under it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True, eq=False)
 class WordFst:
-    """A word-level FST as Kaldi's G.fst holds it.
+    """A word-level FST, like Kaldi's G.fst.
 
     Attributes:
         start: the start state; −1 in an FST without states.
         source, target: int32 (arcs,), states.
-        ilabel, olabel: int32 (arcs,), word ids; 0 is epsilon. Back-off arcs have #0 on the input side, 0 on the output.
+        ilabel, olabel: int32 (arcs,), word ids; 0 is epsilon. Back-off arcs have #0 as input and 0 as output.
         cost: float64 (arcs,), −ln p.
-        final: float64 (states,), inf where not final.
+        final: float64 (states,), −ln p; inf for states that are not final.
     """
 
     start: int
@@ -32,7 +32,7 @@ class WordFst:
     final: np.ndarray
 
 
-# Where a word sequence may have led: (states, what each costs beyond the cheapest), by state.
+# The states that a word sequence can reach, in ascending order, and the cost of each minus that of the cheapest.
 Frontier = tuple[tuple[int, ...], tuple[float, ...]]
 
 
@@ -40,31 +40,34 @@ class Grammar:
     """Costs of sentences under a :class:`WordFst`.
 
     Args:
-        fst: its sentence costs are those of its output side, as lattice-compose with fstproject sees it.
-        backoff_label: id of #0; an arc is a back-off arc if its output is this or epsilon.
-        failure: take a back-off arc only where no arc has the word, as lattice-compose --phi-label does; otherwise
-            the cheapest path counts, be it through back-off or not.
+        fst: the grammar. Sentences are matched with its output labels, as by fstproject and lattice-compose.
+        backoff_label: the id of #0. An arc is a back-off arc if its output is this id or epsilon.
+        failure: follow a back-off arc only if no arc has the word, as lattice-compose --phi-label does. If False, the
+            cheapest path counts, with or without back-off.
     """
 
     def __init__(self, fst: WordFst, *, backoff_label: int = -1, failure: bool = False):
-        self.failure, self.start, self.final = failure, fst.start, fst.final.tolist()
+        self.failure = failure
+        self.start = fst.start
+        self.final = fst.final.tolist()
         backoff = (fst.olabel == 0) | (fst.olabel == backoff_label)
         self.backoff: dict[int, list[tuple[int, float]]] = {}
         for arc in np.flatnonzero(backoff).tolist():
             self.backoff.setdefault(int(fst.source[arc]), []).append((int(fst.target[arc]), float(fst.cost[arc])))
         words = np.flatnonzero(~backoff)
         order = words[np.lexsort((fst.olabel[words], fst.source[words]))]
-        # Lists, because bisect and indexing on them are several times faster than on arrays, one word at a time.
-        self.labels, self.targets = fst.olabel[order].tolist(), fst.target[order].tolist()
+        # Lists, because for single words bisect and indexing are several times faster on lists than on arrays.
+        self.labels = fst.olabel[order].tolist()
+        self.targets = fst.target[order].tolist()
         self.costs_of_arcs = fst.cost[order].tolist()
         self.offsets = np.searchsorted(fst.source[order], np.arange(len(self.final) + 1)).tolist()
 
     def cost(self, words: Sequence[int]) -> float:
-        """−ln P of a sentence of word ids, its end included; inf where the grammar has no path for it."""
+        """−ln P of a sentence of word ids, including its end; inf if the grammar has no path for it."""
         return float(self.costs([words])[0])
 
     def costs(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
-        """:meth:`cost` of each sentence, float64 (sentences,), every distinct prefix being followed once."""
+        """:meth:`cost` of each sentence, float64 (sentences,). Every distinct prefix is computed only once."""
         walk = GrammarWalk(self)
         costs = np.empty(len(sentences))
         for index, sentence in enumerate(sentences):
@@ -76,27 +79,33 @@ class Grammar:
         return costs
 
     def _advance(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
+        """The cost of a word after ``frontier``, and the frontier after the word."""
         reached: dict[int, float] = {}
         for state, residual in zip(*frontier, strict=True):
             for origin, cost in self._places(state, word):
-                low, high = self.offsets[origin], self.offsets[origin + 1]
-                arc = bisect_left(self.labels, word, low, high)
+                high = self.offsets[origin + 1]
+                arc = bisect_left(self.labels, word, self.offsets[origin], high)
                 while arc < high and self.labels[arc] == word:
-                    target, through = self.targets[arc], residual + cost + self.costs_of_arcs[arc]
+                    target = self.targets[arc]
+                    through = residual + cost + self.costs_of_arcs[arc]
                     if through < reached.get(target, INFINITY):
                         reached[target] = through
                     arc += 1
         return self._close(reached)
 
     def _places(self, state: int, word: int) -> list[tuple[int, float]]:
-        """Where to look for the word's arcs: the state alone, or with ``failure`` the first that has one."""
+        """The states in which to look for arcs with the word, and the costs to reach them.
+
+        This is the state itself or, with ``failure``, the first states on the back-off paths that have such an arc.
+        """
         if not self.failure:
             return [(state, 0.0)]
-        waiting, places = [(state, 0.0)], []
+        waiting = [(state, 0.0)]
+        places = []
         while waiting:
             state, cost = waiting.pop()
-            low, high = self.offsets[state], self.offsets[state + 1]
-            arc = bisect_left(self.labels, word, low, high)
+            high = self.offsets[state + 1]
+            arc = bisect_left(self.labels, word, self.offsets[state], high)
             if arc < high and self.labels[arc] == word:
                 places.append((state, cost))
             else:
@@ -104,6 +113,7 @@ class Grammar:
         return places
 
     def _end(self, frontier: Frontier) -> float:
+        """The cost of ending the sentence after ``frontier``."""
         waiting = list(zip(*frontier, strict=True))
         best = INFINITY
         while waiting:
@@ -114,7 +124,7 @@ class Grammar:
         return best
 
     def _close(self, reached: dict[int, float]) -> tuple[float, Frontier]:
-        """Follow back-off arcs freely (not with ``failure``); the least cost, and the rest as a frontier."""
+        """Follow all back-off arcs (unless ``failure``); returns the least cost, and the states as a frontier."""
         waiting = [] if self.failure else list(reached)
         while waiting:
             state = waiting.pop()
@@ -131,10 +141,10 @@ class Grammar:
 
 
 class GrammarWalk:
-    """Ways through a grammar, word by word; each distinct step is taken once, and remembered.
+    """A word-by-word walk through a grammar. Each distinct step is computed once and remembered.
 
     Attributes:
-        start: the cost before the first word, which is 0 in a sound grammar, and where it begins.
+        start: the cost before the first word, which is 0 for a valid grammar, and the first frontier.
     """
 
     def __init__(self, grammar: Grammar):
@@ -144,14 +154,15 @@ class GrammarWalk:
         self.ends: dict[Frontier, float] = {}
 
     def step(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
-        """What a word costs, inf where the grammar has no way for it, and where it leads."""
+        """The cost of a word after ``frontier``, inf if the grammar has no path for it, and the frontier after it."""
         step = self.steps.get((frontier, word))
         if step is None:
-            step = self.steps[frontier, word] = self.grammar._advance(frontier, word)
+            step = self.grammar._advance(frontier, word)
+            self.steps[frontier, word] = step
         return step
 
     def end(self, frontier: Frontier) -> float:
-        """What it costs to end here; inf where the grammar does not."""
+        """The cost of ending the sentence after ``frontier``; inf if the grammar cannot end there."""
         if frontier not in self.ends:
             self.ends[frontier] = self.grammar._end(frontier)
         return self.ends[frontier]

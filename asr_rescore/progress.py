@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _enabled = False
 
@@ -18,5 +19,7 @@ def show_progress(enabled: bool = True) -> None:
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
     """A tqdm bar with these ``options``, drawn on stderr if that is a terminal and :func:`show_progress` was called."""
+    from tqdm import tqdm
+
     # disable=None is tqdm's own test for a terminal.
     return tqdm(iterable, disable=None if _enabled else True, **options)

@@ -1,4 +1,4 @@
-"""Costs and weights in, ranking out."""
+"""The ranking of hypotheses by their costs and the weights of the language models."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def neural_column(index: int) -> str:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What scales the acoustic cost and what a word costs, in Kaldi's terms.
+    """How the acoustic cost is scaled and what each word costs, in Kaldi's terms.
 
     Attributes:
-        lmwt: the language model weight, which is the inverse of the acoustic scale.
-        wip: word insertion penalty, added once a word.
+        lmwt: language model weight, the inverse of the acoustic scale.
+        wip: word insertion penalty, a cost added for each word.
     """
 
     lmwt: float
@@ -39,10 +39,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Weights:
-    """Everything that turns cost columns into one number.
+    """Everything that turns the cost columns of a hypothesis into one cost.
 
     Attributes:
-        lm: one weight for each neural LM, in the order of their columns; the old LM keeps one minus their sum.
+        lm: one weight per neural LM, in the order of their columns; the old LM keeps one minus their sum.
         point: LMWT and word insertion penalty.
     """
 
@@ -55,11 +55,11 @@ class Weights:
 
 
 def graph_costs(nbest: NBest, lm_weights: tuple[float, ...]) -> np.ndarray:
-    """Graph costs with the old LM's part interpolated: nolm + Σ Wᵢ·nnᵢ + (1 − Σ Wᵢ)·old, (hypotheses,).
+    """Graph costs with the LMs interpolated: nolm + Σ Wᵢ·nnᵢ + (1 − Σ Wᵢ)·old, float64 (hypotheses,).
 
-    Computed as withlm + Σ Wᵢ·(nnᵢ − old), the same number, so that weights of 0 change no bit of the first pass.
+    Computed as withlm + Σ Wᵢ·(nnᵢ − old), which is equal, so that weights of 0 change no bit of the first pass.
     """
-    costs = nbest.costs[GRAPH].copy()
+    costs: np.ndarray = nbest.costs[GRAPH].copy()
     for index, weight in enumerate(lm_weights):
         if weight:
             costs += weight * (nbest.costs[neural_column(index)] - nbest.costs[OLD_LM])
@@ -67,19 +67,20 @@ def graph_costs(nbest: NBest, lm_weights: tuple[float, ...]) -> np.ndarray:
 
 
 def total_costs(nbest: NBest, graph: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    """acoustic / LMWT + graph + WIP · words, as Kaldi's score_kaldi.sh weighs them.
+    """acoustic / LMWT + graph + WIP · words, as Kaldi's score_kaldi.sh combines them.
 
     Args:
-        nbest: gives acoustic costs and word counts.
+        nbest: gives the acoustic costs and word counts.
         graph: interpolated graph costs, (…, hypotheses).
         point: LMWT and WIP.
 
     Returns:
         float64 (…, hypotheses).
     """
-    return nbest.costs[ACOUSTIC] * point.acoustic_scale + graph + point.wip * nbest.word_counts
+    costs: np.ndarray = nbest.costs[ACOUSTIC] * point.acoustic_scale + graph + point.wip * nbest.word_counts
+    return costs
 
 
 def best_hypothesis(nbest: NBest, weights: Weights) -> int:
-    """Index of the cheapest hypothesis; of equals the one the first pass ranked higher."""
+    """Index of the cheapest hypothesis; among equally cheap ones, the one that the first pass ranked higher."""
     return int(np.argmin(total_costs(nbest, graph_costs(nbest, weights.lm), weights.point)))

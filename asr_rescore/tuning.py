@@ -1,4 +1,4 @@
-"""LM weights, LMWT and word insertion penalty chosen together: the grid point with the fewest errors on a dev set."""
+"""LM weights, LMWT and word insertion penalty tuned together, on a grid, for the fewest errors on a dev set."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MOST_LM_WEIGHTS = 300
 
 @dataclass(frozen=True)
 class Tuning:
-    """The outcome of a grid search.
+    """The result of a grid search.
 
     Attributes:
-        weights: the chosen point.
-        errors: word errors there, over the utterances searched.
-        first_pass: the best LMWT and WIP with all LM weights 0.
+        weights: the chosen grid point.
+        errors: word errors at that point.
+        first_pass: the best LMWT and WIP if all LM weights are 0.
         first_pass_errors: word errors there.
     """
 
@@ -35,7 +35,7 @@ class Tuning:
 
 
 def lm_weight_grid(models: int) -> list[tuple[float, ...]]:
-    """All weights of ``models`` LMs on a grid with a sum of at most 1, as fine as ``MOST_LM_WEIGHTS`` allows."""
+    """All weights of ``models`` LMs on a grid, with a sum of at most 1, as fine as ``MOST_LM_WEIGHTS`` allows."""
     for parts in (20, 10, 5, 4, 3, 2, 1):
         grid = [
             tuple(step / parts for step in steps)
@@ -55,17 +55,17 @@ def tune(
 ) -> Tuning:
     """Search LM weights × LMWT × WIP for the fewest word errors.
 
-    Where several points are equally good, the one nearest to the middle of them is taken: the middle of a plateau
-    carries over to other data better than its rim.
+    If several points are equally good, the one nearest to their middle is chosen: the middle of a plateau carries over
+    to other data better than its edge.
 
     Args:
-        lists: N-best lists of the dev set; one without a reference is passed over.
+        lists: N-best lists of the dev set. A list without a reference is skipped.
         references: utterance → words.
-        models: how many neural LMs the lists have costs of.
-        points: the LMWT × WIP to be searched.
+        models: number of neural LMs whose costs are in the lists.
+        points: the pairs of LMWT and WIP to search.
 
     Raises:
-        UsageError: no list has a reference.
+        UsageError: no list has a reference, or there are too many LMs.
     """
     grid = lm_weight_grid(models)
     errors = np.zeros((len(grid), len(points)), dtype=np.int64)
@@ -90,20 +90,21 @@ def tune(
 def _errors(
     nbest: NBest, reference: Sequence[str], grid: Sequence[tuple[float, ...]], points: Sequence[OperatingPoint]
 ) -> np.ndarray:
-    """Word errors of the winner at each (LM weights, point), int64 (grid, points)."""
+    """Word errors of the cheapest hypothesis at each pair of LM weights and point, int64 (grid, points)."""
     graph = np.stack([graph_costs(nbest, weights) for weights in grid])  # (grid, hypotheses)
     winners = np.stack([np.argmin(total_costs(nbest, graph, point), axis=1) for point in points], axis=1)
-    asked, place = np.unique(winners, return_inverse=True)
-    distances = edit_distances(reference, [nbest.words[k] for k in asked])
-    return distances[place].reshape(winners.shape)
+    distinct, place = np.unique(winners, return_inverse=True)
+    distances = edit_distances(reference, [nbest.words[k] for k in distinct])
+    errors: np.ndarray = distances[place].reshape(winners.shape)
+    return errors
 
 
 def _middle_of_best(
     errors: np.ndarray, grid: Sequence[tuple[float, ...]], points: Sequence[OperatingPoint]
 ) -> tuple[int, int]:
-    """Indices (grid, point) of the point with the fewest errors that is nearest to the mean of all such points."""
+    """Indices (grid, point) of the point that has the fewest errors and is nearest to the mean of all such points."""
     tied = np.argwhere(errors == errors.min())
-    # One step of LMWT, of WIP and of a weight are given about the same length.
+    # One step of LMWT, one of WIP and one of an LM weight get about the same length.
     axes = np.array([[*(20 * weight for weight in grid[g]), points[p].lmwt, 2 * points[p].wip] for g, p in tied])
     nearest = np.argmin(((axes - axes.mean(axis=0)) ** 2).sum(axis=1))
     return int(tied[nearest][0]), int(tied[nearest][1])

@@ -1,4 +1,4 @@
-"""Words and their ids, decided once: stored with every model, hashed into every score."""
+"""The vocabulary of a language model: its words, their ids, and one class for all other words."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from functools import cached_property
 
 from asr_rescore.errors import RescoreError
 
-SENTENCE_END = "</s>"  # also the left context of a sentence's first word
-RNN_UNK = "<RNN_UNK>"  # the class of all words outside the list
-PLAIN_UNK = "<unk>"  # the class where the text itself writes it so, as Penn Treebank does
-OOV_PROBABILITY = 1e-7  # P(word | class) of a word in neither list (Kaldi's rnnlm_compute_scores.sh)
-# Entries of a Kaldi words.txt that are no words of the language.
+SENTENCE_END = "</s>"  # also the context before the first word of a sentence
+RNN_UNK = "<RNN_UNK>"  # the class of all words that are not listed
+PLAIN_UNK = "<unk>"  # its name if the text itself contains <unk>, as Penn Treebank does
+OOV_PROBABILITY = 1e-7  # P(word | class) of an OOV word, neither listed nor in the class (rnnlm_compute_scores.sh)
+# Entries of a Kaldi words.txt that are not words of the language.
 KALDI_SYMBOLS = frozenset({"<eps>", "<s>", "</s>", "#0", "!SIL", "<SIL>", "<SPOKEN_NOISE>", "<NOISE>", "<UNK>"})
-_BLANKS = frozenset(" \t\r\n")  # would break the files that hold one word a line
+_BLANKS = frozenset(" \t\r\n")  # would break the files, which have one word per line
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An LM's word list with one class for all other words.
+    """The listed words of a language model, and one class for all other words.
 
-    P(w | h) is the model's for a listed word and P(class | h) · ``unk_probs[w]`` for a member of the class, so that
-    the probabilities of all words sum to one. A word in neither is charged P(class | h) · ``OOV_PROBABILITY``, on
-    top of the distribution: dear, finite, never free.
+    P(w | h) is the model's own for a listed word, and P(class | h) · ``unk_probs[w]`` for a word of the class, so that
+    the probabilities of all these words sum to one. An OOV word, which is neither listed nor in the class, gets
+    P(class | h) · ``OOV_PROBABILITY`` in addition to that sum: its cost is high but finite.
 
     Attributes:
         words: id → word; id 0 is ``</s>``.
-        unk: the class's own entry among ``words``.
-        unk_probs: word → P(word | class); sums to one. Where no word had to be left out, the class's own
-            entry is its only member.
+        unk: the entry of ``words`` that stands for the class.
+        unk_probs: word → P(word | class); sums to one. If every word is listed, the class has only its own entry
+            ``unk``.
+
+    Raises:
+        RescoreError: the words do not start with ``</s>``, contain blanks or duplicates, or lack ``unk``; or the
+            probabilities do not sum to one, are not positive, or include a listed word.
     """
 
     words: tuple[str, ...]
@@ -47,9 +51,9 @@ class Vocabulary:
         unwritable = [word for word in (*self.words, *self.unk_probs) if not word or not _BLANKS.isdisjoint(word)]
         if unwritable:
             raise RescoreError(f"the vocabulary holds {unwritable[0]!r}, expected words without blanks")
-        twice = [word for word, count in Counter(self.words).items() if count > 1]
-        if twice:
-            raise RescoreError(f"word {twice[0]!r} stands in the vocabulary twice")
+        duplicates = [word for word, count in Counter(self.words).items() if count > 1]
+        if duplicates:
+            raise RescoreError(f"word {duplicates[0]!r} is in the vocabulary twice")
         if self.unk not in self.words:
             raise RescoreError(f"the class {self.unk!r} is not in the vocabulary")
         both = [word for word in self.unk_probs if word in self.ids and word != self.unk]
@@ -61,36 +65,38 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], size: int | None = None, lexicon: Iterable[str] = ()) -> Vocabulary:
-        """The ``size`` − 2 most frequent words (ties by spelling), ``</s>`` and the class of the rest.
+        """List the most frequent words; all other words form the class. Ties are broken by spelling.
 
         Args:
             counts: word → count in the training text.
-            size: entries at most, ``</s>`` and the class included; None keeps every word.
-            lexicon: further words the recogniser may put out; those not seen in the text join the class with
-                the count of a word seen once.
+            size: largest number of entries, including ``</s>`` and the class; None: list every word.
+            lexicon: words that the recogniser can output; those that are not in the text join the class with a
+                count of 1.
+
+        Raises:
+            RescoreError: ``size`` or the text leaves no word to list.
         """
         unk = PLAIN_UNK if PLAIN_UNK in counts else RNN_UNK
         ranked = sorted((word for word in counts if word not in (unk, SENTENCE_END)), key=lambda w: (-counts[w], w))
         kept = len(ranked) if size is None else size - 2
         if kept < 1:
-            what = "a text without words" if size is None else f"a vocabulary of {size} entries"
-            raise RescoreError(f"{what} leaves no word to list; expected 3 entries or more")
-        listed, rest = ranked[:kept], ranked[kept:]
-        class_counts = {word: counts[word] for word in rest}
+            cause = "a text without words" if size is None else f"a vocabulary of {size} entries"
+            raise RescoreError(f"{cause} leaves no word to list; expected 3 entries or more")
+        class_counts = {word: counts[word] for word in ranked[kept:]}
         for word in lexicon:
             if word not in counts and word not in KALDI_SYMBOLS:
                 class_counts[word] = 1
-        if counts.get(unk):  # the text's own <unk> keeps its share of the class
+        if counts.get(unk):  # the <unk> of the text itself keeps its part of the class
             class_counts[unk] = counts[unk]
-        return cls._of(listed, unk, class_counts)
+        return cls._of(ranked[:kept], unk, class_counts)
 
     @classmethod
     def from_words(cls, lexicon: Iterable[str], counts: Mapping[str, int]) -> Vocabulary:
-        """Just the words the recogniser may put out, whether the text has them or not.
+        """List exactly the words that the recogniser can output, whether they are in the text or not.
 
         Args:
-            lexicon: the words of a words.txt; its symbols that are no words are left out.
-            counts: word → count in the training text; words beyond the lexicon are the class.
+            lexicon: the words of a words.txt; its symbols that are not words are left out.
+            counts: word → count in the training text; words that are not in the lexicon form the class.
         """
         unk = PLAIN_UNK if PLAIN_UNK in counts else RNN_UNK
         listed = sorted({word for word in lexicon if word not in KALDI_SYMBOLS and word != unk})
@@ -104,39 +110,39 @@ class Vocabulary:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Word → id of the listed words."""
+        """Word → id, for the listed words."""
         return {word: index for index, word in enumerate(self.words)}
 
     @property
     def unk_id(self) -> int:
-        """Id of the class."""
+        """The id of the class."""
         return self.ids[self.unk]
 
     def __len__(self) -> int:
         return len(self.words)
 
     def encode(self, words: Sequence[str]) -> list[int]:
-        """Ids of ``words``, the class's for every word outside the list; no sentence end added."""
-        ids, unk = self.ids, self.unk_id
-        return [ids.get(word, unk) for word in words]
+        """The ids of ``words``; a word that is not listed has the id of the class. No sentence end is added."""
+        unk = self.unk_id
+        return [self.ids.get(word, unk) for word in words]
 
     def is_listed(self, word: str) -> bool:
-        """Whether the word has an id of its own; the class itself is no word."""
+        """Whether the word has an id of its own. The entry of the class does not count as a word."""
         return word in self.ids and word != self.unk
 
     def class_cost(self, word: str) -> float:
-        """What a word costs beyond its id's −ln P: 0 for a listed one, −ln P(word | class) for any other."""
+        """What is added to −ln P of the word's id: 0 for a listed word, −ln P(word | class) for any other."""
         if self.is_listed(word):
             return 0.0
         return -math.log(self.unk_probs.get(word, OOV_PROBABILITY))
 
     def is_oov(self, word: str) -> bool:
-        """Whether the word is in neither list."""
+        """Whether the word is neither listed nor in the class."""
         return not self.is_listed(word) and word not in self.unk_probs
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) over words, class and members."""
+        """SHA-256 (hex) of the listed words, the class and its words with their probabilities."""
         digest = hashlib.sha256()
         for word in self.words:
             digest.update(word.encode() + b"\n")

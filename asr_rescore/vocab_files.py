@@ -1,4 +1,4 @@
-"""A vocabulary on disk: vocab.txt and unk_probs.txt, in a text directory and in every model's."""
+"""A vocabulary on disk: vocab.txt and unk_probs.txt, in a text directory and in each model directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ UNK_PROBS_FILE = "unk_probs.txt"
 
 
 def save_vocabulary(directory: Path, vocabulary: Vocabulary) -> None:
-    """Write vocab.txt (a word a line, in the order of the ids) and unk_probs.txt (class, then word and probability)."""
+    """Write vocab.txt and unk_probs.txt.
+
+    vocab.txt has one word per line, in the order of the ids. The first line of unk_probs.txt is the class; each other
+    line is a word of the class and its probability.
+    """
     with atomic_text(directory / VOCABULARY_FILE) as stream:
         stream.writelines(f"{word}\n" for word in vocabulary.words)
     with atomic_text(directory / UNK_PROBS_FILE) as stream:
@@ -22,31 +26,32 @@ def save_vocabulary(directory: Path, vocabulary: Vocabulary) -> None:
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
-    """Read what :func:`save_vocabulary` wrote.
+    """Read the files of :func:`save_vocabulary`.
 
     Raises:
-        InputError: a file is missing or broken, or the two do not make a vocabulary.
+        InputError: a file is missing or broken, or the two do not form a vocabulary.
     """
     words = tuple(word for _, word in read_lines(directory / VOCABULARY_FILE))
     path = directory / UNK_PROBS_FILE
-    unk, members = "", {}
+    unk = ""
+    unk_probs = {}
     for number, line in read_lines(path):
         if number == 1:
             unk = line
             continue
         word, _, probability = line.rpartition(" ")
         try:
-            members[word] = float(probability)
+            unk_probs[word] = float(probability)
         except ValueError as error:
             raise InputError(
                 f"{path}: line {number}",
                 found=repr(line),
                 expected="a word and its probability",
-                remedy="make it again with prepare_text",
+                remedy="create it again with prepare_text",
             ) from error
     try:
-        return Vocabulary(words, unk, members)
+        return Vocabulary(words, unk, unk_probs)
     except RescoreError as error:
         raise InputError(
-            directory, found=str(error), expected="a vocabulary", remedy="make it again with prepare_text"
+            directory, found=str(error), expected="a vocabulary", remedy="create it again with prepare_text"
         ) from error

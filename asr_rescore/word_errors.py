@@ -1,4 +1,4 @@
-"""Word errors, keyed by utterance: Kaldi's counts to the digit, and distances in bulk."""
+"""Word errors by utterance, counted exactly as Kaldi counts them, and edit distances in bulk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 Mode = Literal["all", "present"]
 Ties = tuple[str, str, str]
-# What an alignment prefers among equally cheap steps.
+# The order in which an alignment prefers equally cheap steps.
 COMPUTE_WER: Ties = ("ins", "del", "sub")
 ALIGN_TEXT: Ties = ("sub", "del", "ins")
 
 
 @dataclass(frozen=True)
 class ErrorCount:
-    """Errors of a set of utterances; counts of several sets add up.
+    """Errors of a set of utterances; counts of disjoint sets can be added.
 
     Attributes:
-        insertions, deletions, substitutions: words.
-        reference_words: words that were said.
-        sentences: utterances scored.
-        wrong_sentences: those of them with an error.
-        missing: utterances with a reference but no hypothesis.
+        insertions, deletions, substitutions: number of words.
+        reference_words: number of words in the references.
+        sentences: number of utterances scored.
+        wrong_sentences: number of utterances with an error.
+        missing: number of utterances that have a reference but no hypothesis.
     """
 
     insertions: int = 0
@@ -45,24 +45,24 @@ class ErrorCount:
         if min(getattr(self, count.name) for count in fields(self)) < 0:
             raise RescoreError(f"{self}: a count is negative")
         if self.deletions + self.substitutions > self.reference_words or self.wrong_sentences > self.sentences:
-            raise RescoreError(f"{self}: more errors than there is to err on")
+            raise RescoreError(f"{self}: more errors than words or sentences")
 
     def __add__(self, other: ErrorCount) -> ErrorCount:
         return ErrorCount(*(getattr(self, count.name) + getattr(other, count.name) for count in fields(self)))
 
     @property
     def errors(self) -> int:
-        """All word errors."""
+        """Insertions, deletions and substitutions."""
         return self.insertions + self.deletions + self.substitutions
 
     @property
     def wer(self) -> float:
-        """Percent of the reference words; nan where there are none."""
+        """Word error rate, in percent of the reference words; nan if there are none."""
         return 100 * self.errors / self.reference_words if self.reference_words else float("nan")
 
     @property
     def ser(self) -> float:
-        """Percent of the sentences with an error; nan where there are none."""
+        """Sentence error rate, in percent of the sentences; nan if there are none."""
         return 100 * self.wrong_sentences / self.sentences if self.sentences else float("nan")
 
     def wer_line(self) -> str:
@@ -73,7 +73,7 @@ class ErrorCount:
         )
 
     def lines(self) -> str:
-        """What Kaldi's compute-wer prints."""
+        """The output of Kaldi's compute-wer."""
         return (
             f"{self.wer_line()}\n%SER {self.ser:.2f} [ {self.wrong_sentences} / {self.sentences} ]\n"
             f"Scored {self.sentences} sentences, {self.missing} not present in hyp.\n"
@@ -83,21 +83,26 @@ class ErrorCount:
 def align(
     reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER
 ) -> list[tuple[str | None, str | None]]:
-    """The cheapest alignment as (reference word, hypothesis word); None for an insertion's or deletion's other side.
+    """The alignment with the fewest errors.
 
     Args:
         reference, hypothesis: words.
-        ties: which step is preferred among equally cheap ones: ``COMPUTE_WER`` gives compute-wer's counts,
-            ``ALIGN_TEXT`` align-text's alignments. The errors are as many either way.
+        ties: the order of preference among equally cheap steps: ``COMPUTE_WER`` gives the counts of compute-wer,
+            ``ALIGN_TEXT`` the alignments of align-text. The number of errors is the same with both.
+
+    Returns:
+        Pairs (reference word, hypothesis word), with None in place of the missing word of an insertion or deletion.
     """
     rows = [list(range(len(reference) + 1))]  # rows[h][r]: errors of the first h words against the first r
     for number, word in enumerate(hypothesis, 1):
-        above, row = rows[-1], [number]
+        above = rows[-1]
+        row = [number]
         for place, said in enumerate(reference, 1):
             row.append(min(above[place - 1] + (word != said), row[-1] + 1, above[place] + 1))
         rows.append(row)
     pairs: list[tuple[str | None, str | None]] = []
-    h, r = len(hypothesis), len(reference)
+    h = len(hypothesis)
+    r = len(reference)
     while h or r:
         here = rows[h][r]
         steps = {
@@ -106,8 +111,13 @@ def align(
             "sub": h > 0 and r > 0 and rows[h - 1][r - 1] + (hypothesis[h - 1] != reference[r - 1]) == here,
         }
         step = next(name for name in ties if steps[name])
-        pairs.append((None if step == "ins" else reference[r - 1], None if step == "del" else hypothesis[h - 1]))
-        h, r = h - (step != "del"), r - (step != "ins")
+        aligned = None if step == "ins" else reference[r - 1]
+        heard = None if step == "del" else hypothesis[h - 1]
+        pairs.append((aligned, heard))
+        if step != "del":
+            h -= 1
+        if step != "ins":
+            r -= 1
     return pairs[::-1]
 
 
@@ -121,23 +131,26 @@ def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], ties: Ties) 
 
 
 def count(reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER) -> ErrorCount:
-    """The errors of one utterance, split into kinds as :func:`align` does with these ``ties``."""
+    """The errors of one utterance; :func:`align` says what ``ties`` means."""
     return _count(tuple(reference), tuple(hypothesis), ties)
 
 
-def score_by_utterance(
+def errors_by_utterance(
     references: Mapping[str, Sequence[str]],
     hypotheses: Mapping[str, Sequence[str]],
     mode: Mode = "all",
     ties: Ties = COMPUTE_WER,
 ) -> dict[str, ErrorCount]:
-    """Errors of each utterance that has a reference.
+    """The errors of each utterance that has a reference.
 
     Args:
-        references, hypotheses: utterance → words. A hypothesis without a reference is not looked at.
-        mode: ``all`` counts a missing hypothesis as an empty one, ``present`` leaves its utterance out of all but
-            ``missing``. Both are compute-wer's ``--mode``.
+        references, hypotheses: utterance → words. A hypothesis without a reference is ignored.
+        mode: as compute-wer's ``--mode``: ``all`` counts a missing hypothesis as an empty one, ``present`` counts its
+            utterance only in ``missing``.
         ties: see :func:`align`.
+
+    Returns:
+        utterance → errors.
     """
     counts = {}
     for utt, reference in references.items():
@@ -150,25 +163,29 @@ def score_by_utterance(
     return counts
 
 
-def score(
+def wer(
     references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, Sequence[str]], mode: Mode = "all"
 ) -> ErrorCount:
-    """The sum of :func:`score_by_utterance`."""
-    return sum(score_by_utterance(references, hypotheses, mode).values(), ErrorCount())
+    """Word errors of hypotheses against references: the sum of :func:`errors_by_utterance`.
+
+    Returns:
+        The counts; their ``wer`` is the word error rate in percent.
+    """
+    return sum(errors_by_utterance(references, hypotheses, mode).values(), ErrorCount())
 
 
 def edit_distances(reference: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> np.ndarray:
-    """Word errors of each hypothesis against one reference, int64 (hypotheses,).
+    """Word errors of each of many hypotheses of one utterance, int64 (hypotheses,).
 
-    Only the sum of insertions, deletions and substitutions, which no tie can change; jiwer computes it.
+    This is only the sum of insertions, deletions and substitutions, which does not depend on ties; jiwer computes it.
     """
-    if not reference:  # which jiwer reserves the right to refuse
+    if not reference:  # jiwer may refuse an empty reference
         return np.array([len(words) for words in hypotheses], dtype=np.int64)
     if not len(hypotheses):
         return np.empty(0, dtype=np.int64)
     import jiwer
 
-    # jiwer's default would also strip and merge wide blanks, which are words to Kaldi.
+    # jiwer's default would also split words at no-break and other wide spaces, which Kaldi does not.
     split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
     output = jiwer.process_words(
         [" ".join(reference)] * len(hypotheses), [" ".join(words) for words in hypotheses], split, split

@@ -1,8 +1,8 @@
-"""How long does a lattice take: read, its N best, its best paths, the lattice written back?
+"""How long do the steps of working on a lattice take: reading, N-best, best paths, lists as lattices, oracle?
 
     python benchmarks/lattices.py [decode-dir]
 
-One process, one core. Kaldi's C++ lattice-to-nbest is what to compare with: time it on the same directory with
+One process on one core. For comparison, time Kaldi's C++ lattice-to-nbest on the same directory with
 `time lattice-to-nbest --acoustic-scale=0.083333 --n=1000 "ark:gunzip -c lat.*.gz|" ark:/dev/null`.
 """
 
@@ -26,7 +26,11 @@ SCALES, PENALTIES = zip(*[(1 / lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in
 
 
 def timed(report: Report, name: str, work: Callable, *columns: list) -> tuple[list, np.ndarray]:
-    """Do ``work`` on each row of ``columns``, report what a row takes, return what each gives and its milliseconds."""
+    """Call ``work`` on each row of ``columns`` and report the mean time per row.
+
+    Returns:
+        The result for each row, and the milliseconds that each row took.
+    """
     results, stamps = [], [time.perf_counter()]
     for row in zip(*columns, strict=True):
         results.append(work(*row))
@@ -45,17 +49,17 @@ def main() -> None:
     seconds = time.perf_counter() - began
     arcs = sum(lattice.num_arcs for lattice in lattices) / len(lattices)
     report(f"{len(lattices)} lattices of {arcs:.0f} arcs on average, {decode_dir.name}\n")
-    report("| step | ms a lattice |\n|---|---:|")
+    report("| step | ms per lattice |\n|---|---:|")
     report(f"| read | {1000 * seconds / len(lattices):.2f} |")
     by_n = {}
     for n in SIZES:
-        lists, by_n[n] = measure(f"N best, N = {n}", lambda lattice, n=n: n_best(lattice, n, SCALE), lattices)
+        lists, by_n[n] = measure(f"N-best, N = {n}", lambda lattice, n=n: n_best(lattice, n, SCALE), lattices)
     measure(f"best paths at {len(SCALES)} points", lambda lattice: best_paths(lattice, SCALES, PENALTIES), lattices)
     costs = [[path.graph for path in paths] for paths in lists]
     measure("N-best list as a lattice, N = 1000", from_paths, lattices, lists, costs)
     measure("oracle", oracle, lattices, [paths[-1].words if paths else () for paths in lists])
-    report(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses a lattice at N = 1000.")
-    report("\nN best by the lattices' size:\n")
+    report(f"\n{sum(map(len, lists)) / len(lists):.0f} hypotheses per lattice at N = 1000.")
+    report("\nN-best by the size of the lattices:\n")
     report("| lattices | arcs | " + " | ".join(f"N = {n}, ms" for n in SIZES) + " |")
     report("|---:|---:" + "|---:" * len(SIZES) + "|")
     by_size = np.argsort([lattice.num_arcs for lattice in lattices], kind="stable")

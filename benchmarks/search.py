@@ -1,10 +1,10 @@
-"""Lists of N hypotheses or lattices of an order: what does each search find, and what does it cost?
+"""N-best lists or lattices with a given n-gram order: what does each search find, and how long does it take?
 
     python benchmarks/search.py [--utterances U] [--lm-dir D --weights F --old-lang-dir D --data-dir D --decode-dir D]
 
-Every way rescores the same utterances with the same model and weights in one process. A search is as good as the cost
-of what it finds, by the model itself, and as the word error rate that comes of it. The second table and the plots have
-single utterances: how the cost grows with N and with their length.
+Each search rescores the same utterances with the same model and weights in one process. A search is judged by the
+model's cost of the hypotheses that it finds, and by their word error rate. The second table and the plots are about
+single utterances: how the time grows with N and with the length of the utterance.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import State
 from asr_rescore.nbest import NBest
 from asr_rescore.ngram import Grammar
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
-from asr_rescore.rescoring.config import Job, ListConfig
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.job import Job, ListConfig
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
-from asr_rescore.word_errors import score
+from asr_rescore.word_errors import wer
 from reporting import DEMO, MINI, Report, need
 
 LIST_SIZES = (10, 100, 1000)
@@ -41,7 +41,7 @@ Lattices = list[tuple[str, Lattice]]
 
 
 class CountingScorer(NeuralScorer):
-    """Counts the contexts that go through the network."""
+    """A scorer that counts the contexts that go through the network."""
 
     contexts = 0
 
@@ -53,7 +53,7 @@ class CountingScorer(NeuralScorer):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found, by utterance, and what it took."""
+    """The words and costs that a search found for each utterance, and the seconds and contexts that it took."""
 
     words: dict[str, tuple[str, ...]]
     costs: dict[str, float]
@@ -63,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Bench:
-    """One model with its weights on one first pass."""
+    """One model and its weights on one first pass."""
 
     inputs: Inputs
     scorer: CountingScorer
@@ -71,7 +71,7 @@ class Bench:
     weights: Weights
 
     def lists(self, lattices: Lattices, n: int) -> Found:
-        """N-best lists, all costed together."""
+        """Rescore N-best lists, with the costs of all lists computed together."""
         point, symbols = self.weights.point, self.inputs.first_pass.words
         with Watch(self.scorer) as watch:
             nbests = []
@@ -89,7 +89,7 @@ class Bench:
         return Found({utt: nbest.words[place] for utt, (nbest, place) in best.items()}, totals, *watch.result)
 
     def lattices(self, lattices: Lattices, order: int) -> Found:
-        """Lattices, side by side; the best path of an expanded lattice has its own cost."""
+        """Rescore lattices, all at the same time. The best path of an expanded lattice carries its exact cost."""
         point, symbols = self.weights.point, self.inputs.first_pass.words
         limits = ExpansionLimits(order)
         with Watch(self.scorer) as watch:
@@ -107,7 +107,7 @@ class Bench:
 
 
 class Watch:
-    """Seconds, and contexts read, within a block."""
+    """Measures the seconds and the contexts read within a ``with`` block."""
 
     def __init__(self, scorer: CountingScorer):
         self.scorer, self.result = scorer, (0.0, 0)
@@ -121,7 +121,7 @@ class Watch:
 
 
 def compare(bench: Bench, lattices: Lattices, report: Report) -> None:
-    """Report a row for each way of searching."""
+    """Report one row for each search."""
     ways: dict[str, Callable[[], Found]] = {
         f"lists, N = {n}": lambda n=n: bench.lists(lattices, n) for n in LIST_SIZES
     } | {
@@ -131,20 +131,22 @@ def compare(bench: Bench, lattices: Lattices, report: Report) -> None:
     results = {way: work() for way, work in ways.items()}
     reference = results[f"lists, N = {LIST_SIZES[-1]}"]
     references = {utt: bench.inputs.references[utt] for utt, _ in lattices}
-    report("| search | s | ms an utterance | contexts an utterance | cheaper than the longest lists' | dearer | %WER |")
+    report(
+        "| search | s | ms per utterance | contexts per utterance | cheaper than longest lists | more costly | %WER |"
+    )
     report("|---|---:|---:|---:|---:|---:|---:|")
     for way, found in results.items():
         differences = np.array([found.costs[utt] - cost for utt, cost in reference.costs.items()])
         each, contexts = 1000 * found.seconds / len(lattices), found.contexts / len(lattices)
         better, worse = np.mean(differences < -TOLERANCE), np.mean(differences > TOLERANCE)
-        wer = score(references, found.words).wer
+        rate = wer(references, found.words).wer
         report(
-            f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {wer:.2f} |"
+            f"| {way} | {found.seconds:.1f} | {each:.0f} | {contexts:.0f} | {better:.1%} | {worse:.1%} | {rate:.2f} |"
         )
 
 
 def growth(bench: Bench, lattices: Lattices, report: Report) -> None:
-    """Single utterances, alone: milliseconds by N, and by the words said."""
+    """Report and plot the milliseconds of single utterances by N and by the number of words spoken."""
     said = {utt: len(bench.inputs.references[utt]) for utt, _ in lattices}
     ordered = sorted(lattices, key=lambda entry: said[entry[0]])
     some = [
@@ -165,20 +167,20 @@ def growth(bench: Bench, lattices: Lattices, report: Report) -> None:
     figure, (by_n, by_length) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     by_n.loglog(GROWTH, [np.mean(times[f"N = {n}"]) for n in GROWTH], "o-", label="lists")
     by_n.axhline(np.mean(times["lattice"]), linestyle="--", label=f"lattices, order {ExpansionLimits.order}")
-    by_n.set(xlabel="N", ylabel="ms an utterance, mean")
+    by_n.set(xlabel="N", ylabel="ms per utterance, mean")
     for way in (f"N = {GROWTH[-1]}", "N = 100", "lattice"):
         by_length.plot(lengths, times[way], "o", label=way)
-    by_length.set(xlabel="words said", ylabel="ms", yscale="log")
+    by_length.set(xlabel="words spoken", ylabel="ms", yscale="log")
     for axes in (by_n, by_length):
         axes.legend()
     plot = report.path.with_suffix(".svg")
     figure.savefig(plot)
-    report(f"\n![How the cost grows]({plot.name})")
+    report(f"\n![How the time grows]({plot.name})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utterances", type=int, default=0, help="the first so many; 0: all (0)")
+    parser.add_argument("--utterances", type=int, default=0, help="use only the first U utterances; 0: all (0)")
     parser.add_argument("--lm-dir", type=Path, default=DEMO / "student_trust")
     parser.add_argument("--weights", type=Path, default=DEMO / "student_trust/decode_tgpr_dev")
     parser.add_argument("--old-lang-dir", type=Path, default=MINI / "lang_tgpr")

@@ -1,9 +1,9 @@
-"""What does it cost to do without normalisers? Costs and word errors of a self-normalised student, with and without.
+"""What happens without normalisers? Compares costs and word errors of a self-normalised student with and without them.
 
     python benchmarks/self_normalised.py
 
-Trains one on the embedded corpus by hard labels, like the demo's student_ce but for train.self_normalization, and
-rescores with it twice. Weights are tuned on dev with exact costs, and used for all.
+Trains a student on the embedded corpus with hard labels, like the demo's student_ce but with train.self_normalization,
+and rescores with it twice. The weights are tuned on dev with exact costs and used for all runs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ GRAPHS, SETS = ("tgpr", "bd_tgpr"), ("dev", "eval")
 
 
 def run(*arguments: object) -> None:
-    """A command of asr-rescore, which does nothing that is done already."""
+    """Run a command of asr-rescore. What was finished by an earlier run is not done again."""
     if command(list(map(str, arguments))) != 0:
         sys.exit(f"failed: {' '.join(map(str, arguments))}")
 
 
 def rescored(graph: str, part: str, normaliser: str) -> Path:
-    """The out-dir of a set rescored."""
+    """Rescore a set and return its out-dir."""
     out_dir = STUDENT / f"{normaliser}_{graph}_{part}"
     tuned = STUDENT / f"float32_{graph}_dev"
     decide = ("--tune",) if out_dir == tuned else ("--weights", tuned)
@@ -42,7 +42,11 @@ def rescored(graph: str, part: str, normaliser: str) -> Path:
 
 
 def costs(out_dir: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all hypotheses: which list they are of, the model's cost, and how many words and sentence ends it is of."""
+    """Read the model's costs of all hypotheses.
+
+    Returns:
+        For each hypothesis: the number of its list, its cost, and its number of words including the sentence end.
+    """
     lists = kaldi.read_nbest_dir(out_dir, 1)
     of, cost, count = zip(
         *((np.full(len(it), place), it.costs[neural_column(0)], it.word_counts + 1) for place, it in enumerate(lists)),
@@ -59,14 +63,12 @@ def main() -> None:
     run("train_lm", *configs, *texts, "--seed", 1, STUDENT)
     report = Report("Self-normalised students")
     plain, own = (load_model(path).provenance["valid_ppl"] for path in (DEMO / "student_ce", STUDENT))
+    report(f"Valid perplexity {plain:.2f} without the penalty, {own:.2f} with it. Error: the cost without normalisers")
     report(
-        f"Valid perplexity {plain:.2f} without the penalty, {own:.2f} with it. Error: a cost without normalisers less"
+        "minus the exact cost, per word, mean ± standard deviation over hypotheses; for whole hypotheses, the standard"
     )
-    report(
-        "the exact one, of a word, mean ± standard deviation over hypotheses; and of a whole hypothesis, its standard"
-    )
-    report("deviation within lists, which is all that a ranking can see.\n")
-    report("| lists | hypotheses | error a word, nats | within a list, nats | %WER | without normalisers |")
+    report("deviation within lists, which is all that affects a ranking.\n")
+    report("| lists | hypotheses | error per word, nats | within a list, nats | %WER | %WER without normalisers |")
     report("|---|---:|---:|---:|---:|---:|")
     for graph in GRAPHS:
         for part in SETS:

@@ -1,15 +1,15 @@
-"""How fast do teacher and student train on Penn Treebank, against a plain re-implementation of the reference's way?
+"""How fast do teacher and student train on Penn Treebank, compared with a plain re-implementation of the reference?
 
     python benchmarks/train_ptb.py [--size cpu full] [--steps 5] [--device auto]
 
-The plain way is what AWD-LSTM-MoS code usually does: masked weights, the softmax of every expert written out, their
-mixture, log(p + 1e-8), all of it kept for automatic differentiation, and the teacher run beside the student. Both ways
-do the same steps (forward, backward, clipping, SGD) alternately in one process. Shown are the median of the steps, and
-the median of the ratios of a step to the plain one beside it, which other work on the machine disturbs less. The text
-is random: speed does not depend on it. The models are those of recipes/ptb/conf.
+The plain way is what AWD-LSTM-MoS code usually does. It masks weights, computes the softmax of every expert, mixes them
+and takes log(p + 1e-8). It keeps all of this for automatic differentiation, and runs the teacher next to the student.
+Both ways do the same steps (forward, backward, clipping, SGD) alternately in one process. The tables show the median
+time of a step, and the median ratio of each step to the neighbouring plain step, which other work on the machine
+disturbs less. The text is random, because speed does not depend on it. The models are those of recipes/ptb/conf.
 
-Peak memory is what a step adds to the memory that is in use before it: on a GPU torch's allocations, else the process's
-resident pages (Linux only). The tables go into benchmarks/results/ too.
+Peak memory is the memory that a step adds to what was in use before it: torch's allocations on a GPU, otherwise the
+resident pages of the process (Linux only). The tables are also written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ from reporting import ROOT, Report
 
 CONF = ROOT / "recipes/ptb/conf"
 VOCABULARY, TOKENS = 10_000, 929_589
-MEMBERS = {"full": 5, "cpu": 2}  # of the teacher
+MEMBERS = {"full": 5, "cpu": 2}  # networks in the teacher
 
 
 def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """P (tokens, vocabulary), raw and dropped output, of a text (time, batch) from zero states."""
+    """Read a text (time, batch) from zero states, without any shortcut.
+
+    Returns:
+        P (tokens, vocabulary), and the last layer's output before and after dropout.
+    """
     config, training = model.config, model.training
     hidden = embed_with_row_dropout(ids, model.embedding, config.dropout_rows, training)
     hidden = locked_dropout(hidden, config.dropout_input, training)
@@ -66,7 +70,7 @@ def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 class Step:
-    """One update of a model: ours, or the plain way."""
+    """One update of a model, done our way or the plain way."""
 
     def __init__(
         self, model: AwdLstmMos, objective: str, regularized: bool, teacher: Teacher | None = None, plain: bool = False
@@ -76,7 +80,7 @@ class Step:
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 
     def __call__(self, chunk: Chunk) -> None:
-        """Of some text."""
+        """Update the model on one chunk of text."""
         self.optimizer.zero_grad()
         inputs, labels = chunk.inputs, chunk.labels.flatten()
         soft = None if self.teacher is None else self.teacher.soft_labels(chunk, 0)
@@ -98,18 +102,18 @@ class Step:
 
 
 class PlainTeacher(OnlineTeacher):
-    """The mean of the members' distributions, each of them written out."""
+    """A teacher that computes the distribution of each member in full and takes the mean."""
 
     @torch.no_grad()
     def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
-        """Read, from zero states."""
+        """Read a chunk from zero states."""
         members = self.model.members
         probs = sum(plain_forward(member, chunk.inputs)[0] for member in members) / len(members)
         return SoftLabels(probs, probs.gather(-1, chunk.labels.flatten().unsqueeze(-1)).squeeze(-1).log())
 
 
 def cached_teacher(tokens: int, device: torch.device) -> CachedTeacher:
-    """Random rows in memory, in place of a cache on disk."""
+    """Return a teacher with random rows in memory instead of a cache on disk."""
     draw = np.random.default_rng(1)
     weights = draw.random((tokens, VOCABULARY), np.float32) * (2 * SCALE / VOCABULARY)
     label = np.full(tokens, -5.0, np.float32)
@@ -117,24 +121,24 @@ def cached_teacher(tokens: int, device: torch.device) -> CachedTeacher:
 
 
 def random_chunk(time_steps: int, batch: int, rows: int, device: torch.device) -> Chunk:
-    """Text, and where it stands in a cache of ``rows``."""
+    """Return random text with its positions in a cache of ``rows`` tokens."""
     ids = torch.randint(VOCABULARY, (time_steps + 1, batch), device=device)
     return Chunk(ids[:-1], ids[1:], torch.randint(rows, (time_steps, batch), device=device))
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> float:
-    """How far ``work`` raises the memory in use; NaN where that is not to be had."""
+    """Return how far ``work`` raises the memory in use, or NaN if that is not known."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     except OSError:
         work()
         return math.nan
-    ctypes.CDLL(None).malloc_trim(0)  # else the step would begin with what the one before it has freed
+    ctypes.CDLL(None).malloc_trim(0)  # otherwise the step would reuse memory that the previous one has freed
     before = _resident("VmRSS")
     work()
     return _resident("VmHWM") - before
@@ -145,8 +149,8 @@ def _resident(name: str) -> int:
 
 
 def alternate(ways: dict[str, Callable[[], None]], steps: int, device: torch.device) -> dict[str, tuple[float, ...]]:
-    """Of each way: seconds a step, how many times as fast as the plain one, and peak memory in MB."""
-    for work in ways.values():  # warms up
+    """Return, for each way: seconds per step, how many times as fast as the plain way, and peak memory in MB."""
+    for work in ways.values():  # warm-up
         work()
     peaks = {way: peak_bytes(work, device) for way, work in ways.items()}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -171,7 +175,7 @@ def _finish(device: torch.device) -> None:
 
 
 def kept_bytes(work: Callable[[], torch.Tensor]) -> int:
-    """Bytes that automatic differentiation keeps for ``work``'s backward pass."""
+    """Return the bytes that automatic differentiation keeps for the backward pass of ``work``."""
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -185,9 +189,9 @@ def kept_bytes(work: Callable[[], torch.Tensor]) -> int:
 
 
 def output_layer(config: ModelConfig, tokens: int, steps: int, device: torch.device, report: Report) -> None:
-    """The output layer alone, forward and backward."""
+    """Report the speed and memory of the output layer alone, forward and backward."""
     report(f"\nThe teacher's output layer alone, forward and backward, {tokens} tokens:\n")
-    report("| way | ms | times as fast | peak memory, MB | of it kept for the backward pass, MB |")
+    report("| way | ms | times as fast | peak memory, MB | kept for the backward pass, MB |")
     report("|---|---:|---:|---:|---:|")
     draw = torch.Generator().manual_seed(1)
     shapes = [
@@ -221,14 +225,14 @@ def output_layer(config: ModelConfig, tokens: int, steps: int, device: torch.dev
 
 
 def training(size: str, steps: int, device: torch.device, report: Report) -> None:
-    """Whole steps of teacher and student."""
+    """Report the speed and memory of whole steps of teacher and student."""
     configs = {name: load_config(CONF / size / f"{name}.yaml") for name in ("teacher", "student")}
     report(f"\n## {size} size\n")
     for name, config in configs.items():
         shape, cells = config.model, ", ".join(map(str, config.model.hidden))
-        tokens = f"{config.train.batch} × {config.train.bptt} tokens a step"
+        tokens = f"{config.train.batch} × {config.train.bptt} tokens per step"
         report(f"- {name}: embedding {shape.embedding}, cells {cells}, experts {shape.experts}; {tokens}")
-    report(f"- the student's teacher: {MEMBERS[size]} such components\n")
+    report(f"- the student's teacher: {MEMBERS[size]} such networks\n")
     report("| step | way | tokens/s | s/epoch | times as fast | peak memory, MB |\n|---|---|---:|---:|---:|---:|")
 
     def build(name: str) -> AwdLstmMos:
@@ -267,7 +271,7 @@ def training(size: str, steps: int, device: torch.device, report: Report) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=MEMBERS, nargs="+", default=["cpu"])
-    parser.add_argument("--steps", type=int, default=5, help="that are timed, after two others (5)")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps, after two others (5)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments = parser.parse_args()
     use_gpu = arguments.device == "cuda" or arguments.device == "auto" and torch.cuda.is_available()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command of this file's name, from a checkout that need not be installed: see asr_rescore/cli/."""
+"""Run the command that has the name of this file, without installing the package. See asr_rescore/cli/."""
 
 import sys
 from pathlib import Path

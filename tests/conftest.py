@@ -10,7 +10,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from asr_rescore import kaldi
+from asr_rescore.cli.main import main
+from rescoring_runs import save_random_lm
+
 ROOT = Path(__file__).resolve().parent.parent
+GOLDENS = ROOT / "tests" / "goldens"
 
 # A busy machine is no failure; time limits of single examples are.
 hypothesis.settings.register_profile("steady", deadline=None)
@@ -51,3 +56,45 @@ def environment(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         "PYTHONPATH": str(checkout),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
     }
+
+
+@pytest.fixture(scope="session")
+def lang(mini):
+    return mini / "lang_bd_tgpr"
+
+
+@pytest.fixture(scope="session")
+def decode(tmp_path_factory):
+    """Twelve of Kaldi's lattices in two files."""
+    folder = tmp_path_factory.mktemp("decode")
+    lattices = list(kaldi.read_lattices(GOLDENS / "formats" / "compact.ark"))
+    for job, part in enumerate((lattices[:7], lattices[7:]), 1):
+        kaldi.write_lattices(folder / f"lat.{job}.gz", part)
+    kaldi.write_num_jobs(folder, 2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "dev"
+    text = kaldi.read_table(GOLDENS / "lattice" / "ref.txt")
+    kaldi.write_data_dir(folder, kaldi.DataDir({utt: utt.split("-")[0] for utt in text}, text))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lm(tmp_path_factory, lang):
+    words = [word for word in kaldi.read_words(lang / "words.txt").ids if word[0] not in "<#!"]
+    return save_random_lm(tmp_path_factory.mktemp("lm") / "random", words, 1)
+
+
+@pytest.fixture
+def rescore(lang, lm, data, decode, tmp_path):
+    """Run the command into ``tmp_path``/out; returns its exit status and the out-dir."""
+
+    def run(*options: object, lang=lang, lms=(lm,), data=data, decode=decode, out="out") -> tuple[int, Path]:
+        place = tmp_path / out
+        arguments = ["--device", "cpu", *options, lang, *lms, data, decode, place]
+        return main(["rescore_nbest", *map(str, arguments)]), place
+
+    return run

@@ -1,4 +1,4 @@
-"""Small random lattices, and everything about them by trying all their paths."""
+"""Small random lattices, and their properties computed from all their paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from asr_rescore.lattice import Lattice, Ragged
 def lattice_of(
     arcs: list[tuple[int, int, int, float, float]], finals: dict[int, tuple[float, float]], states: int, start: int = 0
 ) -> Lattice:
-    """Arcs as (source, target, word, graph, acoustic), finals as state → (graph, acoustic); arc i aligned to [i, i]."""
+    """A lattice of arcs (source, target, word, graph, acoustic) and finals, state → (graph, acoustic).
+
+    Each arc is two frames long.
+    """
     order = sorted(range(len(arcs)), key=lambda arc: arcs[arc][0])
     rows = [arcs[arc] for arc in order]
     columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0)] * 5
@@ -37,7 +40,7 @@ COSTS = st.integers(0, 40).map(lambda quarter: quarter / 4)  # exact in binary, 
 
 @st.composite
 def random_lattices(draw: st.DrawFn, max_states: int = 6) -> Lattice:
-    """Acyclic, with epsilons, duplicates, dead ends, unreachable and shuffled states."""
+    """Acyclic lattices with epsilons, duplicates, dead ends, unreachable states, and states in any order."""
     states = draw(st.integers(1, max_states))
     number = draw(st.permutations(range(states)))
     pairs = [(low, high) for high in range(states) for low in range(high)]
@@ -49,7 +52,7 @@ def random_lattices(draw: st.DrawFn, max_states: int = 6) -> Lattice:
 
 
 def all_paths(lattice: Lattice) -> list[tuple[tuple[int, ...], float, float, tuple[int, ...]]]:
-    """Every path: (words, graph, acoustic, arcs)."""
+    """All paths as (words, graph, acoustic, arcs)."""
     found = []
 
     def walk(state: int, words: tuple[int, ...], graph: float, acoustic: float, arcs: tuple[int, ...]) -> None:
@@ -69,3 +72,22 @@ def all_paths(lattice: Lattice) -> list[tuple[tuple[int, ...], float, float, tup
     if lattice.start >= 0:
         walk(lattice.start, (), 0.0, 0.0, ())
     return found
+
+
+def path_probabilities(lattice: Lattice, acoustic_scale: float, penalty: float) -> tuple[list, np.ndarray, float]:
+    """All paths, the probability of each, and ln of their summed weight."""
+    paths = all_paths(lattice)
+    costs = [graph + acoustic_scale * acoustic + penalty * len(words) for words, graph, acoustic, _ in paths]
+    total = np.logaddexp.reduce(-np.array(costs)) if paths else -np.inf
+    return paths, np.exp(-np.array(costs) - total), float(total)
+
+
+def edit_distance(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    """The word-level edit distance of two sentences."""
+    row = list(range(len(right) + 1))
+    for i, word in enumerate(left, 1):
+        before = row
+        row = [i]
+        for j, other in enumerate(right, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
+    return row[-1]

@@ -17,8 +17,8 @@ import pytest
 from asr_rescore.checkpoint import load_model, load_training_state
 from asr_rescore.cli.main import main
 from asr_rescore.config import EnsembleConfig
-from asr_rescore.lm.scoring import NeuralScorer
-from asr_rescore.training import loop
+from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.training.state import STATE_FILE
 from asr_rescore.vocab_files import load_vocabulary
 from conftest import ROOT
 from training_runs import in_the_foreground, send_when
@@ -130,14 +130,15 @@ class TestPrepareText:
         before, path = (data / name).read_bytes(), f"{data}/../data/{name}"
         named = [path] if given == "text" else ["--valid", path, str(text)]
         assert main(["prepare_text", *named, str(data)]) == 2
-        assert f"{path} would be read and written over; name another directory than {data}" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert f"{path} is an input and would be replaced; give a directory other than {data}" in error
         assert (data / name).read_bytes() == before
 
     def test_a_text_too_short_to_hold_anything_out(self, tmp_path, capsys):
         path = tmp_path / "text"
         path.write_text("one sentence\n")
         assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
-        assert "found 1 sentences to train on and 0 to validate with" in capsys.readouterr().err
+        assert "found 1 train and 0 valid sentences" in capsys.readouterr().err
 
 
 class TestTrainLm:
@@ -211,7 +212,7 @@ class TestDistillLm:
         first, second = train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")
         before = (second / "model.safetensors").read_bytes()
         assert main(["distill_lm", "--config", config("kl"), *texts(data), str(first), str(second)]) == 2
-        assert "t2 holds a run of another" in capsys.readouterr().err
+        assert "t2 holds another training run" in capsys.readouterr().err
         assert (second / "model.safetensors").read_bytes() == before
 
     def test_teachers_of_different_words(self, train_lm, data, config, capsys):
@@ -247,7 +248,7 @@ class TestEnsembleLm:
         models = [train_lm(f"t{seed}", "--seed", str(seed)) for seed in (1, 2, 3)]
         before = (models[-1] / "model.safetensors").read_bytes()
         assert main(["ensemble_lm", *map(str, models)]) == 2
-        assert "t3 holds a model that is no ensemble" in capsys.readouterr().err
+        assert "t3 holds a model that is not an ensemble" in capsys.readouterr().err
         assert (models[-1] / "model.safetensors").read_bytes() == before
 
     def test_one_member(self, train_lm, capsys):
@@ -283,7 +284,7 @@ class TestComputePpl:
         assert values == [pytest.approx(math.exp(cost / 5), abs=0.005)] * 2
 
     def test_by_sentence_forgets(self, train_lm, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr("asr_rescore.cli.compute_ppl.SENTENCES_AT_ONCE", 2)
+        monkeypatch.setattr("asr_rescore.lm.perplexity.SENTENCES_AT_ONCE", 2)
         directory = train_lm("lm")
         values = []
         for content in (
@@ -345,7 +346,7 @@ def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, ave
     assert load_model(straight).provenance["epoch"] > 20
 
     def far_enough() -> bool:
-        state = stopped / loop.STATE_FILE
+        state = stopped / STATE_FILE
         progress = load_training_state(state)[1]["progress"] if state.exists() else {"epoch": 0}
         return progress["epoch"] >= 3 and (program == COMMAND or 0 < progress["position"] < progress["averaged"])
 
@@ -374,7 +375,7 @@ class TestTeacherCache:
         assert load_model(student).provenance["teacher_cache"]["top"] == 0
         capsys.readouterr()
         assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # not the teachers it was made from
-        assert "a cache of another text or other teachers" in capsys.readouterr().err
+        assert "cache holds another cache (different: teachers)" in capsys.readouterr().err
 
 
 class TestInit:

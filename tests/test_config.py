@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import yaml
 
 from asr_rescore import models
 from asr_rescore.config import (
+    Averaging,
     Config,
     EnsembleConfig,
     ModelConfig,
+    ModelKind,
     ObjectiveConfig,
+    ObjectiveKind,
+    OptimizerKind,
+    Precision,
+    Schedule,
     TrainConfig,
     from_dict,
     load_config,
@@ -98,7 +105,7 @@ def test_a_missing_file(tmp_path):
         ("model", {"embedding_init": 0.0}, "embedding_init is 0.0, expected above 0"),
         ("model", {"dropout_latent": 1.0}, "dropout_latent is 1.0, expected at least 0 and below 1"),
         ("model", {"dropconnect": -0.1}, "dropconnect is -0.1"),
-        ("objective", {"kind": "mse"}, "kind 'mse', expected ce, kl, fixed or trust"),
+        ("objective", {"kind": "mse"}, "kind 'mse', expected ce or kl or fixed or trust"),
         ("objective", {"alpha": -1.0}, "alpha is -1.0, expected 0 or more"),
         ("objective", {"temperature": 0.0}, "temperature is 0.0, expected above 0"),
         ("train", {"optimizer": "adam"}, "optimizer 'adam', expected sgd or adamw"),
@@ -134,7 +141,7 @@ def test_a_models_config_and_back(config_file, config):
         ("model: {kind: ensemble}", "model: found keys kind, expected kind, and members"),
         ("model: {kind: ensemble, members: 2}", "found keys kind, members, expected"),
         ("model: {kind: ensemble, members: [{}], weights: []}", "found keys kind, members, weights"),
-        ("model: {kind: ensemble, members: []}", "an ensemble needs a member"),
+        ("model: {kind: ensemble, members: []}", "an ensemble needs at least one member"),
         ("model: {kind: ensemble, members: [{}, {experts: x}]}", "model.members.1.experts: found 'x'"),
         ("model: {kind: ensemble, members: [{}, 3]}", "model.members.1: found 3"),
         ("model: {experts: 0}", "experts must be positive"),
@@ -147,7 +154,24 @@ def test_a_broken_models_config(config_file, text, message):
 
 
 def test_registry_and_config_know_the_same_models():
-    assert set(models.REGISTRY) == {ModelConfig.kind, EnsembleConfig.kind}
+    assert set(models.REGISTRY) == set(get_args(ModelKind)) == {ModelConfig.kind, EnsembleConfig.kind}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "kinds"),
+    [
+        (ObjectiveConfig, "kind", ObjectiveKind),
+        (TrainConfig, "precision", Precision),
+        (TrainConfig, "optimizer", OptimizerKind),
+        (TrainConfig, "schedule", Schedule),
+        (TrainConfig, "averaging", Averaging),
+    ],
+)
+def test_every_kind_is_accepted_and_no_other(section, key, kinds):
+    for kind in get_args(kinds):
+        assert getattr(section(**{key: kind}), key) == kind
+    with pytest.raises(UsageError, match=rf"{key} 'no', expected {' or '.join(get_args(kinds))}$"):
+        section(**{key: "no"})
 
 
 def test_a_later_file_changes_values_of_an_earlier_one(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_rescore.corpus import TELLING_LINES, TokenStream, count_words, hold_out, read_sentences, write_sentences
+from asr_rescore.corpus import MIN_LINES_WITH_IDS, TokenStream, count_words, hold_out, read_sentences, write_sentences
 from asr_rescore.errors import InputError
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 
@@ -45,19 +45,19 @@ def test_sentence_marks_are_refused_with_their_line(text, mark):
 
 
 def test_first_words_that_look_like_utterance_ids_are_refused(text):
-    lines = "".join(f"4k0c03{n:02d} the same words\n" for n in range(TELLING_LINES))
-    with pytest.raises(InputError, match=r"10 lines that start with '4k0c0300' and the like.*--kaldi-text"):
+    lines = "".join(f"4k0c03{n:02d} the same words\n" for n in range(MIN_LINES_WITH_IDS))
+    with pytest.raises(InputError, match=r"10 lines whose first words, such as '4k0c0300', all differ.*`kaldi_text`"):
         list(read_sentences(text(lines)))
-    assert len(list(read_sentences(text(lines), kaldi_text=True))) == TELLING_LINES
+    assert len(list(read_sentences(text(lines), kaldi_text=True))) == MIN_LINES_WITH_IDS
 
 
 @pytest.mark.parametrize(
     "first_words",
     [
-        [f"utt{n}" for n in range(TELLING_LINES - 1)],  # too few to tell
-        [*(f"utt{n}" for n in range(TELLING_LINES)), "utt3"],  # an id stands for one sentence
-        [*(f"utt{n}" for n in range(TELLING_LINES)), "yesterday"],
-        [f"word{'abcdefghijkl'[n]}" for n in range(TELLING_LINES)],  # no digit
+        [f"utt{n}" for n in range(MIN_LINES_WITH_IDS - 1)],  # too few to tell
+        [*(f"utt{n}" for n in range(MIN_LINES_WITH_IDS)), "utt3"],  # an id stands for one sentence
+        [*(f"utt{n}" for n in range(MIN_LINES_WITH_IDS)), "yesterday"],
+        [f"word{'abcdefghijkl'[n]}" for n in range(MIN_LINES_WITH_IDS)],  # no digit
     ],
     ids=["few", "twice", "a word", "no digit"],
 )
@@ -73,7 +73,7 @@ def test_a_stream_has_one_sentence_end_a_sentence(text):
     assert (len(stream), stream.sentences, stream.class_cost, stream.oov) == (5, 2, 0.0, {})
 
 
-def test_a_stream_charges_members_and_unknown_words(text):
+def test_a_stream_charges_words_of_the_class_and_unknown_words(text):
     stream = TokenStream.read(text("a c d\nx c x\n"), VOCABULARY)
     assert stream.ids.tolist() == [2, 1, 1, 0, 1, 1, 1, 0]
     # P(c | class) = 3/4, P(d | class) = 1/4

@@ -31,7 +31,7 @@ def test_a_ctm_is_written_sorted_and_read_back(tmp_path):
     assert read_ctm(tmp_path / "x.ctm")[1].confidence is None
 
 
-def test_words_that_touch_still_do_when_rounded(tmp_path):
+def test_words_that_touch_still_touch_when_rounded(tmp_path):
     edges = np.cumsum(np.full(50, 0.0333))
     pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     write_ctm(tmp_path / "x.ctm", [TimedWord("a", "1", begin, end, "w") for begin, end in pairs])
@@ -39,10 +39,12 @@ def test_words_that_touch_still_do_when_rounded(tmp_path):
     assert all(left.end == pytest.approx(right.begin) for left, right in zip(back, back[1:], strict=False))
 
 
-@pytest.mark.parametrize("word", ["", "two words"])
-def test_a_word_that_is_no_field_is_refused(tmp_path, word):
-    with pytest.raises(RescoreError):
-        write_ctm(tmp_path / "x.ctm", [TimedWord("a", "1", 0, 1, word)])
+@pytest.mark.parametrize("name", ["", "two words"])
+@pytest.mark.parametrize("what", ["recording", "channel", "word"])
+def test_a_name_that_cannot_be_a_field_is_refused(tmp_path, what, name):
+    word = replace(TimedWord("a", "1", 0, 1, "w"), **{what: name})
+    with pytest.raises(RescoreError, match=f"^{name!r} is not a valid {what}: it is empty or contains a blank$"):
+        write_ctm(tmp_path / "x.ctm", [word])
     assert not (tmp_path / "x.ctm").exists()
 
 
@@ -79,7 +81,7 @@ def test_bad_segments_are_named(tmp_path, segments, files, message):
 
 
 def two_words(second: float) -> Lattice:
-    """yes, then no or, dearer by ``second``, maybe; each 50 frames long."""
+    """``yes`` and then ``no`` or ``maybe``, which costs ``second`` more. Each word is 50 frames long."""
     lattice = lattice_of([(0, 1, 1, 0, 0), (1, 2, 2, 0, 12), (1, 2, 3, second, 12)], {2: (0, 0)}, 3)
     frames = Ragged.from_lists([[1] * 50] * 3)
     return replace(lattice, alignment=frames, final_alignment=Ragged.from_lists([[]] * 3))
@@ -87,7 +89,7 @@ def two_words(second: float) -> Lattice:
 
 @pytest.fixture
 def decode(tmp_path):
-    """words.txt, and a decode directory of two utterances."""
+    """A words.txt and a decode directory with two utterances."""
     folder = tmp_path / "decode"
     kaldi.write_lattices(folder / "lat.1.gz", [("u1", two_words(np.log(3))), ("u2", two_words(100.0))])
     kaldi.write_num_jobs(folder, 1)
@@ -110,7 +112,7 @@ def test_the_command_writes_words_with_times_and_confidences(decode, tmp_path, c
     assert err == ""
 
 
-def test_segments_put_words_onto_the_recording(decode, tmp_path):
+def test_segments_give_the_times_in_the_recording(decode, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     (data / "segments").write_text("u2 talk 10.5 12\nu1 talk 100 102\n")
@@ -141,7 +143,7 @@ def test_a_posterior_scale_flattens(decode, tmp_path):
     line = (tmp_path / "out.ctm").read_text().splitlines()[1]
     assert line == f"u1 1 0.50 0.50 no {1 / (1 + 3**-0.5):.3f}"
     assert run(tmp_path, "--posterior-scale", "-1") == 2
-    # The word penalty too: yes no against yes, dearer by 2, that is by half of it.
+    # The word penalty is scaled as well: "yes" costs 2 · 0.5 more than "yes no".
     kaldi.write_lattices(
         decode / "lat.1.gz", [("u", lattice_of([(0, 1, 1, 0, 0), (1, 2, 2, 0, 0)], {1: (0, 0), 2: (0, 0)}, 3))]
     )
@@ -149,7 +151,7 @@ def test_a_posterior_scale_flattens(decode, tmp_path):
     assert (tmp_path / "out.ctm").read_text().splitlines()[1].endswith(f" no {1 / (1 + np.exp(-1)):.3f}")
 
 
-def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
+def test_failures_are_listed_and_the_rest_is_written(decode, tmp_path, capsys):
     empty = lattice_of([(0, 1, 1, 0, 0)], {}, 2)
     unknown = lattice_of([(0, 1, 7, 0, 0)], {1: (0, 0)}, 2)
     timeless = lattice_of([(0, 1, 2, 0, 0)], {1: (0, 0)}, 2)
@@ -178,12 +180,14 @@ def test_what_fails_is_listed_and_the_rest_done(decode, tmp_path, capsys):
     data.mkdir()
     (data / "segments").write_text("u1 talk 0 2\n")
     assert run(tmp_path, "--data-dir", data) == 1
-    assert "odd\tthe data directory's segments do not have it" in capsys.readouterr().err
+    assert "odd\tit is not in the data directory's segments" in capsys.readouterr().err
 
 
-def test_best_keeps_the_best_paths_words(tmp_path, mini):
-    words, decode = mini / "lang_bd_tgpr" / "words.txt", mini / "exp" / "decode_bd_tgpr_dev" / "lat.1.gz"
-    symbols, best = kaldi.read_words(words), {}
+def test_best_keeps_the_words_of_the_best_path(tmp_path, mini):
+    words = mini / "lang_bd_tgpr" / "words.txt"
+    decode = mini / "exp" / "decode_bd_tgpr_dev" / "lat.1.gz"
+    symbols = kaldi.read_words(words)
+    best = {}
     for utt, lattice in kaldi.read_lattices(decode):
         best[utt] = [symbols.word(index) for index in best_path(lattice, 1 / 12).words]
     assert main(["lattice_to_ctm", "--decode", "best", str(words), str(decode), str(tmp_path / "x.ctm")]) == 0

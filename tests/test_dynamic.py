@@ -50,20 +50,20 @@ class TestByHand:
     def test_statistics(self):
         """P = (1/2, 1/2): a chunk of 0, 0 has gradients (−1/2, 1/2), one of 0, 1 none, one of 1, 1 (1/2, −1/2)."""
         ids = np.array([0, 0, 0, 1, 1, 1])
-        options = DynamicConfig(bptt=2, statistics_batch=1)
+        config = DynamicConfig(bptt=2, statistics_batch=1)
         expected = math.sqrt((0.25 + 0 + 0.25) / 3)
-        for part in gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, options):
+        for part in gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, config):
             assert part.item() == pytest.approx(expected)
 
     def test_a_last_chunk_may_be_short(self):
         """0, 0 has gradients ∓1/2, and so has the 0 that is left over."""
-        options = DynamicConfig(bptt=2, statistics_batch=1)
-        for part in gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, options):
+        config = DynamicConfig(bptt=2, statistics_batch=1)
+        for part in gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, config):
             assert part.item() == pytest.approx(0.5)
 
     def test_two_updates(self):
         """M = (1, 3), mean 2, λ = 1/2: a is pulled back by λ·1/2 = 1/4, b by λ·min(3/2, 2) = 3/4."""
-        options = DynamicConfig(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
+        config = DynamicConfig(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
         model, ids = TwoWeights(0.0, 0.0), np.array([0, 0, 1])
         statistics = [torch.tensor(1.0).double(), torch.tensor(3.0).double()]
         a1, b1 = -0.1 * -0.5 / 2, -0.1 * 0.5 / 4  # nothing to come back from yet
@@ -72,17 +72,17 @@ class TestByHand:
         b2 = b1 + 0.75 * (0 - b1) - 0.1 * (1 - p1) / 4
         p2 = 1 / (1 + math.exp(b2 - a2))
         expected = -math.log(0.5) - math.log(p1) - math.log(1 - p2)
-        assert dynamic_cost(model, ids, CPU, statistics, options) == pytest.approx(expected, rel=1e-12)
+        assert dynamic_cost(model, ids, CPU, statistics, config) == pytest.approx(expected, rel=1e-12)
 
     def test_the_pull_is_at_most_all_the_way(self):
         """M = (0, 1), mean 1/2, λ = 1: a is never pulled back, b by λ·min(2, 1/λ) = 1, not by 2."""
-        options = DynamicConfig(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
+        config = DynamicConfig(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
         statistics = [torch.tensor(0.0).double(), torch.tensor(1.0).double()]
         a1, b1 = 0.1 * 0.5 / 1, -0.1 * 0.5 / 2
         p1 = 1 / (1 + math.exp(b1 - a1))
         a2, b2 = a1 + 0.1 * (1 - p1), 0 - 0.1 * (1 - p1) / 2
         expected = -math.log(0.5) - math.log(p1) - math.log(1 / (1 + math.exp(b2 - a2)))
-        assert dynamic_cost(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, statistics, options) == pytest.approx(
+        assert dynamic_cost(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, statistics, config) == pytest.approx(
             expected, rel=1e-12
         )
 
@@ -107,24 +107,24 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
         yield cost.item()
 
 
-def plain_statistics(model: LanguageModel, ids: np.ndarray, options: DynamicConfig) -> list[torch.Tensor]:
+def plain_statistics(model: LanguageModel, ids: np.ndarray, config: DynamicConfig) -> list[torch.Tensor]:
     """The definition; the text fills its streams."""
-    text = ids.reshape(options.statistics_batch, -1).T
-    squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, options.bptt)]
+    text = ids.reshape(config.statistics_batch, -1).T
+    squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, config.bptt)]
     return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
 
 
-def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], options: DynamicConfig) -> float:
+def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], config: DynamicConfig) -> float:
     """The definition; the weights stay where they have come to."""
     trained = [parameter.detach().clone() for parameter in model.parameters()]
     mean = torch.cat([part.flatten() for part in statistics]).mean()
     total = 0.0
-    for cost in chunk_costs(model, ids[:, None], options.bptt):
+    for cost in chunk_costs(model, ids[:, None], config.bptt):
         total += cost
         with torch.no_grad():
             for parameter, start, part in zip(model.parameters(), trained, statistics, strict=True):
-                pull = options.decay * torch.clamp(part / mean, max=1 / options.decay)
-                parameter += pull * (start - parameter) - options.lr * parameter.grad / (part + options.epsilon)
+                pull = config.decay * torch.clamp(part / mean, max=1 / config.decay)
+                parameter += pull * (start - parameter) - config.lr * parameter.grad / (part + config.epsilon)
     return total
 
 
@@ -159,10 +159,10 @@ def test_a_text_of_one_token():
 
 
 def test_it_learns_from_what_it_reads():
-    model, options = network(), DynamicConfig(decay=0.001)
-    statistics = gradient_statistics(model, TRAIN.ids, CPU, options)
+    model, config = network(), DynamicConfig(decay=0.001)
+    statistics = gradient_statistics(model, TRAIN.ids, CPU, config)
     again = np.tile(VALID.ids, 10)
-    assert dynamic_cost(model, again, CPU, statistics, options) < stream_cost(model, again, CPU)
+    assert dynamic_cost(model, again, CPU, statistics, config) < stream_cost(model, again, CPU)
 
 
 def test_repetition_halves_the_perplexity_at_the_default_rates():
@@ -191,7 +191,7 @@ def test_weights_that_run_away():
     model = network()
     before = [parameter.detach().clone() for parameter in model.parameters()]
     statistics = [torch.full_like(parameter, 1e-6) for parameter in model.parameters()]
-    with pytest.raises(RescoreError, match="the weights ran away.*lower the learning rate"):
+    with pytest.raises(RescoreError, match="the weights diverged.*lower the learning rate"):
         dynamic_cost(model, VALID.ids, CPU, statistics, replace(OPTIONS, lr=1e35))
     assert all(map(torch.equal, model.parameters(), before))
 
@@ -207,17 +207,17 @@ class TestWhatItCannotDo:
 
     def test_statistics_of_another_model(self):
         statistics = gradient_statistics(network(replace(PLAIN, experts=3)), TRAIN.ids, CPU, OPTIONS)
-        with pytest.raises(UsageError, match="the gradient statistics are another model's"):
+        with pytest.raises(UsageError, match="the gradient statistics are of another model"):
             dynamic_cost(network(), VALID.ids, CPU, statistics, OPTIONS)
 
     def test_statistics_of_no_gradient(self):
         model, ids = TwoWeights(0.0, 0.0), np.array([0, 1])
         statistics = gradient_statistics(model, ids, CPU, OPTIONS)
-        with pytest.raises(UsageError, match="all gradients of the statistics are zero"):
+        with pytest.raises(UsageError, match="all gradient statistics are zero"):
             dynamic_cost(model, ids, CPU, statistics, OPTIONS)
 
     def test_statistics_of_one_token(self):
-        with pytest.raises(UsageError, match="statistics of 1 tokens; give the model's training text"):
+        with pytest.raises(UsageError, match="the training text has 1 tokens, expected two or more"):
             gradient_statistics(network(), TRAIN.ids[:1], CPU, OPTIONS)
 
 
@@ -275,8 +275,8 @@ class TestCommand:
         assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.05, epsilon 0.01"
         assert (figures["lr"], figures["decay"], figures["epsilon"]) == (0.001, 0.05, 0.01)
         model, ids = load_model(files[0]).model, TokenStream.read(files[1], VOCABULARY).ids
-        options = DynamicConfig(lr=0.001, decay=0.05, epsilon=0.01)
-        cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, options), options)
+        config = DynamicConfig(lr=0.001, decay=0.05, epsilon=0.01)
+        cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, config), config)
         assert figures["dynamic_ppl"] == pytest.approx(math.exp(cost / len(ids)))
         assert figures["dynamic_ppl"] != figures["ppl"]
 
@@ -290,13 +290,13 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--dynamic"], "--dynamic needs --statistics, the model's training text"),
-            (["--dynamic", "--by-sentence", "--statistics", "text"], "goes without --by-sentence"),
+            (["--dynamic"], "--dynamic needs --statistics"),
+            (["--dynamic", "--by-sentence", "--statistics", "text"], "cannot be combined with --by-sentence"),
             (["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"], "expected lr at least 0"),
-            (["--statistics", "text"], "--dynamic-epsilon go with --dynamic"),
-            (["--dynamic-lr", "0"], "--dynamic-epsilon go with --dynamic"),
-            (["--dynamic-decay", "0"], "--dynamic-epsilon go with --dynamic"),
-            (["--dynamic-epsilon", "1"], "--dynamic-epsilon go with --dynamic"),
+            (["--statistics", "text"], "--dynamic-epsilon need --dynamic"),
+            (["--dynamic-lr", "0"], "--dynamic-epsilon need --dynamic"),
+            (["--dynamic-decay", "0"], "--dynamic-epsilon need --dynamic"),
+            (["--dynamic-epsilon", "1"], "--dynamic-epsilon need --dynamic"),
         ],
     )
     def test_wrong_usage(self, files, options, message, capsys):
@@ -310,9 +310,8 @@ class TestCommand:
         assert "missing" in printed.err and not printed.out
 
     def test_the_help_tells_the_defaults(self):
-        """They stand there as text, since --help does without torch."""
         parser = argparse.ArgumentParser()
         compute_ppl.configure(parser)
         helps = {action.dest: action.help for action in parser._actions}
         for name in ("lr", "decay", "epsilon"):
-            assert helps[f"dynamic_{name}"].endswith(f"({getattr(DynamicConfig(), name)})")
+            assert helps[f"dynamic_{name}"].endswith(f"(default: {getattr(DynamicConfig(), name)})")

@@ -1,4 +1,4 @@
-"""G.fst, in and out."""
+"""Reading and writing G.fst."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRAMMAR = WordFst(
 
 
 def by_hand(arc_type: bytes = b"standard", fst_type: bytes = b"vector", start: int = 1, target: int = 1) -> bytes:
-    """GRAMMAR as OpenFst's documentation lays it out."""
+    """GRAMMAR in the layout of OpenFst's documentation."""
     head = struct.pack("<ii6si8siiQqqq", 2125659606, 6, fst_type, 8, arc_type, 2, 0, 0x3, start, 2, 3)
     first = struct.pack("<fqiifiiifi", 2.0, 2, 2, 2, 0.5, 0, 5, 5, 0.25, target)
     return head + first + struct.pack("<fqiifi", np.inf, 1, 9, 0, 1.5, 0)
@@ -51,13 +51,13 @@ def test_round_trip(tmp_path, name):
     assert_equal(kaldi.read_grammar(tmp_path), GRAMMAR)
 
 
-def test_written_states_are_openfsts(tmp_path):
+def test_written_states_have_openfsts_layout(tmp_path):
     kaldi.write_grammar(tmp_path / "G.fst", GRAMMAR)
     states = 4 + 4 + 6 + 4 + 8 + 4 + 4 + 8 + 8 + 8 + 8
     assert (tmp_path / "G.fst").read_bytes()[states:] == by_hand()[states:]
 
 
-def test_the_minis_grammar(mini):
+def test_grammar_of_the_mini_corpus(mini):
     grammar = kaldi.read_grammar(mini / "lang_tgpr")
     words = kaldi.read_words(mini / "lang_tgpr" / "words.txt")
     assert grammar.ilabel.max() < len(words)
@@ -73,22 +73,22 @@ def test_the_minis_grammar(mini):
         (by_hand(arc_type=b"log\0\0\0\0\0"), "vector with standard"),
         (by_hand(start=-1), "start state -1 of 2"),
         (by_hand(start=2), "start state 2 of 2"),
-        (by_hand(target=2), "an arc to none of the 2 states"),
-        (by_hand().replace(struct.pack("<f", 0.25), struct.pack("<f", np.nan)), "a cost that is no finite number"),
-        (by_hand().replace(struct.pack("<f", 2.0), struct.pack("<f", -np.inf)), "a cost that is no finite number"),
+        (by_hand(target=2), "an arc to a state that does not exist"),
+        (by_hand().replace(struct.pack("<f", 0.25), struct.pack("<f", np.nan)), "a cost that is not a finite number"),
+        (by_hand().replace(struct.pack("<f", 2.0), struct.pack("<f", -np.inf)), "a cost that is not a finite number"),
         (by_hand()[:-1], "the end of the data"),
         (gzip.compress(by_hand())[:-12], "broken stream"),
         (b"\\data\\\nngram 1=5\n", "magic number"),
         (b"", "the end of the data"),
     ],
 )
-def test_what_is_no_grammar(tmp_path, data, found):
+def test_an_invalid_grammar_is_an_error(tmp_path, data, found):
     (tmp_path / "G.fst").write_bytes(data)
     with pytest.raises(InputError, match=found):
         kaldi.read_grammar(tmp_path)
 
 
-def test_nothing_to_read(tmp_path):
+def test_a_missing_grammar_is_an_error(tmp_path):
     with pytest.raises(InputError, match="found no G.fst, expected G.fst or G.fst.gz"):
         kaldi.read_grammar(tmp_path)
     (tmp_path / "G.carpa").touch()

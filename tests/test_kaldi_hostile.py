@@ -1,4 +1,4 @@
-"""Archives that are damaged, or made to do damage: what is said, and that the rest goes on."""
+"""Damaged or malicious archives: the error messages, and that reading continues after them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ODD_KEYS = ["empty", "single-final", "linear", "epsilon-and-duplicates", "not-to
 
 
 def read_all(source, **options) -> tuple[list[str], list[tuple[str, str]]]:
-    """Keys of what was read, and (key, message) of what was not."""
+    """The keys of all lattices that were read, and (key, message) of all errors."""
     errors: list[tuple[str, str]] = []
     keys = [
         key for key, _ in kaldi.read_lattices(source, on_error=lambda key, e: errors.append((key, str(e))), **options)
@@ -31,7 +31,7 @@ def object_offset(key: str) -> int:
     return ODD.index(key.encode() + b" ") + len(key) + 1
 
 
-def test_truncated_gzip_names_key_and_byte_after_all_that_is_whole(tmp_path):
+def test_truncated_gzip_yields_all_complete_entries_then_names_key_and_byte(tmp_path):
     path = tmp_path / "lat.1.gz"
     whole = gzip.compress(COMPACT, 1)
     path.write_bytes(whole[: len(whole) // 2])
@@ -48,7 +48,7 @@ def test_truncated_gzip_names_key_and_byte_after_all_that_is_whole(tmp_path):
 
 def test_gzip_cut_between_entries_is_still_an_error(tmp_path):
     path = tmp_path / "lat.1.gz"
-    path.write_bytes(gzip.compress(COMPACT)[:-8])  # all the data, but not their checksum
+    path.write_bytes(gzip.compress(COMPACT)[:-8])  # all the data, but not the checksum
     keys, ((key, message),) = read_all(path)
     assert len(keys) == 12 and key == "" and "broken stream" in message
 
@@ -61,14 +61,16 @@ def test_gzip_with_a_wrong_checksum_is_an_error(tmp_path):
     assert keys and "CRC" in message
 
 
-def test_empty_file_called_gz(tmp_path):
+def test_empty_file_named_gz(tmp_path):
     (tmp_path / "lat.1.gz").touch()
     keys, ((_, message),) = read_all(tmp_path / "lat.1.gz")
     assert not keys and "found an empty file, expected gzip" in message
 
 
 def test_archive_cut_at_any_byte(tmp_path):
-    path, first, second = tmp_path / "x.ark", "single-final", "dead-ends"
+    path = tmp_path / "x.ark"
+    first = "single-final"
+    second = "dead-ends"
     entry = ODD[ODD.index(b"single-final ") : ODD.index(b"linear ")]
     data = entry + ODD[ODD.index(b"dead-ends ") :]
     for end in range(1, len(data)):
@@ -81,7 +83,7 @@ def test_archive_cut_at_any_byte(tmp_path):
         ((key, message),) = errors
         wanted, begin = (second, len(entry)) if keys else (first, 0)
         assert key == wanted[: end - begin]
-        place = min(end, begin + len(wanted) + 1)  # behind the key and its blank
+        place = min(end, begin + len(wanted) + 1)  # after the key and its blank
         assert message.startswith(f"{path}: key {key}: byte {place}: found the end of the data at byte {end},")
 
 
@@ -93,7 +95,7 @@ def patched(offset: int, form: str, *values) -> bytes:
 
 HEADER = 4 + 4 + len("vector") + 4 + len("compactlattice44") + 8  # magic, names, version, flags; then properties
 LINEAR = object_offset("linear")
-FIRST_ARC = LINEAR + HEADER + 32 + 12 + 8  # behind the first final weight and its number of arcs
+FIRST_ARC = LINEAR + HEADER + 32 + 12 + 8  # after the first final weight and the number of arcs
 
 
 @pytest.mark.parametrize(
@@ -101,15 +103,15 @@ FIRST_ARC = LINEAR + HEADER + 32 + 12 + 8  # behind the first final weight and i
     [
         (patched(FIRST_ARC + 8, "<f", float("nan")), "costs nan,100.25 on the arc from state 0 to 1, word 5"),
         (patched(FIRST_ARC + 12, "<f", float("inf")), "costs 1.5,inf on the arc from state 0 to 1, word 5"),
-        (patched(FIRST_ARC + 28, "<i", 3), "an unsound graph"),
-        (patched(FIRST_ARC + 28, "<i", -1), "an unsound graph"),
+        (patched(FIRST_ARC + 28, "<i", 3), "an invalid graph"),
+        (patched(FIRST_ARC + 28, "<i", -1), "an invalid graph"),
         (patched(FIRST_ARC, "<ii", -5, -5), "word -5"),
         (patched(FIRST_ARC, "<i", 4), "arc 0 with words 4 and 5"),
-        (patched(LINEAR + HEADER + 8, "<q", 3), "an unsound graph"),
+        (patched(LINEAR + HEADER + 8, "<q", 3), "an invalid graph"),
         (patched(LINEAR + HEADER + 32, "<f", 1.0), "costs 1,inf on final state 0"),
     ],
 )
-def test_entry_read_to_its_end_costs_only_itself(tmp_path, data, found):
+def test_bad_entry_with_a_known_end_is_skipped(tmp_path, data, found):
     (tmp_path / "x.ark").write_bytes(data)
     keys, ((key, message),) = read_all(tmp_path / "x.ark")
     assert keys == [k for k in ODD_KEYS if k != "linear"] and key == "linear"
@@ -142,7 +144,7 @@ def test_entry_whose_end_is_unknown_ends_the_archive(tmp_path, data, found):
     assert f"key linear: byte {LINEAR}: found" in message and found in message
 
 
-def test_counts_of_the_header_are_not_allocated(tmp_path):
+def test_no_memory_is_allocated_for_counts_of_the_header(tmp_path):
     (tmp_path / "x.ark").write_bytes(patched(LINEAR + HEADER + 16, "<q", 2**31 - 1))
     tracemalloc.start()
     read_all(tmp_path / "x.ark")
@@ -150,7 +152,7 @@ def test_counts_of_the_header_are_not_allocated(tmp_path):
     tracemalloc.stop()
 
 
-def test_another_file_of_a_decode_directory_goes_on(tmp_path):
+def test_reading_continues_with_the_next_file_of_a_decode_directory(tmp_path):
     (tmp_path / "num_jobs").write_text("2\n")
     (tmp_path / "lat.1.gz").write_bytes(gzip.compress(ODD)[:300])
     (tmp_path / "lat.2.gz").write_bytes(gzip.compress(COMPACT))
@@ -164,18 +166,18 @@ def test_another_file_of_a_decode_directory_goes_on(tmp_path):
         ("0 1 5 1.5,x,1_2", "could not convert"),
         ("0 1 5 1.5,nan,1_2", "costs 1.5,nan"),
         ("0 1 5 BadNumber,1,1_2", "costs nan,1"),
-        ("0 1 5 1.5,100,1_x", "'x' is no number"),
-        ("0 1 5 1.5,1_2,3", "transition ids for a cost"),
-        ("0 1 5 1.5", "'1.5' is no number"),
+        ("0 1 5 1.5,100,1_x", "'x' is not a number"),
+        ("0 1 5 1.5,1_2,3", "transition ids in place of a cost"),
+        ("0 1 5 1.5", "'1.5' is not a number"),
         ("0 1 5 6 7 1.5,1", "6 columns"),
         ("0 1 5 6 1.5,1", "compact and state-level lines"),
-        ("-1 1 5 1,1,", "'-1' is no number"),
+        ("-1 1 5 1,1,", "'-1' is not a number"),
         ("0 99999999 5 1,1,", "state 99999999 in 3 lines"),
-        ("0 1 99999999999 1,1,", "beyond 32 bits"),
+        ("0 1 99999999999 1,1,", "does not fit into 32 bits"),
         ("\xff\xfe 1 5 1,1,", "in line 1 of the entry"),
     ],
 )
-def test_bad_text_line_costs_only_its_entry(tmp_path, line, found):
+def test_entry_with_a_bad_text_line_is_skipped(tmp_path, line, found):
     path = tmp_path / "x.txt"
     path.write_bytes(f"good \n0 1 5 1,1,1\n1\n\nbad \n{line}\n1 2 6 1,1,2\n2\n\nlast \n0\n\n".encode("latin-1"))
     keys, ((key, message),) = read_all(path)
@@ -183,7 +185,7 @@ def test_bad_text_line_costs_only_its_entry(tmp_path, line, found):
     assert message.startswith(f"{path}: key bad: byte ") and found in message
 
 
-def test_text_that_is_no_lattice(tmp_path):
+def test_text_that_is_not_a_lattice(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("utt1 the words of it\nutt2 and of it\n\nutt3 \n0\n\n")
     keys, ((key, message),) = read_all(path)
@@ -191,7 +193,7 @@ def test_text_that_is_no_lattice(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"\0" * 10_000, b"\xff\xd8" * 5000, b"x" * 10_000, b"\x89PNG\r\n\x1a\n\0\0\0"])
-def test_file_that_is_no_archive(tmp_path, data):
+def test_file_that_is_not_an_archive(tmp_path, data):
     (tmp_path / "x.ark").write_bytes(data)
     keys, errors = read_all(tmp_path / "x.ark")
     assert not keys and len(errors) == 1
@@ -203,8 +205,9 @@ def test_duplicate_keys(tmp_path):
     assert keys == ODD_KEYS and key == "empty" and "a second lattice" in message
 
 
-def test_scp_reports_each_line_and_goes_on(tmp_path):
-    ark, scp = tmp_path / "odd.ark", tmp_path / "odd.scp"
+def test_scp_reports_each_bad_line_and_continues(tmp_path):
+    ark = tmp_path / "odd.ark"
+    scp = tmp_path / "odd.scp"
     ark.write_bytes(ODD)
     (tmp_path / "odd.gz").write_bytes(gzip.compress(ODD))
     scp.write_text(
@@ -222,7 +225,7 @@ def test_scp_reports_each_line_and_goes_on(tmp_path):
         "''",
         "gzipped",
         "too long",
-        "--allow-pipes",
+        "`allow_pipes`",
     ]
     for (_, message), text in zip(errors, expected, strict=True):
         assert text in message
@@ -233,7 +236,7 @@ def test_pipes_run_only_with_permission(tmp_path):
     command = f"ark:touch {mark}; cat {FORMATS / 'odd.ark'} |"
     keys, ((key, message),) = read_all(command)
     assert not keys and not mark.exists()
-    assert "found a command" in message and "--allow-pipes" in message
+    assert "found a command" in message and "`allow_pipes`" in message
     assert read_all(command, allow_pipes=True) == (ODD_KEYS, [])
     assert mark.exists()
 
@@ -245,24 +248,24 @@ def test_failing_pipe_is_never_an_empty_archive(tmp_path):
         list(kaldi.read_lattices(f"gunzip -c {tmp_path}/no.gz 2>/dev/null |", allow_pipes=True))
 
 
-def test_pipe_that_fails_at_its_end_gave_what_it_gave():
+def test_entries_of_a_pipe_that_fails_at_its_end_are_kept():
     keys, ((key, message),) = read_all(f"ark:cat {FORMATS / 'odd.ark'}; exit 3 |", allow_pipes=True)
     assert keys == ODD_KEYS and key == "" and "exit status 3" in message
 
 
-def test_pipe_left_early_is_ended():
+def test_command_is_ended_if_the_reader_stops_early():
     entries = kaldi.read_lattices(f"ark:cat {FORMATS / 'compact.ark'}; sleep 100 |", allow_pipes=True)
     assert next(entries)[0] == "kal16-minidev0052"
     entries.close()
 
 
 @pytest.mark.parametrize("source", ["ark,x:foo", "ark,scp:a.ark,b.scp", "scp,scp:a"])
-def test_what_is_no_rspecifier(source):
+def test_invalid_rspecifiers(source):
     _, ((_, message),) = read_all(source)
     assert "expected an rspecifier" in message
 
 
-def test_nothing_there(tmp_path):
+def test_missing_files(tmp_path):
     _, ((_, message),) = read_all(tmp_path / "no.ark")
     assert "No such file" in message
     _, ((_, message),) = read_all(tmp_path)

@@ -1,4 +1,4 @@
-"""Lattice archives against Kaldi's own files, byte for byte, and round trips of any lattice."""
+"""Lattice archives, compared byte by byte with Kaldi's own files, and round trips of random lattices."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_compact_lattices_are_expanded_as_kaldi_does(tmp_path, written, text):
     assert content(tmp_path / written) == content(FORMATS / written)
 
 
-def test_scp_is_identical_to_kaldis_and_leads_to_each_lattice(tmp_path, monkeypatch):
+def test_scp_is_identical_to_kaldis_and_finds_each_lattice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lattices = dict(kaldi.read_lattices(FORMATS / "compact.ark"))
     kaldi.write_lattices("compact.ark", lattices.items(), scp="compact.scp")
@@ -79,7 +79,7 @@ def test_scp_is_identical_to_kaldis_and_leads_to_each_lattice(tmp_path, monkeypa
             assert_equal(lattice, lattices[utt])
 
 
-def test_scp_leads_into_text_archives_and_whole_files(tmp_path, monkeypatch):
+def test_scp_of_text_archives_and_whole_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lattices = dict(kaldi.read_lattices(FORMATS / "odd.txt"))
     kaldi.write_lattices("odd.txt", lattices.items(), text=True, scp="odd.scp")
@@ -123,7 +123,7 @@ def test_decode_directory_is_read_in_order_of_jobs(tmp_path):
 
 
 def test_reading_is_lazy(tmp_path):
-    """The first lattice comes before the damage in the second is seen."""
+    """The first lattice is yielded before the damaged second one is read."""
     data = content(FORMATS / "compact.ark")
     (tmp_path / "cut.ark").write_bytes(data[:6000])
     assert next(kaldi.read_lattices(tmp_path / "cut.ark"))[0] == "kal16-minidev0052"
@@ -249,18 +249,19 @@ def test_header_claims_nothing_false(tmp_path_factory, lattice):
         other = bit + 1 if bit != 23 and bit != 33 else bit - 1
         assert bool(bits >> bit & 1) == true and bool(bits >> other & 1) == (not true), bit
     assert not bits >> 35 & 1 or upward  # acyclic
-    assert not bits >> 40 & 0xFF & ~0x80 and (not arcs or not bits >> 47)  # nothing that needs a look at the whole
+    assert not bits >> 40 & 0xFF & ~0x80 and (not arcs or not bits >> 47)  # no property that depends on the whole FST
 
 
 def test_a_changed_lattice_does_not_claim_what_its_file_claimed(tmp_path):
     ((_, lattice), *_) = kaldi.read_lattices(FORMATS / "compact.ark")
-    zero, none = np.zeros(lattice.num_arcs), np.where(lattice.is_final, 0.0, np.inf)
+    zero = np.zeros(lattice.num_arcs)
+    final = np.where(lattice.is_final, 0.0, np.inf)
     changed = replace(
         lattice,
         graph=zero,
         acoustic=zero,
-        final_graph=none,
-        final_acoustic=none,
+        final_graph=final,
+        final_acoustic=final,
         alignment=Ragged.from_lists([[]] * lattice.num_arcs),
         final_alignment=Ragged.from_lists([[]] * lattice.num_states),
     )
@@ -277,7 +278,8 @@ def test_header_symbol_tables_are_skipped(tmp_path):
     rest_end = at + 4 + 4 + 8 + 8 + 8 + 8
     patched = data[:at] + struct.pack("<ii", 2, 3) + data[at + 8 : rest_end] + symbols * 2 + data[rest_end:]
     (tmp_path / "x.ark").write_bytes(patched)
-    read, plain = dict(kaldi.read_lattices(tmp_path / "x.ark")), dict(kaldi.read_lattices(FORMATS / "odd.ark"))
+    read = dict(kaldi.read_lattices(tmp_path / "x.ark"))
+    plain = dict(kaldi.read_lattices(FORMATS / "odd.ark"))
     assert list(read) == list(plain)
     assert_equal(read["linear"], plain["linear"])
 
@@ -322,7 +324,7 @@ def test_standard_input(monkeypatch):
 
 
 def test_named_pipe(tmp_path):
-    """What a shell's <(gunzip -c x.gz) is."""
+    """As from <(gunzip -c x.gz) in the shell."""
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content(FORMATS / "compact.ark"),))
     writer.start()
@@ -330,22 +332,22 @@ def test_named_pipe(tmp_path):
     writer.join()
 
 
-def test_a_cost_that_no_float_holds_is_refused(tmp_path):
+def test_a_cost_too_large_for_a_float_is_refused(tmp_path):
     ((_, lattice), *_) = kaldi.read_lattices(FORMATS / "compact.ark")
     huge = replace(lattice, acoustic=np.full(lattice.num_arcs, 1e39))
-    with pytest.raises(RescoreError, match="utt: a cost of 1e\\+39 does not fit compactlattice44"):
+    with pytest.raises(RescoreError, match="utt: a cost of 1e\\+39 does not fit into the floats of compactlattice44"):
         kaldi.write_lattices(tmp_path / "x.ark", [("utt", huge)])
     assert not list(tmp_path.iterdir())
     assert copied(tmp_path, huge, double=True).acoustic[0] == 1e39
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\nend"])
-def test_keys_that_would_break_the_archive_are_refused(tmp_path, key):
+def test_invalid_keys_are_refused(tmp_path, key):
     ((_, lattice), *_) = kaldi.read_lattices(FORMATS / "compact.ark")
-    with pytest.raises(RescoreError, match="cannot be an utterance id"):
+    with pytest.raises(RescoreError, match="is not a valid utterance id"):
         kaldi.write_lattices(tmp_path / "x.ark", [(key, lattice)])
 
 
-def test_no_offsets_into_gzip(tmp_path):
+def test_no_scp_of_a_gzipped_archive(tmp_path):
     with pytest.raises(UsageError, match="no offsets"):
         kaldi.write_lattices(tmp_path / "x.gz", [], scp=tmp_path / "x.scp")

@@ -1,4 +1,4 @@
-"""N-best directories: Kaldi's, round trips, and everything a join by line number would have let through."""
+"""N-best directories: Kaldi's own, round trips, and errors that joining files by line number would not notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = kaldi.SymbolTable({f"w{index}": index for index in range(2000)})
 
 @pytest.fixture
 def directory(tmp_path):
-    """Two utterances, one with an id that ends as if it were a key, and an empty hypothesis."""
+    """Two utterances whose ids look like keys of hypotheses; one hypothesis is empty."""
     folder = tmp_path / "archives.1"
     folder.mkdir()
     (folder / "words_text").write_text("utt-1-1 a b\nutt-1-2 a\nutt-1-3\nutt-2-1 é\u00a0è\n", encoding="utf-8")
@@ -68,7 +68,7 @@ def test_words_as_ids(directory):
     (folder / "words_text").unlink()
     (folder / "words").write_text("utt-1-1 5 7\nutt-1-2 5\nutt-1-3\nutt-2-1 9\n")
     assert read(directory, words=ids) == expected
-    with pytest.raises(InputError, match="words as ids, expected a words.txt"):
+    with pytest.raises(InputError, match="word ids, expected a words.txt"):
         read(directory)
     (folder / "words").write_text("utt-1-1 5 8\nutt-1-2\nutt-1-3\nutt-2-1\n")
     with pytest.raises(InputError, match="no word for id 8"):
@@ -86,7 +86,7 @@ def test_costs_join_by_key_in_any_order(directory):
     assert read(directory) == expected
 
 
-def test_hypotheses_come_by_number(directory):
+def test_hypotheses_are_ordered_by_number(directory):
     (directory / "archives.1" / "words_text").write_text("utt-1-3\nutt-1-1 a b\nutt-1-2 a\nutt-2-1 é\n")
     assert read(directory)[0][1] == (("a", "b"), ("a",), ())
 
@@ -112,7 +112,12 @@ def replace_line(directory, name, old, new):
         ("acwt", "utt-1-2\t20 \n", "", "acwt: key utt-1-2: found no such key"),
         ("acwt", "utt-2-1 40\n", "", "acwt: key utt-2-1: found no such key"),
         ("acwt", "utt-2-1 40\n", "utt-2-1 40\nutt-2-2 41\n", "acwt: key utt-2-2: found a key that no hypothesis has"),
-        ("acwt", "utt-2-1 40\n", "utt-2-1 40\nutt-3-1 41\n", "acwt: key utt-3-1: found a cost, expected no key"),
+        (
+            "acwt",
+            "utt-2-1 40\n",
+            "utt-2-1 40\nutt-3-1 41\n",
+            "acwt: key utt-3-1: found a cost, expected only keys that are in words_text",
+        ),
         ("acwt", "utt-1-3", "utt-1-2", "acwt: key utt-1-2: found it twice"),
         ("acwt", "utt-1-1 10", "utt-1-1", "acwt: key utt-1-1: found ''"),
         ("acwt", "utt-1-1 10", "utt-1-1 ten", "acwt: key utt-1-1: found 'ten'"),
@@ -127,18 +132,18 @@ def replace_line(directory, name, old, new):
             "words_text",
             "utt-2-1 é\u00a0è\n",
             "utt-2-1\nutt-1-4 a\n",
-            "words_text: key utt-1: found it again, further on",
+            "words_text: key utt-1: found its lines in two places",
         ),
         ("words_text", "utt-1-3\n", "utt-1-3\nutt-1-4\n", "acwt: key utt-1-4: found no such key"),
     ],
 )
-def test_what_does_not_fit_together(directory, name, old, new, found):
+def test_files_that_contradict_each_other(directory, name, old, new, found):
     replace_line(directory, name, old, new)
     with pytest.raises(InputError, match=re.escape(f"{directory / 'archives.1'}/{found}")):
         read(directory)
 
 
-def test_no_words_at_all(directory):
+def test_a_directory_without_words(directory):
     (directory / "archives.1" / "words_text").unlink()
     with pytest.raises(InputError, match="neither words_text nor words"):
         read(directory)
@@ -172,7 +177,7 @@ def test_round_trip_keeps_every_digit(tmp_path_factory, lists):
             np.testing.assert_array_equal(one.costs[name], other.costs[name])
 
 
-def test_files_as_kaldi_lays_them_out(tmp_path):
+def test_files_have_kaldis_layout(tmp_path):
     nbest = NBest("utt", (("w5", "w6"), ()), {ACOUSTIC: np.array([0.1, 2.0]), GRAPH: np.array([1 / 3, -1.0])})
     with kaldi.NBestWriter(tmp_path / "archives.1", WORDS) as writer:
         writer.write(nbest, alignments=[[7, 7, 8], [9]])
@@ -185,7 +190,7 @@ def test_files_as_kaldi_lays_them_out(tmp_path):
     }
 
 
-def test_no_lists_is_an_empty_directory_not_a_missing_one(tmp_path):
+def test_writing_no_lists_makes_an_empty_directory(tmp_path):
     kaldi.write_nbest(tmp_path, 1, [])
     assert list(kaldi.read_nbest_dir(tmp_path, 1)) == []
 
@@ -206,6 +211,6 @@ def test_a_failing_writer_leaves_the_old_directory(directory):
 @pytest.mark.parametrize(
     ("utt", "column", "found"), [("a b", ACOUSTIC, "utterance id"), ("utt", "../x", "expected acwt or")]
 )
-def test_what_cannot_be_written(tmp_path, utt, column, found):
+def test_invalid_utterance_ids_and_columns_are_refused(tmp_path, utt, column, found):
     with pytest.raises(RescoreError, match=found):
         kaldi.write_nbest(tmp_path, 1, [NBest(utt, ((),), {column: np.array([1.0])})])

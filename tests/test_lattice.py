@@ -1,4 +1,4 @@
-"""Lattice algorithms against all paths of small random lattices, and named corner cases."""
+"""Lattice algorithms, compared with all paths of small random lattices, and named corner cases."""
 
 import numpy as np
 import pytest
@@ -19,22 +19,13 @@ from asr_rescore.lattice import (
     scale,
     topological_order,
 )
-from lattices import all_paths, lattice_of, random_lattices
+from lattices import all_paths, edit_distance, lattice_of, random_lattices
 
 SCALES = st.sampled_from([0.0, 0.25, 1.0])
 
 
 def same_paths(left: list, right: list) -> bool:
     return sorted(path[:3] for path in left) == sorted(path[:3] for path in right)
-
-
-def edit_distance(left: tuple[int, ...], right: tuple[int, ...]) -> int:
-    row = list(range(len(right) + 1))
-    for i, word in enumerate(left, 1):
-        before, row = row, [i]
-        for j, other in enumerate(right, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
-    return row[-1]
 
 
 @given(random_lattices())
@@ -61,7 +52,7 @@ def test_connect_keeps_all_paths_and_nothing_else(lattice):
 
 
 @given(random_lattices(), st.lists(st.tuples(SCALES, st.sampled_from([0.0, 1.5, -2.0])), min_size=1, max_size=4))
-def test_best_paths_are_the_least_of_all(lattice, points):
+def test_best_paths_are_the_cheapest_of_all(lattice, points):
     paths = best_paths(lattice, *zip(*points, strict=True))
     for (acoustic_scale, penalty), path in zip(points, paths, strict=True):
         totals = [graph + acoustic_scale * ac + penalty * len(words) for words, graph, ac, _ in all_paths(lattice)]
@@ -87,7 +78,7 @@ def test_n_best_equals_brute_force(lattice, acoustic_scale, n):
 
 
 @given(random_lattices(), SCALES)
-def test_a_shorter_list_is_the_longer_ones_beginning(lattice, acoustic_scale):
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(lattice, acoustic_scale):
     long = [path.words for path in n_best(lattice, 100, acoustic_scale)]
     assert [path.words for path in n_best(lattice, 3, acoustic_scale)] == long[:3]
 
@@ -120,7 +111,7 @@ def test_oracle_equals_brute_force(lattice, reference):
 
 
 @given(random_lattices(), st.randoms(use_true_random=False))
-def test_from_paths_carries_the_given_costs(lattice, random):
+def test_from_paths_has_the_given_costs(lattice, random):
     paths = n_best(lattice, 5, 1.0)
     costs = [random.randrange(0, 400) / 4 for _ in paths]
     tree = from_paths(lattice, paths, costs)
@@ -171,10 +162,10 @@ def test_an_empty_hypothesis_is_a_hypothesis():
         ({"final_graph": np.array([np.nan, 0.0])}, "final cost is NaN"),
     ],
 )
-def test_an_unsound_lattice_is_refused(change, message):
-    sound = vars(lattice_of([(0, 1, 1, 0.5, 2.0)], {1: (0, 0)}, 2))
+def test_an_invalid_lattice_is_refused(change, message):
+    valid = vars(lattice_of([(0, 1, 1, 0.5, 2.0)], {1: (0, 0)}, 2))
     with pytest.raises(RescoreError, match=message):
-        Lattice(**{**sound, **change})
+        Lattice(**{**valid, **change})
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=6), st.data())

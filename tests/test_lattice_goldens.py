@@ -1,4 +1,4 @@
-"""Kaldi's own answers: lattice-to-nbest, lattice-best-path, lattice-oracle, lattice-prune."""
+"""Comparison with Kaldi's lattice-to-nbest, lattice-best-path, lattice-oracle and lattice-prune."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from asr_rescore import kaldi
 from asr_rescore.files import read_lines
-from asr_rescore.lattice import best_paths, n_best, oracle, prune
+from asr_rescore.lattice import Lattice, best_paths, n_best, oracle, prune
 
 GOLDENS = Path(__file__).parent / "goldens"
 SCALE = 0.083333
@@ -29,15 +29,18 @@ def column(path: Path) -> dict[str, list[str]]:
 
 def test_n_best_as_lattice_to_nbest(lattices):
     folder = GOLDENS / "nbest"
-    sequences, graph, acoustic = (column(folder / f"{name}.gz") for name in ("words", "lmwt.withlm", "acwt"))
-    seen = agreed = 0
+    sequences = column(folder / "words.gz")
+    graph = column(folder / "lmwt.withlm.gz")
+    acoustic = column(folder / "acwt.gz")
+    seen = 0
+    agreed = 0
     for utt, lattice in lattices.items():
         paths = n_best(lattice, 1000, SCALE)
         kaldi_keys = [key for key in sequences if key.rpartition("-")[0] == utt]
         assert len(paths) == len(kaldi_keys)
         by_words = {tuple(map(int, sequences[key])): key for key in kaldi_keys}
         for rank, path in enumerate(paths, 1):
-            # Another rank, or another list's end, only where the rounding of Kaldi's floats makes a tie.
+            # The ranks, or the ends of the lists, differ only if the rounding of Kaldi's floats makes a tie.
             total = path.graph + SCALE * path.acoustic
             there = f"{utt}-{rank}"
             assert total == pytest.approx(float(graph[there][0]) + SCALE * float(acoustic[there][0]), rel=5e-7)
@@ -47,7 +50,7 @@ def test_n_best_as_lattice_to_nbest(lattices):
                 assert total == pytest.approx(float(graph[last][0]) + SCALE * float(acoustic[last][0]), rel=5e-7)
                 continue
             assert path.graph == pytest.approx(float(graph[key][0]), abs=1e-3)
-            assert path.acoustic == pytest.approx(float(acoustic[key][0]), rel=1e-6)  # seven digits were printed
+            assert path.acoustic == pytest.approx(float(acoustic[key][0]), rel=1e-6)  # Kaldi printed seven digits
             agreed += 1
         seen += len(paths)
     assert seen == len(sequences) == 4117
@@ -56,10 +59,11 @@ def test_n_best_as_lattice_to_nbest(lattices):
 
 def test_odd_lattices_give_each_word_sequence_once():
     folder = GOLDENS / "formats"
-    names = ("words", "lmwt", "acwt")
-    sequences, graph, acoustic = (column(folder / f"odd.nbest.{name}") for name in names)
+    sequences = column(folder / "odd.nbest.words")
+    graph = column(folder / "odd.nbest.lmwt")
+    acoustic = column(folder / "odd.nbest.acwt")
     expected: dict[tuple[str, tuple[str, ...]], tuple[float, float]] = {}
-    for key, row in sequences.items():  # Kaldi lists cheapest paths first and repeats sequences; the first is kept
+    for key, row in sequences.items():  # Kaldi repeats sequences, the cheapest path first
         costs = float(graph[key][0]), float(acoustic[key][0])
         expected.setdefault((key.rpartition("-")[0], tuple(row)), costs)
     found = {
@@ -92,16 +96,18 @@ def test_oracle_of_a_whole_set(mini, words):
     assert (len(errors), sum(errors)) == (120, 36)  # oracle_mini_bd_tgpr_dev.wer: 36 / 1721
 
 
+def sentence_costs(lattice: Lattice) -> dict[tuple[int, ...], tuple[float, float]]:
+    return {path.words: (path.graph, path.acoustic) for path in n_best(lattice, 10**6, SCALE)}
+
+
 def test_prune_as_lattice_prune(lattices):
     pruned = dict(kaldi.read_lattices(GOLDENS / "lattice" / "pruned_beam4.txt.gz"))
     for utt, lattice in lattices.items():
         ours = prune(lattice, 4.0, SCALE)
         assert (ours.num_states, ours.num_arcs) == (pruned[utt].num_states, pruned[utt].num_arcs)
-        # Kaldi may number the states anew, so the sentences are what is compared.
-        sentences, expected = (
-            {path.words: (path.graph, path.acoustic) for path in n_best(whole, 10**6, SCALE)}
-            for whole in (ours, pruned[utt])
-        )
+        # Kaldi may renumber the states, so sentences are compared.
+        sentences = sentence_costs(ours)
+        expected = sentence_costs(pruned[utt])
         assert sentences.keys() == expected.keys()
         for words, costs in sentences.items():
-            assert costs == pytest.approx(expected[words], rel=1e-5)  # six digits were printed
+            assert costs == pytest.approx(expected[words], rel=1e-5)  # Kaldi printed six digits

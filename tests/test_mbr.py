@@ -1,4 +1,4 @@
-"""MBR decoding against Kaldi's own answers, all paths of small random lattices, and cases worked out by hand."""
+"""MBR decoding, compared with Kaldi, with all paths of small random lattices, and with results by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from asr_rescore import kaldi
 from asr_rescore.lattice import Lattice, Ragged, best_path, from_paths, mbr_decode, n_best
-from lattices import all_paths, lattice_of, random_lattices
-from test_lattice import edit_distance
-from test_posteriors import path_probabilities
+from lattices import all_paths, edit_distance, lattice_of, path_probabilities, random_lattices
 
 GOLDENS = Path(__file__).parent / "goldens"
 KALDI_SCALE = 1 / 12
@@ -21,13 +19,13 @@ WORDS = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 
 
 def expected_errors(lattice: Lattice, hypothesis: tuple[int, ...], acoustic_scale: float) -> float:
-    """Of a hypothesis, over all paths."""
+    """The expected number of errors of a hypothesis, over all paths."""
     paths, probabilities, _ = path_probabilities(lattice, acoustic_scale, 0.0)
     return sum(p * edit_distance(path[0], hypothesis) for path, p in zip(paths, probabilities, strict=True))
 
 
 def prefix_tree(lattice: Lattice) -> Lattice:
-    """Of its 20 best word sequences; their costs are kept."""
+    """The prefix tree of the 20 best word sequences, with their costs."""
     paths = n_best(lattice, 20, 1.0)
     return from_paths(lattice, paths, [path.graph for path in paths])
 
@@ -52,7 +50,7 @@ def test_risk_is_exact_on_a_prefix_tree(lattice, hypothesis, acoustic_scale):
 
 
 @given(random_lattices(), WORDS, SCALES)
-def test_refining_never_adds_to_the_risk(lattice, hypothesis, acoustic_scale):
+def test_refining_never_increases_the_risk(lattice, hypothesis, acoustic_scale):
     before = mbr_decode(lattice, acoustic_scale, hypothesis=hypothesis, refine=False)
     if before is None:
         return
@@ -63,7 +61,7 @@ def test_refining_never_adds_to_the_risk(lattice, hypothesis, acoustic_scale):
 
 
 @given(random_lattices(), SCALES)
-def test_bins_are_distributions_and_confidences_are_in_them(lattice, acoustic_scale):
+def test_bins_are_distributions_and_contain_the_confidences(lattice, acoustic_scale):
     found = mbr_decode(lattice, acoustic_scale)
     if found is None:
         return
@@ -92,18 +90,24 @@ def test_one_path_is_certain(lattice):
 
 
 def sentences(*rows: tuple[tuple[int, ...], float]) -> Lattice:
-    """A lattice of separate sentences with their probabilities; each word is two frames long."""
-    arcs, finals, states = [], {}, 1
+    """A lattice with one separate path for each (words, probability); each word is two frames long."""
+    arcs = []
+    finals = {}
+    states = 1
     for words, probability in rows:
         state = 0
         for word in words:
             arcs.append((state, states, word, 0.0, 0.0))
-            state, states = states, states + 1
+            state = states
+            states += 1
         finals[state] = (-np.log(probability), 0.0)
     return lattice_of(arcs, finals, states)
 
 
-A, B, C, D = 1, 2, 3, 4
+A = 1
+B = 2
+C = 3
+D = 4
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ A, B, C, D = 1, 2, 3, 4
             (A, C, B),
             [0.75, 0.6, 1.0],
             0.4 + 0.25,
-            id="a word more than the best path",
+            id="one word more than the best path",
         ),
         pytest.param(
             sentences(((A, B), 0.4), ((A,), 0.35), ((), 0.25)),
@@ -131,12 +135,12 @@ A, B, C, D = 1, 2, 3, 4
             (A,),
             [0.75],
             0.4 + 0.25,
-            id="a word less",
+            id="one word less than the best path",
         ),
         pytest.param(
             sentences(((A, B), 0.4), ((A, C), 0.3), ((A,), 0.3)), (A, B), (A, B), [1.0, 0.4], 0.6, id="the best path"
         ),
-        pytest.param(sentences(((), 0.6), ((A,), 0.4)), (), (), [], 0.4, id="nothing was said"),
+        pytest.param(sentences(((), 0.6), ((A,), 0.4)), (), (), [], 0.4, id="no words"),
     ],
 )
 def test_by_hand(lattice, best, words, confidences, risk):
@@ -151,7 +155,7 @@ def test_by_hand(lattice, best, words, confidences, risk):
 
 
 def test_times_are_means_over_the_words_occurrences():
-    # A: frames 0–2 with 0.75, 2–4 with 0.25 (behind a silence); B before it never.
+    # A is in frames 0–2 with probability 0.75 and, after a silence, in frames 2–4 with 0.25. There is no B.
     lattice = lattice_of(
         [(0, 1, A, np.log(4 / 3), 0), (0, 2, 0, np.log(4), 0), (2, 3, A, 0, 0)], {1: (0, 0), 3: (0, 0)}, 4
     )
@@ -164,10 +168,10 @@ def test_times_are_means_over_the_words_occurrences():
 
 
 def test_words_whose_mean_times_overlap_meet_halfway():
-    # A ends at 6 or 4, in the mean at 16/3; B begins at 2 or 4, in the mean at 8/3: both at 4.
-    A_B, A_D, C_B = ((A, B), 0.2, (4, 4)), ((A, D), 0.4, (6, 2)), ((C, B), 0.4, (2, 6))
-    lattice = sentences(*(row[:2] for row in (A_B, A_D, C_B)))
-    frames = Ragged.from_lists([[1] * length for length in (4, 6, 2, 4, 2, 6)])  # first words, then second ones
+    # A ends at 6 or 4, on average at 16/3. B begins at 2 or 4, on average at 8/3. They meet at 4.
+    lattice = sentences(((A, B), 0.2), ((A, D), 0.4), ((C, B), 0.4))
+    lengths = [4, 6, 2, 4, 2, 6]  # frames of the three first words, then of the three second words
+    frames = Ragged.from_lists([[1] * length for length in lengths])
     lattice = replace(lattice, alignment=frames, final_alignment=Ragged.from_lists([[]] * lattice.num_states))
     found = mbr_decode(lattice, hypothesis=[A, B])
     assert found.words == (A, B)
@@ -178,7 +182,7 @@ def test_words_whose_mean_times_overlap_meet_halfway():
 @pytest.mark.parametrize(
     "lattice", [lattice_of([], {}, 0, start=-1), lattice_of([(0, 1, 1, 0, 0)], {}, 2)], ids=["no states", "no end"]
 )
-def test_without_a_path_there_is_nothing(lattice):
+def test_a_lattice_without_a_path(lattice):
     assert mbr_decode(lattice) is None
     assert mbr_decode(lattice, hypothesis=[1]) is None
 
@@ -199,13 +203,13 @@ def decoded(mini):
     return {utt: (mbr_decode(lattice, KALDI_SCALE), symbols) for utt, lattice in lattices}
 
 
-def test_words_are_kaldis(decoded):
+def test_words_as_from_kaldi(decoded):
     golden = kaldi.read_table(GOLDENS / "lattice" / "mbr_lmwt12.txt")
     assert {utt: [symbols.word(index) for index in found.words] for utt, (found, symbols) in decoded.items()} == golden
 
 
-def test_sausages_are_kaldis(decoded):
-    """To its single precision, but where alignments are equally good: there Kaldi follows rounding, we an order."""
+def test_sausages_as_from_kaldi(decoded):
+    """They agree to single precision, except for ties of alignments, which Kaldi leaves to rounding."""
     apart = {}
     for utt, golden in kaldi_sausages().items():
         bins = [dict(entries) for entries in decoded[utt][0].bins]
@@ -219,13 +223,13 @@ def test_sausages_are_kaldis(decoded):
     assert max(apart.values()) < 0.07
 
 
-def test_times_and_confidences_are_kaldis(decoded):
+def test_times_and_confidences_as_from_kaldi(decoded):
     golden: dict[str, list[kaldi.TimedWord]] = {}
     for line in kaldi.read_ctm(GOLDENS / "lattice" / "conf_lmwt12.ctm"):
         golden.setdefault(line.recording, []).append(line)
     for utt, lines in golden.items():
         found, symbols = decoded[utt]
         assert [line.word for line in lines] == [symbols.word(index) for index in found.words]
-        # Two decimals of Kaldi's, and what equally good alignments make of them.
+        # Kaldi prints two decimals, and ties of alignments add to the difference.
         np.testing.assert_allclose(found.confidences, [line.confidence for line in lines], atol=0.03)
         np.testing.assert_allclose(0.01 * found.times, [(line.begin, line.end) for line in lines], atol=0.016)

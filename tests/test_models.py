@@ -283,7 +283,7 @@ class TestEnsemble:
 
     @pytest.mark.parametrize("sizes", [(), (10, 11)])
     def test_refuses_what_does_not_fit(self, sizes):
-        with pytest.raises(UsageError, match="one vocabulary, found sizes"):
+        with pytest.raises(UsageError, match="the same vocabulary, found sizes"):
             models.Ensemble([models.build(SMALL, size) for size in sizes])
 
 

@@ -1,13 +1,20 @@
-"""Normalisers: the definition, what floats cannot hold, and how far fewer bits are off."""
+"""Normalisers against their definition, outside the range of floats, and the error of fewer bits."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 import pytest
 import torch
 
+from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.models import normaliser
-from asr_rescore.models.normaliser import Normaliser, check_precision
+from asr_rescore.models.normaliser import NORMALISERS, Normaliser, check_precision
+
+
+def test_every_kind_has_a_number_format():
+    assert set(NORMALISERS) == set(get_args(NormaliserKind))
 
 
 def layer(vectors=50, vocabulary=500, embedding=64, shift=0.0):
@@ -84,9 +91,9 @@ def test_nothing_to_normalise():
         (torch.bfloat16, "cpu", {"avx512_bf16": False}, "would be slower"),
         (torch.bfloat16, "cpu", {"avx512_bf16": True}, None),
         (torch.bfloat16, "cuda", {}, None),
-        (torch.float16, "cpu", {}, "made for GPUs"),
+        (torch.float16, "cpu", {}, "is for GPUs"),
         (torch.float16, "cuda", {}, None),
-        (torch.int8, "cuda", {}, "made for x86 processors"),
+        (torch.int8, "cuda", {}, "is for x86 processors"),
     ],
 )
 def test_what_would_be_slower_is_refused(monkeypatch, precision, device, features, refused):

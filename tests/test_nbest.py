@@ -1,4 +1,4 @@
-"""The N-best list as a value."""
+"""The N-best list."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_column_is_added_to_a_new_list():
         ([-np.inf, 1.0], "utt-1-1: column acwt holds -inf"),
     ],
 )
-def test_a_column_that_is_not_one_number_a_hypothesis_is_refused(column, message):
+def test_a_column_without_one_number_per_hypothesis_is_refused(column, message):
     with pytest.raises(RescoreError, match=message):
         LIST.with_cost(ACOUSTIC, np.array(column))
 

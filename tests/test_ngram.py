@@ -1,4 +1,4 @@
-"""The old LM's cost: Kaldi's answers, and all paths of small random grammars."""
+"""Costs under the old LM, compared with Kaldi and with all paths of small random grammars."""
 
 import gzip
 from pathlib import Path
@@ -21,9 +21,10 @@ def costs_of(name: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("failure", "golden"), [(False, "lmwt.nolm.gz"), (True, "lmwt.nolm.phi.gz")])
-def test_old_lm_removed_as_kaldi_does(mini, failure, golden):
+def test_the_old_lm_is_removed_as_by_kaldi(mini, failure, golden):
     grammar = Grammar(kaldi.read_grammar(mini / "lang_bd_tgpr"), failure=failure)
-    with_lm, without = costs_of("lmwt.withlm.gz"), costs_of(golden)
+    with_lm = costs_of("lmwt.withlm.gz")
+    without = costs_of(golden)
     with gzip.open(GOLDENS / "words.gz", "rt") as stream:
         sentences = {key: tuple(map(int, words)) for key, *words in map(str.split, stream)}
     ours = np.array([with_lm[key] for key in sentences]) - grammar.costs(list(sentences.values()))
@@ -31,7 +32,7 @@ def test_old_lm_removed_as_kaldi_does(mini, failure, golden):
 
 
 def fst(arcs: list[tuple[int, int, int, float]], final: dict[int, float], states: int) -> WordFst:
-    """Arcs as (source, target, word or BACKOFF, cost)."""
+    """A grammar of arcs (source, target, word or BACKOFF, cost)."""
     arcs = sorted(arcs)
     source, target, label, cost = (
         (np.array(column) for column in zip(*arcs, strict=True)) if arcs else [np.empty(0)] * 4
@@ -44,7 +45,7 @@ def fst(arcs: list[tuple[int, int, int, float]], final: dict[int, float], states
 
 @st.composite
 def grammars(draw: st.DrawFn) -> WordFst:
-    """Three orders of states, back-off arcs only to a lower one, words anywhere."""
+    """Random grammars: back-off arcs lead to states with higher numbers, word arcs to any state."""
     states = 5
     costs = st.integers(0, 20).map(float)
     arcs = [

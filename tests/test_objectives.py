@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_rescore import objectives
-from asr_rescore.config import ObjectiveConfig
+from asr_rescore.config import ObjectiveConfig, ObjectiveKind
+from asr_rescore.errors import UsageError
 from asr_rescore.models.mixture import mixture_log_probs
-from asr_rescore.objectives import LEAST_DOUBT, SoftLabels, trust
+from asr_rescore.objectives import MIN_DOUBT, SoftLabels, trust
 
 KINDS = tuple(objectives.REGISTRY)
 # Two tokens over three words.
@@ -60,9 +62,17 @@ def test_ce_needs_no_teacher():
     np.testing.assert_allclose(loss("ce", teacher=None), CE)
 
 
-def test_registry_and_config_know_the_same_names():
-    for kind in KINDS:
-        assert ObjectiveConfig(kind).needs_teacher == (kind != "ce")
+def test_registry_and_config_know_the_same_kinds():
+    assert set(KINDS) == set(get_args(ObjectiveKind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_but_ce_needs_a_teacher(kind):
+    needs_teacher = ObjectiveConfig(kind).needs_teacher
+    assert needs_teacher == (kind != "ce")
+    if needs_teacher:
+        with pytest.raises(UsageError, match="needs the distribution of a teacher"):
+            loss(kind, teacher=None)
 
 
 @given(st.integers(0, 10_000))
@@ -99,7 +109,7 @@ class TestTrust:
     @pytest.mark.parametrize("log_prob", [0.0, 1e-7])  # a log softmax may round to a hair above 0
     def test_certainty_is_bounded(self, dtype, log_prob):
         actual = trust(of_labels(torch.tensor([log_prob], dtype=dtype)), 0.1)
-        assert actual.item() == pytest.approx(-0.1 * math.log(LEAST_DOUBT))
+        assert actual.item() == pytest.approx(-0.1 * math.log(MIN_DOUBT))
         assert actual.dtype == torch.promote_types(dtype, torch.float32)
 
     def test_a_certain_teacher_leaves_loss_and_gradient_finite(self):

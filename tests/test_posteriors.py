@@ -1,4 +1,4 @@
-"""Posteriors against all paths of small random lattices."""
+"""Posteriors, compared with all paths of small random lattices."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.lattice import Lattice, posteriors, scale, topological_order
-from lattices import all_paths, lattice_of, random_lattices
+from asr_rescore.lattice import posteriors, scale, topological_order
+from lattices import lattice_of, path_probabilities, random_lattices
 
 SCALES = st.sampled_from([0.0, 0.25, 1.0])
 PENALTIES = st.sampled_from([0.0, 1.5, -2.0])
-
-
-def path_probabilities(lattice: Lattice, acoustic_scale: float, penalty: float) -> tuple[list, np.ndarray, float]:
-    """All paths, the probability of each, and ln of their summed weight."""
-    paths = all_paths(lattice)
-    costs = [graph + acoustic_scale * acoustic + penalty * len(words) for words, graph, acoustic, _ in paths]
-    total = np.logaddexp.reduce(-np.array(costs)) if paths else -np.inf
-    return paths, np.exp(-np.array(costs) - total), float(total)
 
 
 @given(random_lattices(), SCALES, PENALTIES)
@@ -28,7 +20,8 @@ def test_posteriors_equal_brute_force(lattice, acoustic_scale, penalty):
     if not paths:
         assert found is None
         return
-    arc, final = np.zeros(lattice.num_arcs), np.zeros(lattice.num_states)
+    arc = np.zeros(lattice.num_arcs)
+    final = np.zeros(lattice.num_states)
     for (*_, arcs), probability in zip(paths, probabilities, strict=True):
         np.add.at(arc, list(arcs), probability)
         final[lattice.target[arcs[-1]] if arcs else lattice.start] += probability
@@ -38,7 +31,7 @@ def test_posteriors_equal_brute_force(lattice, acoustic_scale, penalty):
 
 
 @given(random_lattices(), SCALES)
-def test_what_crosses_a_cut_sums_to_one(lattice, acoustic_scale):
+def test_arcs_across_a_cut_sum_to_one(lattice, acoustic_scale):
     found = posteriors(lattice, acoustic_scale)
     if found is None:
         return
@@ -51,19 +44,19 @@ def test_what_crosses_a_cut_sums_to_one(lattice, acoustic_scale):
             assert crossing + found.final[before].sum() == pytest.approx(1)
 
 
-def test_two_ways_by_hand():
+def test_two_paths_by_hand():
     # Costs 1 + 0.5 · 2 = 2 and 3 + 0.5 · 0 + ln 2 (final) = 3.69: weights e^−2 and e^−3 / 2.
     lattice = lattice_of([(0, 1, 1, 1, 2), (0, 2, 2, 3, 0)], {1: (0, 0), 2: (np.log(2), 0)}, 3)
     found = posteriors(lattice, 0.5)
     first = 1 / (1 + np.exp(-1) / 2)
     np.testing.assert_allclose(found.arc, [first, 1 - first])
     np.testing.assert_allclose(found.final, [0, first, 1 - first])
-    # A penalty changes nothing where all paths have as many words, and half of all costs is nearer to even.
+    # A penalty has no effect if all paths have equally many words. Halving all costs flattens the distribution.
     np.testing.assert_allclose(posteriors(lattice, 0.5, 7.0).arc, found.arc)
     assert 0.5 < posteriors(scale(lattice, 0.5, 0.5), 0.5).arc[0] < first
 
 
-def test_what_leads_into_the_start_is_on_no_path():
+def test_an_arc_into_the_start_is_on_no_path():
     lattice = lattice_of([(1, 0, 1, 0, 0), (0, 2, 1, 0, 0), (2, 3, 1, 0, 0)], {2: (0, 0)}, 4)
     found = posteriors(lattice)
     np.testing.assert_allclose(found.arc, [1, 0, 0])
@@ -80,7 +73,7 @@ def test_costs_of_thousands_do_not_underflow():
 @pytest.mark.parametrize(
     "lattice", [lattice_of([], {}, 0, start=-1), lattice_of([(0, 1, 1, 0, 0)], {}, 2)], ids=["no states", "no end"]
 )
-def test_without_a_path_there_are_none(lattice):
+def test_a_lattice_without_a_path(lattice):
     assert posteriors(lattice) is None
 
 

@@ -75,7 +75,7 @@ def test_a_report_that_is_none_is_refused_by_file(tmp_path, spoil):
     report().save(tmp_path)
     file = tmp_path / "report.json"
     file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
-    with pytest.raises(InputError, match="run rescore_nbest again") as caught:
+    with pytest.raises(InputError, match="run rescore_nbest or rescore_lattice again") as caught:
         SystemReport.load(tmp_path)
     assert caught.value.where == str(file)
 
@@ -89,8 +89,26 @@ def test_a_file_that_is_no_json_is_refused(tmp_path, content):
 
 
 def test_weights_and_models_are_as_many():
-    with pytest.raises(RescoreError, match="2 weights of 1"):
+    with pytest.raises(RescoreError, match="2 weights for 1"):
         report(lm_weights=(0.5, 0.25))
+
+
+@pytest.mark.parametrize("lattice_oracle", [ErrorCount(0, 0, 1, 30, 3, 1), None])
+def test_the_summary_has_a_line_for_each_rate_and_for_the_weights(lattice_oracle):
+    written = report(lattice_oracle=lattice_oracle)
+    lines = [
+        "first pass:     %WER 20.00 [ 6 / 30, 0 ins, 0 del, 6 sub ]",
+        "rescored:       %WER 13.33 [ 4 / 30, 0 ins, 0 del, 4 sub ]",
+        "N-best oracle:  %WER 6.67 [ 2 / 30, 0 ins, 0 del, 2 sub ]",
+    ]
+    if lattice_oracle:
+        lines.append("lattice oracle: %WER 3.33 [ 1 / 30, 0 ins, 0 del, 1 sub ]")
+    assert written.summary().splitlines() == [*lines, f"weights:        {written.signature}"]
+
+
+def test_without_references_the_summary_has_only_the_weights():
+    written = report(rescored={}, first_pass={}, nbest_oracle=None, lattice_oracle=None)
+    assert written.summary() == f"weights:        {written.signature}"
 
 
 # Table
@@ -169,7 +187,7 @@ def test_significance_against_the_first_pass_and_the_best():
     reports = [report("some", rescored=some, first_pass=first), report("best", rescored=best, first_pass=first)]
     sure = "decode_tg_dev: better than the first pass with probability 100.00 %"
     assert list(Comparison.of(reports).comparisons()) == [
-        f"some, {sure}; best is better than it with 100.00 %",
+        f"some, {sure}; best is better than some with probability 100.00 %",
         f"best, {sure}",
     ]
 
@@ -180,8 +198,12 @@ def test_significance_against_the_first_pass_and_the_best():
         ([], "no report"),
         ([report(), report()], "two reports of student on decode_tg_dev"),
         ([report(), report("b", rescored=errors(1), first_pass=errors(1))], "different utterances of decode_tg_dev"),
+        (
+            [report(), report("b", rescored={}, first_pass={})],
+            "^b on decode_tg_dev has no references to score against; nothing to compare$",
+        ),
     ],
-    ids=["none", "twice", "other utterances"],
+    ids=["none", "twice", "other utterances", "no references"],
 )
 def test_reports_that_make_no_table(reports, message):
     with pytest.raises(UsageError, match=message):
@@ -192,7 +214,31 @@ def test_first_passes_that_differ_are_said():
     same, other = report("same"), report("other", first_pass=errors(4, 2, 3))
     assert not [line for line in Comparison.of([report(), same]).legend() if "first pass" in line]
     [line] = [line for line in Comparison.of([report(), same, other]).legend() if "first pass" in line]
-    assert line.startswith("other, decode_tg_dev: its first pass has 30.00 and its N-best oracle 6.67")
+    assert line.startswith("other, decode_tg_dev: first pass 30.00, N-best oracle 6.67, from other lists")
+
+
+@pytest.mark.parametrize("lattices_first", [False, True])
+def test_lists_and_lattices_of_one_decoding_with_different_first_passes(lattices_first):
+    """rescore_nbest --tune has N-best lists and tunes the first pass; rescore_lattice --lm-weight does neither."""
+    lists = report("lists")
+    lattices = report("lattices", source="given", nbest_oracle=None, first_pass=errors(4, 2, 3))
+    comparison = Comparison.of([lattices, lists] if lattices_first else [lists, lattices])
+    reason = "from other lists or other first-pass weights than in the table"
+    [line] = [line for line in comparison.legend() if "first pass" in line]
+    if lattices_first:
+        assert line == f"lists, decode_tg_dev: first pass 20.00, N-best oracle 6.67, {reason}"
+    else:
+        assert line == f"lattices, decode_tg_dev: first pass 30.00, {reason}"
+    rates = {row[0]: row[-1] for row in comparison.rows()}
+    assert rates["first pass"] == ("30.00" if lattices_first else "20.00*")
+    assert rates["N-best oracle"] == "6.67"
+
+
+def test_n_best_oracles_that_differ_are_said():
+    other = report("other", nbest_oracle=ErrorCount(0, 0, 3, 30, 3, 1))
+    lattices = report("lattices", nbest_oracle=None)
+    lines = [line for line in Comparison.of([lattices, report(), other]).legend() if "first pass" in line]
+    assert [line.split(":")[0] for line in lines] == ["other, decode_tg_dev"]
 
 
 @pytest.mark.parametrize(("number", "last"), [(0, None), (5, "utt4: lost"), (6, "and 1 more, see its failed.txt")])

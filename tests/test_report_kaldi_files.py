@@ -10,7 +10,7 @@ from asr_rescore.kaldi import read_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import write_details, write_scoring
 from asr_rescore.report.significance import confidence, probability_of_improvement
-from asr_rescore.word_errors import ErrorCount, score_by_utterance
+from asr_rescore.word_errors import ErrorCount, errors_by_utterance
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
 POINTS = [OperatingPoint(lmwt, wip) for wip in (0.0, 1.0) for lmwt in (7, 12, 17)]
@@ -133,7 +133,7 @@ def bootci(name: str) -> list[float]:
 
 
 def counts_at(references, point: OperatingPoint) -> dict[str, ErrorCount]:
-    return score_by_utterance(references, hypotheses(point))
+    return errors_by_utterance(references, hypotheses(point))
 
 
 def test_confidence_as_compute_wer_bootci(references):

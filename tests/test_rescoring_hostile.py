@@ -12,13 +12,13 @@ from asr_rescore import kaldi
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.report import SystemReport
 from lattices import lattice_of
-from test_rescoring import data, decode, hypotheses, lang, lm, rescore, save_random_lm  # noqa: F401 (fixtures)
+from rescoring_runs import hypotheses, save_random_lm
 
 pytestmark = pytest.mark.slow  # each runs a whole command
 
 
 @pytest.fixture
-def broken(decode, tmp_path):  # noqa: F811
+def broken(decode, tmp_path):
     """A copy of the decode directory to be broken."""
     folder = tmp_path / "broken"
     folder.mkdir()
@@ -44,7 +44,7 @@ def wanting(data_dir: Path, place: Path, utt: str, words: str = "the firm") -> P
     return place / "dev"
 
 
-def test_a_truncated_archive(rescore, broken, capsys):  # noqa: F811
+def test_a_truncated_archive(rescore, broken, capsys):
     whole = (broken / "lat.1.gz").read_bytes()
     (broken / "lat.1.gz").write_bytes(whole[: len(whole) * 2 // 3])
     status, out = rescore("--lm-weight", 0.5, decode=broken)
@@ -60,7 +60,7 @@ def test_a_truncated_archive(rescore, broken, capsys):  # noqa: F811
     assert "failed" in capsys.readouterr().err
 
 
-def test_a_words_txt_that_does_not_fit(rescore, lang, tmp_path):  # noqa: F811
+def test_a_words_txt_that_does_not_fit(rescore, lang, tmp_path):
     short = tmp_path / "lang"
     short.mkdir()
     words = kaldi.read_words(lang / "words.txt")
@@ -74,7 +74,7 @@ def test_a_words_txt_that_does_not_fit(rescore, lang, tmp_path):  # noqa: F811
     assert set(dict(kaldi.read_lattices(out))) == set(SystemReport.load(out).rescored) - failed.keys()
 
 
-def test_a_missing_reference(rescore, data, tmp_path):  # noqa: F811
+def test_a_missing_reference(rescore, data, tmp_path):
     known = kaldi.read_data_dir(data)
     gone, *rest = known.text
     kaldi.write_data_dir(tmp_path / "dev", kaldi.DataDir(known.utt2spk, {utt: known.text[utt] for utt in rest}))
@@ -86,7 +86,7 @@ def test_a_missing_reference(rescore, data, tmp_path):  # noqa: F811
     assert SystemReport.load(out).total.sentences == 11
 
 
-def test_an_empty_lattice(rescore, broken, data, tmp_path):  # noqa: F811
+def test_an_empty_lattice(rescore, broken, data, tmp_path):
     add_lattice(broken, "empty-1", lattice_of([], {}, 0, start=-1))
     status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "empty-1"))
     assert status == 1
@@ -96,14 +96,14 @@ def test_an_empty_lattice(rescore, broken, data, tmp_path):  # noqa: F811
     assert len(dict(kaldi.read_lattices(out))) == 12
 
 
-def test_an_utterance_without_lattice(rescore, data, tmp_path):  # noqa: F811
+def test_an_utterance_without_lattice(rescore, data, tmp_path):
     status, out = rescore("--lm-weight", 0.5, data=wanting(data, tmp_path, "lost-1"))
     assert status == 1
     assert "no lattice" in failures_of(out)["lost-1"]
     assert SystemReport.load(out).rescored["lost-1"].missing == 1
 
 
-def test_a_cost_that_is_no_number(rescore, broken, data, tmp_path):  # noqa: F811
+def test_a_cost_that_is_no_number(rescore, broken, data, tmp_path):
     (utt, lattice), *rest = kaldi.read_lattices(broken / "lat.2.gz")
     raw = gzip.decompress((broken / "lat.2.gz").read_bytes())
     cost = np.float32(lattice.acoustic[2]).tobytes()
@@ -117,7 +117,7 @@ def test_a_cost_that_is_no_number(rescore, broken, data, tmp_path):  # noqa: F81
     assert {key for key, _ in rest} <= set(dict(kaldi.read_lattices(out)))
 
 
-def test_an_old_lm_that_does_not_know_a_word_leaves_the_first_pass(rescore, broken, data, lang, tmp_path):  # noqa: F811
+def test_an_old_lm_that_does_not_know_a_word_leaves_the_first_pass(rescore, broken, data, lang, tmp_path):
     unk = kaldi.read_words(lang / "words.txt").id("!SIL")  # in words.txt, not in G.fst
     add_lattice(broken, "odd-1", lattice_of([(0, 1, unk, 1.0, 2.0), (0, 1, 3, 9.0, 9.0)], {1: (0.0, 0.0)}, 2))
     status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "odd-1"))
@@ -127,7 +127,7 @@ def test_an_old_lm_that_does_not_know_a_word_leaves_the_first_pass(rescore, brok
     assert len(dict(kaldi.read_lattices(out))) == 13
 
 
-def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_path):  # noqa: F811
+def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_path):
     tiny = save_random_lm(tmp_path / "tiny", ["the"], 5)  # every other word is out of its vocabulary
     status, out = rescore("--lm-weight", 1.0, lms=(tiny,))
     assert status == 0
@@ -136,7 +136,7 @@ def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_pa
         assert np.all(nbest.costs["lmwt.rnn"] > 16.1 * unknown)  # −ln 1e-7 each, beyond the class
 
 
-def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):  # noqa: F811
+def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):
     from asr_rescore.checkpoint import load_model, save_model
 
     loaded = load_model(lm)
@@ -151,7 +151,7 @@ def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):  
     assert hypotheses(out, 12, 0.0) == hypotheses(first, 12, 0.0)
 
 
-def test_a_full_disk_keeps_what_was_there(rescore, monkeypatch, capfd):  # noqa: F811
+def test_a_full_disk_keeps_what_was_there(rescore, monkeypatch, capfd):
     status, out = rescore("--lm-weight", 0.5)
     before = {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()}
 

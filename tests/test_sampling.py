@@ -18,7 +18,8 @@ from asr_rescore.checkpoint import combine, load_model
 from asr_rescore.cli.main import main
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.lm.sampling import sample_sentences
+from asr_rescore.lm import sample_sentences
+from asr_rescore.lm_config import SamplingConfig
 from asr_rescore.models import LanguageModel, Output
 from asr_rescore.vocab import PLAIN_UNK, RNN_UNK, SENTENCE_END, Vocabulary
 from conftest import ROOT
@@ -69,8 +70,13 @@ class Clock(LanguageModel):
         return Output(torch.nn.functional.one_hot(said, 4).float().log(), state + 1)
 
 
-def sample(model, vocabulary=VOCABULARY, **options):
-    return list(sample_sentences(model, vocabulary, "cpu", **options))
+def draw(model, vocabulary=VOCABULARY, *, sentences=None, tokens=None, tally=None, **settings):
+    config = SamplingConfig(**settings)
+    return sample_sentences(model, vocabulary, "cpu", sentences=sentences, tokens=tokens, config=config, tally=tally)
+
+
+def sample(*arguments, **settings):
+    return list(draw(*arguments, **settings))
 
 
 def chi_square(observed: np.ndarray, probabilities: np.ndarray) -> float:
@@ -184,21 +190,21 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({}, "just one of the two"),
-            ({"sentences": 1, "tokens": 1}, "just one of the two"),
-            ({"sentences": 0}, "sentences 0, expected 1 or more"),
-            ({"tokens": -1}, "tokens -1, expected 1 or more"),
-            ({"sentences": 1, "streams": 0}, "streams 0, expected 1 or more"),
-            ({"sentences": 1, "max_tokens": 0}, "max_tokens 0, expected 1 or more"),
-            ({"sentences": 1, "temperature": 0.0}, "temperature 0.0, expected a finite number above 0"),
-            ({"sentences": 1, "temperature": math.nan}, "temperature nan"),
-            ({"sentences": 1, "temperature": math.inf}, "temperature inf"),
-            ({"sentences": 1, "seed": -1}, "seed -1, expected 0 or more"),
+            ({}, "either a number of sentences or a number of tokens"),
+            ({"sentences": 1, "tokens": 1}, "either a number of sentences or a number of tokens"),
+            ({"sentences": 0}, "`sentences` is 0, expected 1 or more"),
+            ({"tokens": -1}, "`tokens` is -1, expected 1 or more"),
+            ({"sentences": 1, "streams": 0}, "`streams` is 0, expected 1 or more"),
+            ({"sentences": 1, "max_tokens": 0}, "`max_tokens` is 0, expected 1 or more"),
+            ({"sentences": 1, "temperature": 0.0}, "`temperature` is 0.0, expected a finite number above 0"),
+            ({"sentences": 1, "temperature": math.nan}, "`temperature` is nan"),
+            ({"sentences": 1, "temperature": math.inf}, "`temperature` is inf"),
+            ({"sentences": 1, "seed": -1}, "`seed` is -1, expected at least 0"),
         ],
     )
     def test_options_out_of_range(self, options, message):
         with pytest.raises(UsageError, match=message):  # at the call, before anything is drawn
-            sample_sentences(Bigram(BIGRAM), VOCABULARY, "cpu", **options)
+            draw(Bigram(BIGRAM), **options)
 
     @pytest.mark.parametrize("row", [[math.nan] * 4, [1.0, 0.0, 0.0, 0.0]])
     def test_a_model_without_a_distribution_or_without_words(self, row):
@@ -240,7 +246,7 @@ class TestSampleText:
         assert len(vocabulary.unk_probs) > 1
         cut = sum(len(line.split()) == 200 for line in path.read_text().splitlines())
         out = capsys.readouterr().out
-        assert out == f"{path}: {len(text)} tokens in 300 sentences, {cut} of them cut for their length\n"
+        assert out == f"{path}: {len(text)} tokens in 300 sentences, {cut} of them cut after 200 words\n"
 
     def test_the_same_command_gives_the_same_bytes(self, trained, tmp_path):
         for name, seed in (("a.gz", 5), ("b.gz", 5), ("c.gz", 6)):
@@ -270,13 +276,13 @@ class TestSampleText:
     def test_wrong_usage_leaves_no_file(self, trained, tmp_path, capsys):
         (tmp_path / "text").write_text("old\n")
         assert self.run("--sentences", 5, "--temperature", 0, trained[0], tmp_path / "text") == 2
-        assert "temperature 0.0, expected a finite number above 0" in capsys.readouterr().err
+        assert "is 0.0, expected a finite number above 0" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["text"]
         assert (tmp_path / "text").read_text() == "old\n"
 
     def test_a_forgotten_text_spares_the_last_model(self, trained, capsys):
         assert self.run("--sentences", 5, *trained) == 2
-        assert "lm2 is a directory; name the text to write behind the models" in capsys.readouterr().err
+        assert "lm2 is a directory; name the text to write after the models" in capsys.readouterr().err
         assert load_model(trained[1])
 
     @pytest.mark.slow

@@ -13,10 +13,12 @@ import torch
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.lm.score_cache import CachedScorer, digest
-from asr_rescore.lm.scoring import NeuralScorer
 from asr_rescore.vocab import Vocabulary
 
+MODEL = Fingerprint({"model": "a"})
 VOCABULARY = Vocabulary.from_counts({"a": 5, "b": 4, "c": 3})
 TEXTS = [["a", "b"], [], ["a"], ["a", "b"], ["c", "zebra"]]
 
@@ -37,7 +39,7 @@ class Counting:
 def test_costs_are_the_scorers_and_each_sentence_is_scored_once(tmp_path):
     counting = Counting()
     expected = counting.scorer.costs(TEXTS)
-    cached = CachedScorer(counting, tmp_path, "model")
+    cached = CachedScorer(counting, tmp_path, MODEL)
     for _ in range(2):
         np.testing.assert_allclose(cached.costs(TEXTS), expected, rtol=1e-6)
     assert counting.asked == [[("a", "b"), (), ("a",), ("c", "zebra")]]
@@ -45,15 +47,15 @@ def test_costs_are_the_scorers_and_each_sentence_is_scored_once(tmp_path):
 
 
 def test_another_process_finds_them_and_adds_its_own(tmp_path):
-    first = CachedScorer(Counting(), tmp_path, "model")
+    first = CachedScorer(Counting(), tmp_path, MODEL)
     costs = first.costs(TEXTS)
     beside, other = Counting(), Counting()
-    second = CachedScorer(beside, tmp_path, "model")
+    second = CachedScorer(beside, tmp_path, MODEL)
     assert np.array_equal(second.costs([*TEXTS, ["b"]])[:-1], costs) and beside.asked == [[("b",)]]
-    CachedScorer(other, tmp_path, "another model").costs(TEXTS[:1])
+    CachedScorer(other, tmp_path, Fingerprint({"model": "another"})).costs(TEXTS[:1])
     assert other.asked == [[("a", "b")]]
     again = Counting()
-    assert np.array_equal(CachedScorer(again, tmp_path, "model").costs(TEXTS), costs) and not again.asked
+    assert np.array_equal(CachedScorer(again, tmp_path, MODEL).costs(TEXTS), costs) and not again.asked
 
 
 class Numbers:
@@ -71,7 +73,7 @@ def turn(number: int) -> list[list[str]]:
 def job(directory: Path, first: int, start: Barrier) -> None:
     start.wait(timeout=60)
     for number in range(first, first + 8):
-        cached = CachedScorer(Numbers(), directory, "model")
+        cached = CachedScorer(Numbers(), directory, MODEL)
         assert np.array_equal(cached.costs(turn(number)), Numbers().costs(turn(number)))
 
 
@@ -85,7 +87,7 @@ def test_jobs_that_read_and_write_at_once_lose_nothing(tmp_path):
     for process in jobs:
         process.join()
     assert [process.exitcode for process in jobs] == [0, 0, 0]
-    after = CachedScorer(None, tmp_path, "model")
+    after = CachedScorer(None, tmp_path, MODEL)
     for number in range(10):
         assert np.array_equal(after.costs(turn(number)), Numbers().costs(turn(number)))
 
@@ -100,13 +102,13 @@ def test_a_failure_keeps_nothing(tmp_path):
             raise RescoreError("no finite cost")
 
     with pytest.raises(RescoreError):
-        CachedScorer(Broken(), tmp_path, "model").costs(TEXTS)
+        CachedScorer(Broken(), tmp_path, MODEL).costs(TEXTS)
     assert not list(tmp_path.rglob("*.costs"))
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    CachedScorer(Counting(), tmp_path, "model").costs(TEXTS)
+    CachedScorer(Counting(), tmp_path, MODEL).costs(TEXTS)
     (path,) = tmp_path.rglob("*.costs")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"\.costs: found 95 bytes, expected records of 24 bytes; remove the file"):
-        CachedScorer(Counting(), tmp_path, "model")
+        CachedScorer(Counting(), tmp_path, MODEL)

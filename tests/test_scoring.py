@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import RescoreError
-from asr_rescore.lm.scoring import NORMALISERS, NeuralScorer, PrefixTree
+from asr_rescore.lm.neural_scorer import NORMALISERS, NeuralScorer
+from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 
@@ -247,7 +248,7 @@ import re
 from pathlib import Path
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.vocab import Vocabulary
 words = [f"w{index}" for index in range(40_000)]
 vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1))

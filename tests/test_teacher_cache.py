@@ -108,7 +108,7 @@ class TestTopAndSamples:
         torch.testing.assert_close(rows(cache).sum(1), torch.ones(len(TRAIN)), rtol=1e-3, atol=0)
 
     def test_more_than_there_is(self, tmp_path):
-        with pytest.raises(UsageError, match="top 5 and 16 samples are more than all words"):
+        with pytest.raises(UsageError, match="`top` 5 and `samples` 16 are more than the 7 words"):
             build(tmp_path / "cache", top=5)
 
 
@@ -161,7 +161,7 @@ class TestResume:
         monkeypatch.setattr(teacher_cache._Builder, "_read", stop)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "cache", streams=3, warmup=20, **options)
-        with pytest.raises(InputError, match="an unfinished one goes on where it was"):
+        with pytest.raises(InputError, match="make it with cache_teacher, which also continues an unfinished one"):
             TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS)
         monkeypatch.setattr(teacher_cache._Builder, "_read", read)
         again = build(tmp_path / "cache", streams=3, warmup=20, **options)
@@ -183,11 +183,13 @@ class TestResume:
 class TestRefusals:
     def test_another_text_or_teacher(self, tmp_path):
         build(tmp_path / "cache")
-        with pytest.raises(UsageError, match=r"another text or other teachers \(text differ\)"):
+        with pytest.raises(UsageError, match=r"cache holds another cache \(different: text\); remove it"):
             TeacherCache.open(tmp_path / "cache", text(61), TEACHERS)
-        with pytest.raises(UsageError, match=r"\(teachers differ\)"):
+        with pytest.raises(UsageError, match=r"\(different: teachers\)"):
             TeacherCache.open(tmp_path / "cache", TRAIN, ["another"])
-        with pytest.raises(UsageError, match="holds a cache of another options; remove it"):
+        with pytest.raises(
+            UsageError, match=r"holds another cache \(different: options\); remove it or name another directory"
+        ):
             build(tmp_path / "cache", top=3, samples=1)
 
     def test_a_cut_file(self, tmp_path):
@@ -208,7 +210,7 @@ class TestRefusals:
             ('"warmup"', '"warm"', "TypeError: .*unexpected keyword argument 'warm'"),
             ('"top": 0,', "", "KeyError: 'top'"),
             ('"top": 0', '"top": 0.5', "TypeError: top: 0.5"),
-            ('"top": 0', '"top": -1', "UsageError: teacher cache: top and warmup must be"),
+            ('"top": 0', '"top": -1', "UsageError: teacher cache: `top` and `warmup` must be"),
             (r'_size": \d+', '_size": "7"', "TypeError: vocabulary_size: '7'"),
         ],
     )
@@ -236,13 +238,15 @@ class TestRefusals:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "posix_fallocate", refuse)
-        with pytest.raises(RescoreError, match=r"cannot reserve [\d,]+ bytes \(No space left on device\); free space"):
+        with pytest.raises(
+            RescoreError, match=r"cannot reserve [\d,]+ bytes \(No space left on device\); free some space"
+        ):
             build(tmp_path / "cache")
 
 
 def test_a_run_with_a_cache_remembers_it(tmp_path):
     """Going on with another cache, or without one, would be another run."""
     cache = build(tmp_path / "cache")
-    run = replace(make_run(tmp_path / "student", kind="kl"), facts={"teacher_cache": cache.options.to_dict()})
+    run = replace(make_run(tmp_path / "student", kind="kl"), facts={"teacher_cache": cache.config.to_dict()})
     train(run, network(run), CPU, CachedTeacher(cache, CPU))
     assert state_of(run)[1]["run"]["teacher_cache"]["top"] == 0

@@ -13,7 +13,7 @@ from asr_rescore import models, objectives
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm import stream_cost
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.training import OnlineTeacher, loop, train
 from training_runs import (
     CPU,
@@ -327,7 +327,7 @@ class TestNoNumber:
         monkeypatch.setattr(objectives, "build", lambda config: lambda student, *_: (0 * student).sum(-1).sqrt())
         run = make_run(tmp_path / "lm", clip=clip)
         model = network(run)
-        with pytest.raises(RescoreError, match="epoch 1, step 1: the gradient's norm is nan"):
+        with pytest.raises(RescoreError, match="epoch 1, step 1: the norm of the gradient is nan"):
             train(run, model, CPU)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from asr_rescore.errors import UsageError
-from asr_rescore.training import TrainingRun, loop
+from asr_rescore.training import TrainingRun, loop, state
 from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
 pytestmark = pytest.mark.slow  # whole trainings
@@ -25,7 +25,7 @@ class Killed(BaseException):
 @pytest.fixture
 def kill_after(monkeypatch) -> Iterator:
     """End the process, so to speak, in the middle of the given step."""
-    step = loop._Trainer.step
+    step = loop.Trainer.step
 
     def arm(steps: int) -> None:
         def count(self, length):
@@ -36,10 +36,10 @@ def kill_after(monkeypatch) -> Iterator:
             steps -= 1
             return step(self, length)
 
-        monkeypatch.setattr(loop._Trainer, "step", count)
+        monkeypatch.setattr(loop.Trainer, "step", count)
 
     yield arm
-    monkeypatch.setattr(loop._Trainer, "step", step)
+    monkeypatch.setattr(loop.Trainer, "step", step)
 
 
 PHASES = {
@@ -95,7 +95,7 @@ class TestResume:
         straight = make_run(tmp_path / "straight", DROPPED)
         killed = replace(straight, directory=tmp_path / "killed")
         go(straight)
-        save = loop.save_training_state
+        save = state.save_training_state
 
         def killing(*arguments):
             nonlocal saves
@@ -104,10 +104,10 @@ class TestResume:
             saves -= 1
             save(*arguments)
 
-        monkeypatch.setattr(loop, "save_training_state", killing)
+        monkeypatch.setattr(state, "save_training_state", killing)
         with pytest.raises(Killed):
             go(killed)
-        monkeypatch.setattr(loop, "save_training_state", save)
+        monkeypatch.setattr(state, "save_training_state", save)
         go(killed)
         assert log_of(killed) == log_of(straight)
         assert (killed.directory / "model.safetensors").read_bytes() == (
@@ -119,16 +119,16 @@ class TestResume:
         straight = replace(make_run(tmp_path / "straight", DROPPED, averaging="start"), trained=True)
         killed = replace(straight, directory=tmp_path / "killed")
         ppl = go(straight)
-        save = getattr(loop._Trainer, behind)
+        save = getattr(loop.Trainer, behind)
 
         def killing(self):
             save(self)
             raise Killed
 
-        monkeypatch.setattr(loop._Trainer, behind, killing)
+        monkeypatch.setattr(loop.Trainer, behind, killing)
         with pytest.raises(Killed):
             go(killed)
-        monkeypatch.setattr(loop._Trainer, behind, save)
+        monkeypatch.setattr(loop.Trainer, behind, save)
         assert go(killed) == ppl
         assert_same_end(killed, straight)
         assert len(state_of(killed)[1]["progress"]["valid"]) == 1 + straight.config.train.epochs
@@ -137,7 +137,7 @@ class TestResume:
         run = make_run(tmp_path / "lm")
         ppl = go(run)
         before = {path: path.stat().st_mtime_ns for path in run.directory.glob("*.safetensors")}
-        monkeypatch.setattr(loop._Trainer, "step", None)
+        monkeypatch.setattr(loop.Trainer, "step", None)
         assert go(run) == ppl
         assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -156,14 +156,16 @@ class TestResume:
         go(run)
         kept = (run.directory / "model.safetensors").read_bytes()
         other = replace(run, **change)
-        with pytest.raises(UsageError, match=f"lm holds a run of another {what}; remove it or name another directory"):
+        with pytest.raises(
+            UsageError, match=rf"lm holds another training run \(different: {what}\); remove it or name another"
+        ):
             go(other)
         assert (run.directory / "model.safetensors").read_bytes() == kept
 
     def test_a_model_without_its_training_is_not_written_over(self, tmp_path):
         run = make_run(tmp_path / "lm", epochs=1)
         go(run)
-        (run.directory / loop.STATE_FILE).unlink()
+        (run.directory / state.STATE_FILE).unlink()
         with pytest.raises(UsageError, match="lm holds a model but not the state of its training"):
             go(run)
 
@@ -172,7 +174,7 @@ class TestResume:
         straight = make_run(tmp_path / "straight")
         stopped = replace(straight, directory=tmp_path / "stopped")
         go(straight)
-        step, taken = loop._Trainer.step, []
+        step, taken = loop.Trainer.step, []
 
         def interrupted(self, length):
             taken.append(length)
@@ -180,7 +182,7 @@ class TestResume:
                 os.kill(os.getpid(), signal.SIGINT)
             return step(self, length)
 
-        monkeypatch.setattr(loop._Trainer, "step", interrupted)
+        monkeypatch.setattr(loop.Trainer, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             go(stopped)
         assert state_of(stopped)[1]["progress"]["steps"] == 5

@@ -21,12 +21,12 @@ COUNTS = {"the": 10, "of": 7, "b": 3, "a": 3, "rare": 2, "once": 1}
 
 
 def all_words(vocabulary: Vocabulary) -> list[str]:
-    """Every word that the distribution is over: the listed ones, with the sentence end, and the class's members."""
+    """All words of the distribution: the listed words with the sentence end, and the words of the class."""
     return [word for word in vocabulary.words if word != vocabulary.unk] + list(vocabulary.unk_probs)
 
 
 @pytest.mark.parametrize(
-    ("size", "words", "members"),
+    ("size", "words", "unk_probs"),
     [
         pytest.param(None, ("the", "of", "a", "b", "rare", "once"), {"<RNN_UNK>": 1.0}, id="all"),
         pytest.param(8, ("the", "of", "a", "b", "rare", "once"), {"<RNN_UNK>": 1.0}, id="exactly-all"),
@@ -37,10 +37,10 @@ def all_words(vocabulary: Vocabulary) -> list[str]:
         pytest.param(99, ("the", "of", "a", "b", "rare", "once"), {"<RNN_UNK>": 1.0}, id="more-than-there-are"),
     ],
 )
-def test_from_counts(size, words, members):
+def test_from_counts(size, words, unk_probs):
     vocabulary = Vocabulary.from_counts(COUNTS, size)
     assert vocabulary.words == ("</s>", "<RNN_UNK>", *words)
-    assert vocabulary.unk_probs == pytest.approx(members)
+    assert vocabulary.unk_probs == pytest.approx(unk_probs)
     assert len(vocabulary) <= (size or math.inf)
 
 
@@ -49,7 +49,7 @@ def test_from_counts(size, words, members):
     st.one_of(st.none(), st.integers(3, 40)),
     st.lists(st.text("abcdef", min_size=1, max_size=3)),
 )
-def test_no_word_stands_in_both_lists_and_none_is_lost(counts, size, lexicon):
+def test_no_word_is_both_listed_and_in_the_class_and_none_is_lost(counts, size, lexicon):
     """Kaldi's script puts the last listed word into the class as well, and its whole then exceeds one."""
     vocabulary = Vocabulary.from_counts(counts, size, lexicon)
     words = all_words(vocabulary)
@@ -77,7 +77,7 @@ def test_with_a_model_all_words_sum_to_one(size, lexicon, counts):
     assert not any(vocabulary.is_oov(word) for word in words)
 
 
-def test_plain_unk_is_the_class_and_keeps_its_share():
+def test_plain_unk_is_the_class_and_keeps_its_part():
     """Penn Treebank's own <unk>: a word of the text, so with nothing left out its cost is the class's alone."""
     whole = Vocabulary.from_counts({**COUNTS, "<unk>": 5})
     assert (whole.unk, whole.unk_probs) == ("<unk>", {"<unk>": 1.0})
@@ -114,7 +114,7 @@ def test_the_classs_name_in_a_text_is_no_word_and_not_free():
     [
         ((("a", "</s>"),), "starts with </s>"),
         (((),), "starts with </s>"),
-        ((("</s>", "<RNN_UNK>", "a", "a"),), "'a' stands in the vocabulary twice"),
+        ((("</s>", "<RNN_UNK>", "a", "a"),), "'a' is in the vocabulary twice"),
         ((("</s>", "a"),), "the class '<RNN_UNK>' is not in the vocabulary"),
         ((("</s>", "<RNN_UNK>", "a"), "<RNN_UNK>", {"a": 1.0}), "'a' is both in the vocabulary and in its class"),
         ((("</s>", "<RNN_UNK>"), "<RNN_UNK>", {"a": 0.5}), "sum to 0.5"),
@@ -135,7 +135,7 @@ def test_a_vocabulary_needs_a_word(counts, size):
         Vocabulary.from_counts(counts, size)
 
 
-def test_hash_tells_words_class_and_members_apart_but_not_orders_of_members():
+def test_hash_tells_words_and_classes_apart_but_not_orders_of_class_words():
     words = ("</s>", "<RNN_UNK>", "a", "b")
     base = Vocabulary(words, unk_probs={"x": 0.25, "y": 0.75})
     assert base.hash == Vocabulary(words, unk_probs={"y": 0.75, "x": 0.25}).hash
@@ -146,7 +146,7 @@ def test_hash_tells_words_class_and_members_apart_but_not_orders_of_members():
         Vocabulary(words),
     ]
     assert len({base.hash, *(other.hash for other in others)}) == 5
-    # Part of every score's signature, so it stays what it is.
+    # Part of every signature of costs, so it must not change.
     assert base.hash == "930519ef25ef7136e695ec1ceef149cc9bda6d7953c3c18b53a52eea744fcdb2"
 
 

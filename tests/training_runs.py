@@ -20,7 +20,8 @@ from asr_rescore.checkpoint import load_training_state
 from asr_rescore.config import Config, ModelConfig, ObjectiveConfig, TrainConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.models import Ensemble, LanguageModel
-from asr_rescore.training import OnlineTeacher, TrainingRun, loop, train
+from asr_rescore.training import OnlineTeacher, TrainingRun, train
+from asr_rescore.training.state import STATE_FILE
 from asr_rescore.vocab import Vocabulary
 
 CPU = torch.device("cpu")
@@ -56,9 +57,15 @@ UNFORESEEN = TokenStream.encode([list("aabbcc"), list("ddee")] * 4, VOCABULARY)
 
 
 def make_run(directory: Path, model: ModelConfig = PLAIN, seed: int = 3, kind: str = "ce", **options) -> TrainingRun:
-    train_options = TrainConfig(**{"lr": 1.0, "batch": 4, "bptt": 9, "epochs": 3, "weight_decay": 0.0} | options)
-    config = Config(model, ObjectiveConfig(kind), train_options)
-    return TrainingRun(config, VOCABULARY, TRAIN, VALID, seed, directory)
+    train_config = TrainConfig(**{"lr": 1.0, "batch": 4, "bptt": 9, "epochs": 3, "weight_decay": 0.0} | options)
+    return TrainingRun(
+        config=Config(model, ObjectiveConfig(kind), train_config),
+        vocabulary=VOCABULARY,
+        train=TRAIN,
+        valid=VALID,
+        seed=seed,
+        directory=directory,
+    )
 
 
 def network(run: TrainingRun) -> LanguageModel:
@@ -103,4 +110,4 @@ def log_of(run: TrainingRun) -> list[dict]:
 
 
 def state_of(run: TrainingRun) -> tuple[dict[str, torch.Tensor], dict]:
-    return load_training_state(run.directory / loop.STATE_FILE)
+    return load_training_state(run.directory / STATE_FILE)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
 
-HELP = "train a student from text and one teacher or the ensemble of several"
+if TYPE_CHECKING:
+    from asr_rescore.training import Teacher
+
+HELP = "train a student on text and on the predictions of one teacher, or of an ensemble of several"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,39 +21,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--teacher-cache",
         type=Path,
         metavar="DIR",
-        help="read the teachers' distributions there (cache_teacher) instead of computing them each epoch; "
-        "not read with objective ce, which needs none",
+        help="read the teachers' distributions from this directory, which cache_teacher wrote, instead of computing "
+        "them in each epoch; ignored with objective ce, which needs no teacher",
     )
-    parser.add_argument("teacher_dir", type=Path, nargs="+", metavar="teacher-dir", help="several are averaged")
-    parser.add_argument("student_dir", type=Path, metavar="student-dir", help="where the student goes")
+    parser.add_argument(
+        "teacher_dir", type=Path, nargs="+", metavar="teacher-dir", help="teacher; several teachers form an ensemble"
+    )
+    parser.add_argument("student_dir", type=Path, metavar="student-dir", help="output directory")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
-    from asr_rescore import corpus
+    """Train the student, or continue a stopped training, and print the best valid perplexity."""
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.config import load_config
+    from asr_rescore.corpus import TokenStream
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
     device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
-    texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
+    train_text = TokenStream.read(arguments.train, vocabulary)
+    valid_text = TokenStream.read(arguments.valid, vocabulary)
     student, facts = start_model(arguments, config, vocabulary, device)
     print(
         f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-        f"{len(texts[0])} tokens, on {device}"
+        f"{len(train_text)} tokens, on {device}"
     )
     facts["teachers"] = [teacher.hash for teacher in loaded]
-    teacher = None
+    teacher: Teacher | None = None
     if config.objective.needs_teacher and arguments.teacher_cache:
-        cache = TeacherCache.open(arguments.teacher_cache, texts[0], facts["teachers"])
-        facts["teacher_cache"] = cache.options.to_dict()
+        cache = TeacherCache.open(arguments.teacher_cache, train_text, facts["teachers"])
+        facts["teacher_cache"] = cache.config.to_dict()
         teacher = CachedTeacher(cache, device)
     elif config.objective.needs_teacher:
         teacher = OnlineTeacher(teacher_model.to(device))
-    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.student_dir, facts, bool(arguments.init))
+    run = TrainingRun(
+        config=config,
+        vocabulary=vocabulary,
+        train=train_text,
+        valid=valid_text,
+        seed=arguments.seed,
+        directory=arguments.student_dir,
+        facts=facts,
+        trained=arguments.init is not None,
+    )
     ppl = train(run, student, device, teacher)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -3,66 +3,63 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-HELP = "write the words of each lattice with times and confidences, as a ctm"
+from asr_rescore.cli.config_options import add_config_options, given
+
+HELP = "write the words of each lattice with times and confidences, as a ctm file"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--inv-acwt", type=float, metavar="LMWT", help="inverse of the acoustic scale (12)")
-    parser.add_argument("--word-ins-penalty", type=float, metavar="P", help="added to the cost once a word (0)")
-    parser.add_argument("--weights", type=Path, metavar="F", help="both from a weights.yaml (or its out-dir)")
+    from asr_rescore.programs.lattice_to_ctm import CtmConfig
+
+    add_config_options(parser, CtmConfig)
     parser.add_argument(
-        "--decode",
-        choices=("mbr", "best"),
-        default="mbr",
-        help="mbr: the words with the fewest expected errors; best: those of the best path (mbr)",
+        "--weights",
+        type=Path,
+        metavar="F",
+        help="take --inv-acwt and --word-ins-penalty from a weights.yaml (or from the out-dir that holds it)",
     )
-    parser.add_argument(
-        "--posterior-scale",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="multiplies all costs; below 1, confidences fall (1)",
-    )
-    parser.add_argument("--frame-shift", type=float, default=0.01, metavar="S", help="seconds a frame (0.01)")
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="D",
-        help="its segments, if it has them, say where in a recording utterances lie",
+        help="its segments say where utterances are in recordings",
     )
     parser.add_argument("--allow-pipes", action="store_true", help="run commands in rspecifiers and .scp files")
-    parser.add_argument("words", type=Path, metavar="words.txt", help="of the graph the lattices were decoded with")
+    parser.add_argument("words", type=Path, metavar="words.txt", help="words.txt of the decoding graph")
     parser.add_argument(
-        "lattices", metavar="lattice-rspecifier|decode-dir", help="e.g. an out-dir of rescore_nbest, or ark:lat.ark"
+        "lattices",
+        metavar="lattice-rspecifier|decode-dir",
+        help="for example an out-dir of rescore_nbest, or ark:lat.ark",
     )
-    parser.add_argument("ctm", type=Path, metavar="out-ctm", help="the file to write")
+    parser.add_argument("ctm", type=Path, metavar="out-ctm", help="output file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
-    import sys
+    """Write the ctm; 1 if some utterances are missing or have no times.
 
+    Raises:
+        UsageError: the operating point is given twice.
+    """
     from asr_rescore import kaldi
     from asr_rescore.errors import UsageError
     from asr_rescore.programs.lattice_to_ctm import CtmConfig, write_ctm
-    from asr_rescore.ranking import OperatingPoint
     from asr_rescore.rescoring.weights import ChosenWeights
 
-    lmwt, wip = arguments.inv_acwt, arguments.word_ins_penalty
-    if arguments.weights is None:
-        point = OperatingPoint(12.0 if lmwt is None else lmwt, 0.0 if wip is None else wip)
-    elif lmwt is None and wip is None:
+    fields = given(arguments, CtmConfig)
+    if arguments.weights is not None:
+        if "inv_acwt" in fields or "word_ins_penalty" in fields:
+            raise UsageError("--weights holds both --inv-acwt and --word-ins-penalty; leave them out")
         point = ChosenWeights.load(arguments.weights, None).weights.point
-    else:
-        raise UsageError("--weights has both --inv-acwt and --word-ins-penalty; give either it or them")
+        fields |= {"inv_acwt": point.lmwt, "word_ins_penalty": point.wip}
     summary = write_ctm(
         arguments.lattices,
         kaldi.read_words(arguments.words),
         arguments.ctm,
-        CtmConfig(point, arguments.posterior_scale, arguments.decode == "mbr", arguments.frame_shift),
+        CtmConfig(**fields),
         kaldi.read_places(arguments.data_dir) if arguments.data_dir else None,
         allow_pipes=arguments.allow_pipes,
     )

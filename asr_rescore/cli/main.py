@@ -1,4 +1,4 @@
-"""``asr-rescore <command> …``: finds the command, runs it, and turns what went wrong into one line and an exit status.
+"""``asr-rescore <command> …``: finds the command, runs it, and turns errors into one line and an exit status.
 
 Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted; 141 nobody reads the output.
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.progress import show_progress
 
-# Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the one asked for is
-# imported.
+# Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
+# that is run gets imported.
 COMMANDS = {
     "prepare_text": "asr_rescore.cli.prepare_text",
     "train_lm": "asr_rescore.cli.train_lm",
@@ -45,16 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit status. Where argparse ends the process itself (``--help``, wrong usage) SystemExit passes through.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    name = f"{PROGRAM} {arguments[0]}" if arguments and arguments[0] in COMMANDS else PROGRAM
+    command = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    name = PROGRAM if command is None else f"{PROGRAM} {command}"
+    _log_to_console()
+    show_progress()
     try:
         try:
             return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
-    except UsageError as error:
-        return _fail(name, error, 2)
     except RescoreError as error:
-        return _fail(name, error, 1)
+        status = 2 if isinstance(error, UsageError) else 1
+        return _fail(name, _with_flags(str(error), command), status)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
@@ -78,8 +83,9 @@ def _dispatch(arguments: list[str]) -> int:
             print(_overview())
             return 0
         case [name, *rest] if name in COMMANDS:
-            command = importlib.import_module(COMMANDS[name])
-            return command.run(_parser(name, command).parse_args(rest))
+            module = importlib.import_module(COMMANDS[name])
+            status: int = module.run(_parser(name, module).parse_args(rest))
+            return status
     found = f"{arguments[0]!r}" if arguments else "nothing"
     raise UsageError(f"found {found}, expected a command: {', '.join(COMMANDS)}; see {PROGRAM} --help")
 
@@ -95,8 +101,43 @@ def _overview() -> str:
     return "\n".join([USAGE, "", "commands:", *lines])
 
 
+class _Console(logging.Handler):
+    """Shows the library's log as a command's own output: what is going on on stdout, warnings on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        tqdm.write(record.getMessage(), file=stream)  # not through a progress bar
+        stream.flush()
+
+
+def _log_to_console() -> None:
+    log = logging.getLogger("asr_rescore")
+    if not any(isinstance(handler, _Console) for handler in log.handlers):
+        log.addHandler(_Console())
+        log.setLevel(logging.INFO)
+
+
+def _with_flags(text: str, command: str | None) -> str:
+    """The library names its fields in backticks; here each becomes the flag of the command that sets it."""
+    if command is None:
+        return text
+    parser = _parser(command, importlib.import_module(COMMANDS[command]))
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+
+    def flag_of(field: re.Match[str]) -> str:
+        ending = field[1].replace("_", "-")
+        if f"--{ending}" in flags:
+            return f"--{ending}"
+        prefixed = [flag for flag in flags if flag.endswith(f"-{ending}")]
+        return prefixed[0] if len(prefixed) == 1 else field[0]
+
+    return re.sub(r"`(\w+)`", flag_of, text)
+
+
 def _drop_output() -> None:
-    """Let what could not be written go, or Python's own flush at exit would fail on it once more."""
+    """Discard what could not be written; otherwise Python's own flush at exit would fail on it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from asr_rescore.cli.rescoring_options import (
-    add_config_options,
-    add_directories,
-    add_job_options,
-    add_weight_options,
-    read_config,
-    read_inputs,
-)
+from asr_rescore.cli.rescoring_options import add_rescoring_arguments, run_rescoring
+from asr_rescore.rescoring.config import LatticeConfig
 
-HELP = "rescore the lattices of a Kaldi decode directory with language models, with weights that are known"
+HELP = "rescore the lattices of a Kaldi decode directory with known weights"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from asr_rescore.rescoring.config import LatticeConfig
-
-    add_config_options(parser, LatticeConfig)
-    add_weight_options(parser)
-    add_job_options(parser)
-    add_directories(parser)
+    add_rescoring_arguments(parser, LatticeConfig)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
-    from asr_rescore.errors import UsageError
-    from asr_rescore.rescoring.config import Job, LatticeConfig
-    from asr_rescore.rescoring.lattice_run import LatticeRescoring
+    """Rescore; see :func:`run_rescoring`.
 
-    config = read_config(LatticeConfig, arguments)
+    Raises:
+        UsageError: nothing says how to weigh the LMs.
+    """
+    from asr_rescore.errors import UsageError
+
     if not (arguments.lm_weight or arguments.weights):
-        raise UsageError("give --lm-weight or --weights, e.g. those that rescore_nbest --tune found")
-    shares = [Job(job, arguments.nj) for job in range(1, arguments.nj + 1)]
-    inputs = read_inputs(config, arguments)
-    chosen = inputs.given_weights(arguments.lm_weight, arguments.weights)
-    rescoring = LatticeRescoring(config, inputs, chosen, arguments.out_dir)
-    if arguments.job is not None:
-        rescoring.rescore(Job(arguments.job, arguments.nj))
-        return 0
-    for share in shares:
-        rescoring.rescore(share)
-    failures = rescoring.finish(arguments.nj, with_lattice_oracle=not arguments.no_lattice_oracle)
-    return 1 if failures.reasons else 0
+        raise UsageError("give --lm-weight or --weights, for example those that rescore_nbest --tune found")
+    return run_rescoring(arguments, LatticeConfig)

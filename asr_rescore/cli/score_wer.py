@@ -1,4 +1,4 @@
-"""score_wer: hypotheses against references."""
+"""score_wer: the word error rate of hypotheses against references."""
 
 from __future__ import annotations
 
@@ -14,38 +14,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("all", "present"),
         default="all",
-        help="all: a missing hypothesis counts as deletions; present: it is left out (all)",
+        help="all: a missing hypothesis counts as deletions; present: its utterance is left out (%(default)s)",
     )
-    parser.add_argument("--details-dir", type=Path, metavar="DIR", help="gets per_utt, per_spk, ops and wer_bootci")
+    parser.add_argument(
+        "--details-dir", type=Path, metavar="DIR", help="directory for per_utt, per_spk, ops and wer_bootci"
+    )
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="D",
-        help="its utt2spk has the speakers for per_spk; default: each utterance is one",
+        help="data directory whose utt2spk has the speakers for per_spk; default: each utterance is a speaker",
     )
-    parser.add_argument("reference", type=Path, metavar="ref-text", help="utterance id and words in each line")
-    parser.add_argument("hypothesis", type=Path, metavar="hyp-text", help="the same")
+    parser.add_argument(
+        "reference", type=Path, metavar="ref-text", help="references; each line is an utterance id and words"
+    )
+    parser.add_argument("hypothesis", type=Path, metavar="hyp-text", help="hypotheses, in the same form")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Print the word error rate, and say which utterances lack a hypothesis or a reference."""
     import sys
 
     from asr_rescore.errors import UsageError
     from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.report import write_details
-    from asr_rescore.word_errors import score
+    from asr_rescore.word_errors import wer
 
     if arguments.data_dir and not arguments.details_dir:
-        raise UsageError("--data-dir is for the files of --details-dir; give both")
-    references, hypotheses = read_table(arguments.reference), read_table(arguments.hypothesis)
+        raise UsageError("--data-dir is only for the files in --details-dir; give both")
+    references = read_table(arguments.reference)
+    hypotheses = read_table(arguments.hypothesis)
     if arguments.details_dir:
         speakers = read_data_dir(arguments.data_dir).utt2spk if arguments.data_dir else {}
         write_details(arguments.details_dir, references, hypotheses, speakers, arguments.mode)
-    print(score(references, hypotheses, arguments.mode).lines(), end="")
-    missing, superfluous = references.keys() - hypotheses.keys(), hypotheses.keys() - references.keys()
+    print(wer(references, hypotheses, arguments.mode).lines(), end="")
+    missing = references.keys() - hypotheses.keys()
+    unexpected = hypotheses.keys() - references.keys()
     for utt in sorted(missing):
         print(f"{arguments.hypothesis}: no hypothesis for {utt}", file=sys.stderr)
-    for utt in sorted(superfluous):
+    for utt in sorted(unexpected):
         print(f"{arguments.reference}: no reference for {utt}, which is not scored", file=sys.stderr)
-    return 1 if missing or superfluous else 0
+    return 1 if missing or unexpected else 0

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
 
-HELP = "train a language model on text; run again after a stop, it goes on where it was"
+HELP = "train a language model on text; if stopped, run the same command again to continue"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_training_options(parser)
     parser.add_argument(
-        "--vocab", type=Path, help="directory with vocab.txt (prepare_text); default: all words of --train"
+        "--vocab", type=Path, help="directory with vocab.txt, from prepare_text (default: all words of --train)"
     )
-    parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="where the model goes")
+    parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="output directory")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it."""
+    """Train the model, or continue a stopped training, and print the best valid perplexity."""
     from asr_rescore import corpus
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
@@ -36,10 +36,20 @@ def run(arguments: argparse.Namespace) -> int:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
-    texts = [corpus.TokenStream.read(path, vocabulary) for path in (arguments.train, arguments.valid)]
+    train_text = corpus.TokenStream.read(arguments.train, vocabulary)
+    valid_text = corpus.TokenStream.read(arguments.valid, vocabulary)
     model, facts = start_model(arguments, config, vocabulary, device)
-    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(texts[0])} tokens, on {device}")
-    run = TrainingRun(config, vocabulary, *texts, arguments.seed, arguments.lm_dir, facts, bool(arguments.init))
+    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(train_text)} tokens, on {device}")
+    run = TrainingRun(
+        config=config,
+        vocabulary=vocabulary,
+        train=train_text,
+        valid=valid_text,
+        seed=arguments.seed,
+        directory=arguments.lm_dir,
+        facts=facts,
+        trained=arguments.init is not None,
+    )
     ppl = train(run, model, device)
     print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -1,4 +1,4 @@
-"""What train_lm and distill_lm have in common on the command line."""
+"""Options and steps that train_lm and distill_lm share, and the choice of the device for every command."""
 
 from __future__ import annotations
 
@@ -15,25 +15,37 @@ if TYPE_CHECKING:
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Declare config, texts, seed and device."""
+    """Declare config, texts, start, seed and device."""
     parser.add_argument(
         "--config",
         type=Path,
         required=True,
         action="append",
-        help="YAML with what differs from the defaults; given again, with what differs from the files before",
+        help="YAML file with the settings that differ from the defaults; if given several times, later files override "
+        "earlier ones",
     )
-    parser.add_argument("--train", type=Path, required=True, help="text to train on, a sentence a line")
-    parser.add_argument("--valid", type=Path, required=True, help="text that chooses the epoch")
-    parser.add_argument("--init", type=Path, metavar="LM_DIR", help="start from the weights of a model of equal sizes")
-    parser.add_argument("--seed", type=int, default=1, help="of weights, dropouts and chunk lengths (1)")
+    parser.add_argument("--train", type=Path, required=True, help="text to train on, one sentence per line")
+    parser.add_argument("--valid", type=Path, required=True, help="text by whose perplexity the best epoch is chosen")
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="LM_DIR",
+        help="start from the weights of this model, which must have the same sizes",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of weights, dropout and chunk lengths (default: %(default)s)"
+    )
     add_device_option(parser)
 
 
 def start_model(
     arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, device: torch.device
 ) -> tuple[LanguageModel, dict[str, Any]]:
-    """A new model of the config's sizes, or with the weights of ``--init``; and what a run must know of its start."""
+    """Build the model to be trained, with random weights or with those of ``--init``.
+
+    Returns:
+        The model, and the facts about its start for the run's fingerprint.
+    """
     import torch
 
     from asr_rescore import models
@@ -48,15 +60,20 @@ def start_model(
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     """Declare the device."""
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU where there is one (auto)"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto: on a GPU if there is one (default: %(default)s)",
     )
 
 
-def choose_device(name: str) -> object:
-    """The torch.device that ``--device`` names, on which float32 is not rounded to TF32 unless a training wants it.
+def choose_device(name: str) -> torch.device:
+    """Return the device that ``--device`` names.
+
+    It also stops cuDNN from rounding float32 to TF32; only a training in mixed precision allows that again.
 
     Raises:
-        UsageError: cuda was asked for and there is none.
+        UsageError: cuda was asked for and there is no GPU.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Kaldi's formats, read and written without Kaldi."""
+"""Kaldi's file formats, read and written without Kaldi."""
 
 from asr_rescore.kaldi.archive import read_lattices, write_lattices
 from asr_rescore.kaldi.ctm import Place, TimedWord, read_ctm, read_places, write_ctm
@@ -7,7 +7,6 @@ from asr_rescore.kaldi.grammar import grammar_file, read_grammar, write_grammar
 from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
 from asr_rescore.kaldi.symbols import SymbolTable, read_words, write_words
 from asr_rescore.kaldi.table import read_table, write_table
-from asr_rescore.kaldi.vectors import read_vectors, write_vectors
 
 __all__ = [
     "DataDir",
@@ -24,7 +23,6 @@ __all__ = [
     "read_nbest_dir",
     "read_places",
     "read_table",
-    "read_vectors",
     "read_words",
     "write_ctm",
     "write_data_dir",
@@ -33,6 +31,5 @@ __all__ = [
     "write_nbest",
     "write_num_jobs",
     "write_table",
-    "write_vectors",
     "write_words",
 ]

@@ -1,4 +1,4 @@
-"""Lattice archives: whatever holds lattices in, one (key, Lattice) at a time out; and the way back."""
+"""Lattice archives: read (key, Lattice) pairs one at a time from any source that Kaldi can name, and write them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ OnError = Callable[[str, InputError], None]
 def read_lattices(
     source: str | os.PathLike[str], *, allow_pipes: bool = False, on_error: OnError | None = None
 ) -> Iterator[tuple[str, Lattice]]:
-    """Yield (utterance, lattice), holding one at a time.
+    """Yield (utterance, lattice) pairs. Only one lattice is in memory at a time.
 
-    Binary or text, CompactLattice or Lattice, float or double, gzipped or not: each entry tells by itself.
+    Each entry may be binary or text, a CompactLattice or a Lattice, with floats or doubles; the form is recognised
+    from the data. Files may be gzipped.
 
     Args:
         source: an archive, an ``.scp``, a decode directory (its lat.JOB.gz in order), an rspecifier (``ark:…``,
             ``ark,t:…``, ``scp:…``), ``-`` or, with ``allow_pipes``, ``command |``.
-        allow_pipes: run commands that ``source``, or a line of an .scp, names.
-        on_error: told of each entry that cannot be had, with its key ("" where there is none), before reading goes
-            on where it can: at the next entry if this one's end is known, else at the next file.
+        allow_pipes: run the commands that are named by ``source`` or by lines of an .scp.
+        on_error: called with the key ("" if unknown) and the error of each entry that cannot be read. Reading then
+            continues with the next entry if its start is known, else with the next file.
 
     Raises:
-        InputError: with ``on_error`` None, the first such entry, after all before it were yielded.
+        InputError: an entry cannot be read and ``on_error`` is None. All entries before it have been yielded.
     """
     report = _raise if on_error is None else on_error
     seen: set[str] = set()
@@ -46,7 +47,7 @@ def read_lattices(
             error = InputError(
                 f"{source}: key {key}",
                 found="a second lattice",
-                expected="one an utterance",
+                expected="one per utterance",
                 remedy="remove one of them",
             )
             report(key, error)
@@ -65,10 +66,12 @@ _Entry = tuple[str, "Lattice | InputError"]
 def _entries(source: str | os.PathLike[str], allow_pipes: bool) -> Iterator[_Entry]:
     try:
         if os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises for a command longer than a file name
-            names, is_list = [str(path) for path in lattice_files(source)], False
+            names = [str(path) for path in lattice_files(source)]
+            is_list = False
         else:
             parsed = Source.parse(source)
-            names, is_list = [parsed.name], parsed.is_list
+            names = [parsed.name]
+            is_list = parsed.is_list
     except InputError as error:
         yield "", error
         return
@@ -109,7 +112,7 @@ def _listed(scp: Window, allow_pipes: bool) -> Iterator[_Entry]:
 
 
 def _object(window: Window) -> Lattice:
-    """Consume the lattice behind a key. Kaldi tells the forms apart by one byte: a text lattice begins with a blank."""
+    """Consume the lattice after a key. As in Kaldi, its first byte tells the form: text begins with a blank."""
     lead = window.peek(1)
     if lead == MAGIC[:1]:
         return read_binary(window)
@@ -118,11 +121,12 @@ def _object(window: Window) -> Lattice:
     if not lead:
         raise window.cut_off()
     found = f"bytes {window.peek(8)!r}"
+    remedy = "check that it is an archive of lattices"
     if lead.isascii() and lead.decode().isprintable():
-        error = window.error(found, "a line end, or a binary lattice", "check that it is an archive of lattices")
+        error = window.error(found, "a line end, or a binary lattice", remedy)
         skip_text(window)
         raise error
-    raise window.error(found, "a lattice", "check that it is an archive of lattices", BrokenArchive)
+    raise window.error(found, "a lattice", remedy, BrokenArchive)
 
 
 def write_lattices(
@@ -134,25 +138,28 @@ def write_lattices(
     double: bool = False,
     scp: str | os.PathLike[str] | None = None,
 ) -> int:
-    """Write an archive that Kaldi reads, gzipped where ``path`` ends in .gz; whole or not at all.
+    """Write an archive that Kaldi can read. The file appears only when it is complete.
 
     Args:
-        path: the archive.
-        entries: (utterance, lattice), written as they come.
-        text: the text form, with the six digits that Kaldi prints.
-        compact: CompactLattice; else Lattice (state level), into which compact ones are expanded.
-        double: costs as doubles (Kaldi's programs want floats).
-        scp: also write ``key path:offset`` lines there.
+        path: the archive; gzipped if the name ends in .gz.
+        entries: (utterance, lattice) pairs, written in this order.
+        text: write text, with the six digits that Kaldi prints.
+        compact: write CompactLattices; if False, Lattices (state level), into which compact ones are expanded.
+        double: write costs as doubles (Kaldi's programs expect floats).
+        scp: also write ``key path:offset`` lines to this file.
 
     Returns:
-        How many lattices were written.
+        The number of lattices written.
 
     Raises:
-        RescoreError: an utterance id that is empty or has blanks, or a cost that does not fit into a float.
+        RescoreError: an utterance id is empty or contains a blank, or a cost does not fit into a float.
+        UsageError: ``scp`` is given for a gzipped archive.
     """
-    path, offset, places = Path(path), 0, []
+    path = Path(path)
     if scp is not None and path.suffix == ".gz":
         raise UsageError(f"{path}: a gzipped archive has no offsets for an .scp; write it without .gz")
+    offset = 0
+    places = []
     with atomic_binary(path) as stream:
         for key, lattice in entries:
             head = f"{check_key(key)} ".encode()

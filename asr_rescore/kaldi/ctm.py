@@ -15,14 +15,14 @@ from asr_rescore.kaldi.table import check_key, fields, read_table
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A line of a ctm.
+    """One line of a ctm.
 
     Attributes:
-        recording: its name, or an utterance's where utterances are recordings.
+        recording: the recording's name, or the utterance id where each utterance is a recording.
         channel: ``1``, ``A``, …
-        begin, end: seconds from the recording's start.
-        word: its spelling.
-        confidence: the probability that it is right; None where nobody says.
+        begin, end: seconds from the start of the recording.
+        word: the word itself.
+        confidence: the probability that the word is correct; None if unknown.
     """
 
     recording: str
@@ -35,11 +35,11 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an utterance lies.
+    """The place of an utterance in a recording.
 
     Attributes:
-        recording, channel: in a ctm's terms.
-        offset: seconds from the recording's start.
+        recording, channel: as they are named in a ctm.
+        offset: seconds from the start of the recording to the start of the utterance.
     """
 
     recording: str
@@ -48,23 +48,29 @@ class Place:
 
 
 def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> int:
-    """Write a ctm, whole or not at all: sorted by recording, channel and time, as NIST's sclite wants it.
+    """Write a ctm, sorted by recording, channel and time as NIST's sclite requires. It appears only when complete.
 
-    Times have two decimals, as from Kaldi's lattice-to-ctm-conf and convert_ctm.pl, confidences three. Begin and end
-    are rounded, and the duration is what lies between, so that words that touch still do.
+    Times have two decimals, as written by Kaldi's lattice-to-ctm-conf and convert_ctm.pl; confidences have three.
+    Begin and end are rounded and the duration is their difference, so that words that touch still touch.
 
     Returns:
-        How many words were written.
+        The number of words written.
 
     Raises:
-        RescoreError: a recording, channel or word that is empty or holds a blank.
+        RescoreError: a recording, channel or word is empty or contains a blank.
     """
     lines = 0
     with atomic_text(path) as stream:
         for word in sorted(words, key=lambda word: (word.recording, word.channel, word.begin)):
-            begin, end = round(word.begin * 100), round(word.end * 100)
-            names = [check_key(name) for name in (word.recording, word.channel, word.word)]
-            columns = [*names[:2], f"{begin / 100:.2f}", f"{(end - begin) / 100:.2f}", names[2]]
+            begin = round(word.begin * 100)
+            end = round(word.end * 100)
+            columns = [
+                check_key(word.recording, "recording"),
+                check_key(word.channel, "channel"),
+                f"{begin / 100:.2f}",
+                f"{(end - begin) / 100:.2f}",
+                check_key(word.word, "word"),
+            ]
             if word.confidence is not None:
                 columns.append(f"{word.confidence:.3f}")
             stream.write(" ".join(columns) + "\n")
@@ -73,38 +79,51 @@ def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> int:
 
 
 def read_ctm(path: str | os.PathLike[str]) -> list[TimedWord]:
-    """Read a ctm; comments (``;;``) and empty lines are passed over.
+    """Read a ctm. Comments (``;;``) and empty lines are skipped.
 
     Raises:
-        InputError: a line of other than five or six fields, or with no number where one belongs.
+        InputError: a line does not have five or six fields, or a time or confidence is not a finite number.
     """
     words = []
     for number, line in read_lines(path):
         parts = fields(line)
         if not parts or line.startswith(";;"):
             continue
-        numbers = [_number(part) for part in [*parts[2:4], *parts[5:]]]
-        if len(parts) not in (5, 6) or None in numbers:
+        word = _timed_word(parts)
+        if word is None:
             raise InputError(
                 f"{path}: line {number}",
                 found=repr(line[:60]),
-                expected="recording, channel, begin, duration, word and perhaps a confidence",
+                expected="recording, channel, begin, duration, word and optionally a confidence",
                 remedy="correct the line",
             )
-        begin, duration, *confidence = numbers
-        words.append(TimedWord(*parts[:2], begin, begin + duration, parts[4], *confidence))
+        words.append(word)
     return words
 
 
-def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
-    """Utterance → where it lies, of a data directory with ``segments``; None where utterances are whole recordings.
+def _timed_word(parts: list[str]) -> TimedWord | None:
+    """The word of a line's fields; None if the line is wrong."""
+    if len(parts) not in (5, 6):
+        return None
+    begin = _number(parts[2])
+    duration = _number(parts[3])
+    confidence = _number(parts[5]) if len(parts) == 6 else None
+    if begin is None or duration is None or (len(parts) == 6 and confidence is None):
+        return None
+    return TimedWord(parts[0], parts[1], begin, begin + duration, parts[4], confidence)
 
-    A ``reco2file_and_channel`` beside it renames recordings and gives their channel (Kaldi: convert_ctm.pl).
+
+def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
+    """Read utterance → place from the ``segments`` of a data directory; None if it has no ``segments``.
+
+    A ``reco2file_and_channel`` in the same directory renames recordings and gives their channel (Kaldi:
+    convert_ctm.pl).
 
     Raises:
-        InputError: a line that is not ``utterance recording begin end``, or a recording without file and channel.
+        InputError: a line is not ``utterance recording begin end``, or a recording has no file and channel.
     """
-    segments, files = Path(data_dir) / "segments", Path(data_dir) / "reco2file_and_channel"
+    segments = Path(data_dir) / "segments"
+    files = Path(data_dir) / "reco2file_and_channel"
     if not segments.exists():
         return None
     names = read_table(files) if files.exists() else None
@@ -123,15 +142,15 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
             raise InputError(
                 f"{files}: key {parts[0]}",
                 found=repr(" ".join(place)) if place else "no such recording",
-                expected="a file and a channel for each recording of segments",
+                expected="a file and a channel for each recording in segments",
                 remedy="correct the line, or remove the file",
             )
-        places[utt] = Place(*place, begin)
+        places[utt] = Place(place[0], place[1], begin)
     return places
 
 
 def _number(text: str) -> float | None:
-    """A finite number, or None."""
+    """The finite number that ``text`` spells, or None."""
     try:
         number = float(text)
     except ValueError:

@@ -15,11 +15,11 @@ from asr_rescore.kaldi.table import read_table, write_table
 
 @dataclass(frozen=True)
 class DataDir:
-    """A test set: who speaks each utterance and, where known, what is said.
+    """A test set: the speaker of each utterance and, if known, its words.
 
     Attributes:
         utt2spk: utterance → speaker, in the file's order.
-        text: utterance → words; None where the directory has no text. It may lack utterances.
+        text: utterance → words; None if the directory has no text. It may lack some utterances.
     """
 
     utt2spk: Mapping[str, str]
@@ -40,10 +40,11 @@ class DataDir:
 
 
 def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
-    """Read utt2spk and, if there, text.
+    """Read utt2spk and, if it exists, text.
 
     Raises:
-        InputError: no utt2spk, not one speaker an utterance, or a text of utterances that it does not list.
+        InputError: utt2spk does not exist or does not give each utterance one speaker, or text has an utterance that
+            is not in utt2spk.
     """
     path = Path(path)
     utt2spk = {}
@@ -53,7 +54,7 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
                 f"{path / 'utt2spk'}: key {utt}",
                 found=repr(" ".join(speaker)),
                 expected="one speaker",
-                remedy="correct the line; where speakers are not known, use the utterance's own id",
+                remedy="correct the line; if the speaker is unknown, repeat the utterance id",
             )
         utt2spk[utt] = speaker[0]
     if not (path / "text").exists():
@@ -71,7 +72,7 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
 
 
 def write_data_dir(path: str | os.PathLike[str], data: DataDir) -> None:
-    """Write utt2spk, spk2utt and, where known, text; other files there are left alone."""
+    """Write utt2spk, spk2utt and, if known, text. Other files in the directory are left alone."""
     path = Path(path)
     write_table(path / "utt2spk", ((utt, [speaker]) for utt, speaker in data.utt2spk.items()))
     write_table(path / "spk2utt", data.spk2utt)
@@ -80,10 +81,11 @@ def write_data_dir(path: str | os.PathLike[str], data: DataDir) -> None:
 
 
 def lattice_files(decode_dir: str | os.PathLike[str]) -> list[Path]:
-    """lat.1.gz … lat.N.gz of a decode directory, N being what its num_jobs says.
+    """The files lat.1.gz … lat.N.gz of a decode directory, where N is the number in its num_jobs.
 
     Raises:
-        InputError: no num_jobs, one of the files missing, or one too many.
+        InputError: num_jobs does not exist or is not a number from 1, one of the files is missing, or there is a
+            lat.JOB.gz with JOB = N + 1.
     """
     decode_dir = Path(decode_dir)
     jobs = _num_jobs(decode_dir / "num_jobs")
@@ -99,13 +101,16 @@ def lattice_files(decode_dir: str | os.PathLike[str]) -> list[Path]:
     beyond = decode_dir / f"lat.{jobs + 1}.gz"
     if beyond.exists():
         raise InputError(
-            beyond, found="one file more", expected=f"{jobs}, as num_jobs says", remedy="remove what an older run left"
+            beyond,
+            found="an extra file",
+            expected=f"{jobs} files, as num_jobs says",
+            remedy="remove the files of an older run",
         )
     return files
 
 
 def write_num_jobs(decode_dir: str | os.PathLike[str], jobs: int) -> None:
-    """Say how many lat.JOB.gz a decode directory has."""
+    """Write the number of lat.JOB.gz files to num_jobs of a decode directory."""
     with atomic_text(Path(decode_dir) / "num_jobs") as stream:
         stream.write(f"{jobs}\n")
 
@@ -115,6 +120,6 @@ def _num_jobs(path: Path) -> int:
     text = lines[0] if lines else ""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text) > 0):
         raise InputError(
-            path, found=repr(text[:40]), expected="a number of jobs", remedy="give a decode directory of Kaldi"
+            path, found=repr(text[:40]), expected="the number of jobs", remedy="give a decode directory of Kaldi"
         )
     return int(text)

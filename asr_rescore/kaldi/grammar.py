@@ -1,4 +1,4 @@
-"""G.fst: the old language model, as the FST over words that the decoding graph was built from."""
+"""G.fst: the old language model, as the word-level FST from which the decoding graph was built."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from asr_rescore.kaldi.fst import STANDARD, Fst, encode_fst, no_strings, read_fs
 from asr_rescore.kaldi.stream import open_window
 from asr_rescore.ngram import WordFst
 
-_REMEDY = "convert it: fstconvert --fst_type=vector (or, for other arcs, make it again with arpa2fst)"
+_REMEDY = "convert it with fstconvert --fst_type=vector or, if its arcs have another type, make it again with arpa2fst"
 
 
 def grammar_file(lang_dir: str | os.PathLike[str]) -> Path:
-    """The G.fst or G.fst.gz of a lang directory; a path to a file is given back as it is.
+    """The G.fst or G.fst.gz of a lang directory. A path to a file is returned unchanged.
 
     Raises:
-        InputError: there is none.
+        InputError: the directory has neither.
     """
     path = Path(lang_dir)
     if not path.is_dir():
@@ -38,23 +38,25 @@ def grammar_file(lang_dir: str | os.PathLike[str]) -> Path:
 
 
 def read_grammar(path: str | os.PathLike[str]) -> WordFst:
-    """Read a G.fst, plain or gzipped, of OpenFst's type vector with standard arcs; no other type is read.
+    """Read a G.fst, plain or gzipped. It must have OpenFst's type ``vector`` and ``standard`` arcs.
 
     Args:
-        path: the file, or a lang directory that holds it.
+        path: the file, or a lang directory that contains it.
 
     Raises:
-        InputError: another type of FST, a file cut off, or costs or states that make no sense.
+        InputError: the FST has another type, is cut off, or has impossible costs or states.
     """
     with open_window(str(grammar_file(path))) as window:
         fst = read_fst(window, {STANDARD.name: STANDARD}, _REMEDY)
-        states, cost, final = len(fst.final_costs), fst.costs[:, 0], fst.final_costs[:, 0]
+        states = len(fst.final_costs)
+        cost = fst.costs[:, 0]
+        final = fst.final_costs[:, 0]
         if not 0 <= fst.start < states:
-            raise window.error(f"start state {fst.start} of {states}", "a grammar that accepts something", _REMEDY)
+            raise window.error(f"start state {fst.start} of {states}", "an existing state", "make the file again")
         if len(fst.target) and not 0 <= fst.target.min() <= fst.target.max() < states:
-            raise window.error(f"an arc to none of the {states} states", "a sound FST", "make it again")
+            raise window.error("an arc to a state that does not exist", f"0 to {states - 1}", "make the file again")
         if not np.isfinite(cost).all() or np.isnan(final).any() or np.isneginf(final).any():
-            raise window.error("a cost that is no finite number", "−ln p everywhere", "make it again")
+            raise window.error("a cost that is not a finite number", "−ln p", "make the file again")
     return WordFst(
         start=fst.start,
         source=fst.source.astype(np.int32),
@@ -67,7 +69,7 @@ def read_grammar(path: str | os.PathLike[str]) -> WordFst:
 
 
 def write_grammar(path: str | os.PathLike[str], grammar: WordFst) -> None:
-    """Write a G.fst (gzipped where ``path`` ends in .gz), whole or not at all; costs become float32."""
+    """Write a G.fst, gzipped if ``path`` ends in .gz. Costs become float32; the file appears only when complete."""
     encoded = encode_fst(
         Fst(
             STANDARD,

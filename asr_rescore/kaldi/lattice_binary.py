@@ -1,4 +1,4 @@
-"""Binary lattice entries: an FST of one of Kaldi's four lattice arc types, and the Lattice it holds."""
+"""Binary lattice entries: an FST with one of Kaldi's four lattice arc types, and the Lattice in it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ _REMEDY_TYPE = "convert it with Kaldi's lattice-copy"
 
 @dataclass(frozen=True, eq=False)
 class ArchivedLattice(Lattice):
-    """A lattice just as an archive held it, with what its header claimed, so that a copy is identical to the byte.
+    """A lattice as it was read, with its header's property bits, so that a copy is identical to the byte.
 
-    Whatever is derived from it with ``dataclasses.replace`` claims nothing: the field is not carried over.
+    ``dataclasses.replace`` does not copy the header, because its bits may be wrong for a changed lattice.
 
     Attributes:
-        header: arc type and property bits of the entry it was read from.
+        header: arc type and property bits of the entry from which the lattice was read.
     """
 
-    header: tuple[str, int] | None = field(default=None, init=False)
+    header: tuple[str, int | None] | None = field(default=None, init=False)
 
 
 def read_binary(window: Window) -> Lattice:
     """Consume a binary lattice.
 
     Raises:
-        BrokenArchive: where the entry ends cannot be told.
-        InputError: the entry was read to its end but is no sound lattice.
+        BrokenArchive: the end of the entry is unknown.
+        InputError: the entry was read to its end but is not a valid lattice.
     """
     fst = read_fst(window, LATTICE_TYPES, _REMEDY_TYPE)
     if fst.kind.strings:
-        word, alignment = fst.ilabel, fst.strings
+        word = fst.ilabel
+        alignment = fst.strings
         differing = np.flatnonzero(fst.ilabel != fst.olabel)
         if differing.size:
             found = f"arc {differing[0]} with words {fst.ilabel[differing[0]]} and {fst.olabel[differing[0]]}"
-            raise window.error(found, "an acceptor: the same word on both sides", REMEDY_COST)
+            raise window.error(found, "an acceptor (the same word on both sides)", REMEDY_COST)
     else:
-        word, alignment = fst.olabel, optional_items(fst.ilabel)
+        word = fst.olabel
+        alignment = optional_items(fst.ilabel)
     lattice = build(
         window,
         ArchivedLattice,
@@ -62,13 +64,13 @@ def read_binary(window: Window) -> Lattice:
 
 
 def optional_items(values: np.ndarray) -> Ragged:
-    """Lists of one value each, those with a 0 being empty."""
-    there = values != 0
-    return Ragged(values[there], np.concatenate([[0], np.cumsum(there)]))
+    """One list for each value: the value itself, or an empty list for a 0."""
+    nonzero = values != 0
+    return Ragged(values[nonzero], np.concatenate([[0], np.cumsum(nonzero)]))
 
 
 def first_ids(items: Ragged) -> np.ndarray:
-    """The reverse: the value of each list of at most one, 0 for none."""
+    """The inverse of :func:`optional_items`: the value of each list, or 0 for an empty one."""
     ids = np.zeros(len(items), np.int32)
     ids[np.diff(items.offsets) > 0] = items.values
     return ids
@@ -87,10 +89,17 @@ def build(
     alignment: Ragged,
     final_alignment: Ragged,
 ) -> Lattice:
-    """A lattice of what was read, checked; ``costs`` are (arcs, 2), graph and acoustic.
+    """Check what was read and make a lattice from it.
+
+    Args:
+        window: what the entry was read from, for error messages.
+        kind: the class of the lattice.
+        start, source, target, word, alignment, final_alignment: as in :class:`Lattice`.
+        costs: float64 (arcs, 2), graph and acoustic cost.
+        final_costs: float64 (states, 2), the same for final weights; both are inf for states that are not final.
 
     Raises:
-        InputError: a cost that is not a number, a negative word, an arc to a state that does not exist.
+        InputError: a cost is not finite, a word is negative, or an arc leads to a state that does not exist.
     """
     bad = np.flatnonzero(~np.isfinite(costs).all(axis=1))
     if bad.size:
@@ -101,9 +110,9 @@ def build(
     if bad.size:
         state = int(bad[0])
         found = f"costs {final_costs[state, 0]:g},{final_costs[state, 1]:g} on final state {state}"
-        raise window.error(found, "finite costs, or both infinite in a state that is not final", REMEDY_COST)
+        raise window.error(found, "finite costs, or inf,inf for a state that is not final", REMEDY_COST)
     if len(word) and word.min() < 0:
-        raise window.error(f"word {word.min()}", "words from 0 on", REMEDY_COST)
+        raise window.error(f"word {word.min()}", "word ids from 0", REMEDY_COST)
     try:
         return kind(
             start,
@@ -118,29 +127,33 @@ def build(
             final_alignment,
         )
     except RescoreError as error:
-        raise window.error(f"an unsound graph ({error})", "a lattice", REMEDY_COST) from error
+        raise window.error(f"an invalid graph ({error})", "a lattice", REMEDY_COST) from error
 
 
 def arc_type(compact: bool, double: bool) -> str:
-    """Name of Kaldi's arc type."""
+    """The name of Kaldi's arc type for such lattices."""
     return ("compactlattice" if compact else "lattice") + ("8" if double else "4") + ("4" if compact else "")
 
 
 def encode_binary(lattice: Lattice, *, compact: bool, double: bool) -> bytes:
-    """The bytes of an entry behind its key.
+    """The bytes of an entry, without its key.
 
     Raises:
         RescoreError: a cost does not fit into a float.
     """
     kind = LATTICE_TYPES[arc_type(compact, double)]
-    header = lattice.header if isinstance(lattice, ArchivedLattice) else None
-    claimed = header[1] if header is not None and header[0] == kind.name else None
-    lattice = lattice if compact else expand(lattice)
+    properties = None
+    if isinstance(lattice, ArchivedLattice) and lattice.header is not None and lattice.header[0] == kind.name:
+        properties = lattice.header[1]
     if compact:
-        ilabel, strings, final_strings = lattice.word, lattice.alignment, lattice.final_alignment
+        ilabel = lattice.word
+        strings = lattice.alignment
+        final_strings = lattice.final_alignment
     else:
+        lattice = expand(lattice)
         ilabel = first_ids(lattice.alignment)
-        strings, final_strings = no_strings(lattice.num_arcs), no_strings(lattice.num_states)
+        strings = no_strings(lattice.num_arcs)
+        final_strings = no_strings(lattice.num_states)
     return encode_fst(
         Fst(
             kind,
@@ -153,6 +166,6 @@ def encode_binary(lattice: Lattice, *, compact: bool, double: bool) -> bytes:
             np.stack([lattice.final_graph, lattice.final_acoustic], axis=1),
             strings,
             final_strings,
-            claimed,
+            properties,
         )
     )

@@ -1,4 +1,4 @@
-"""Text lattice entries: a line an arc, a line a final state, a blank line behind the last."""
+"""Text lattice entries: one line per arc, one line per final state, and a blank line at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from asr_rescore.lattice import Lattice, Ragged
 
 _ZERO = (float("inf"), float("inf"))
 _REMEDY = "write the archive again"
-# A state number far beyond the number of lines is an error, not a wish for that many states.
+# A state number far larger than the number of lines is an error, not a request for that many states.
 _STATES_PER_LINE = 1000
 _LARGEST_LABEL = 2**31 - 1
 
 
 def read_text(window: Window) -> Lattice:
-    """Consume a text lattice, from the line end behind its key to the blank line behind it, compact or state level.
+    """Consume a text lattice (compact or state level), from the line end after its key to the blank line after it.
 
     Raises:
         BrokenArchive: the stream broke before the blank line.
-        InputError: a line that does not parse, or no sound lattice; the blank line has been consumed.
+        InputError: a line does not parse, or the lattice is not valid. The blank line has been consumed.
     """
     rest = window.line()
     lines = list(_entry_lines(window))
     if rest.strip():
-        raise window.error(repr(rest[:40]), "a line end behind the key", _REMEDY)
+        raise window.error(repr(rest[:40]), "a line end after the key", _REMEDY)
     entry = _Entry()
     for number, line in enumerate(lines, 1):
         try:
@@ -38,12 +38,12 @@ def read_text(window: Window) -> Lattice:
             raise window.error(found, "an arc or a final state", _REMEDY) from error
     highest = max((*entry.sources, *entry.targets, *entry.finals), default=-1)
     if highest > _STATES_PER_LINE * len(lines):
-        raise window.error(f"state {highest} in {len(lines)} lines", "states numbered from 0", _REMEDY)
+        raise window.error(f"state {highest} in {len(lines)} lines", "states numbered from 0 on", _REMEDY)
     return entry.lattice(window, highest + 1)
 
 
 def skip_text(window: Window) -> None:
-    """Consume lines to the next blank one."""
+    """Consume lines up to and including the next blank one."""
     for _ in _entry_lines(window):
         pass
 
@@ -59,11 +59,11 @@ def _entry_lines(window: Window) -> Iterator[bytes]:
 
 
 class _Entry:
-    """What the lines read so far say. Whether they are compact is told by the first line on which it shows."""
+    """The lines of an entry that have been read so far."""
 
     def __init__(self) -> None:
         self.start = -1
-        self.compact: bool | None = None
+        self.compact: bool | None = None  # unknown until a line shows it
         self.sources: list[int] = []
         self.targets: list[int] = []
         self.words: list[int] = []
@@ -72,7 +72,7 @@ class _Entry:
         self.finals: dict[int, tuple[tuple[float, float], list[int]]] = {}
 
     def add(self, columns: list[bytes]) -> None:
-        """Take in a line; ValueError says what is wrong with it."""
+        """Add a line; the message of a ValueError says what is wrong with it."""
         state = _label(columns[0])
         if self.start < 0:
             self.start = state
@@ -82,10 +82,10 @@ class _Entry:
             return
         if count > 5:
             raise ValueError(f"{count} columns")
-        bare = count == 3 or (count == 4 and b"," not in columns[3])  # an absent weight is one of no cost
-        labels = columns[1:] if bare else columns[1:-1]
+        without_weight = count == 3 or (count == 4 and b"," not in columns[3])
+        labels = columns[1:] if without_weight else columns[1:-1]
         self._settle(len(labels) == 2)
-        costs, string = self._weight(None if bare else columns[-1])
+        costs, string = self._weight(None if without_weight else columns[-1])
         if not self.compact:
             string = [_label(labels[1])]
         self.sources.append(state)
@@ -95,12 +95,14 @@ class _Entry:
         self.strings.append(string)
 
     def _settle(self, compact: bool) -> None:
+        """Note that a line is compact or not; ValueError if an earlier line was different."""
         if self.compact is None:
             self.compact = compact
         elif self.compact != compact:
             raise ValueError("compact and state-level lines in one entry")
 
     def _weight(self, text: bytes | None) -> tuple[tuple[float, float], list[int]]:
+        """The costs and transition ids of a weight; a missing weight costs nothing."""
         if text is None:
             return (0.0, 0.0), []
         parts = text.split(b",")
@@ -111,7 +113,7 @@ class _Entry:
         return (_cost(parts[0]), _cost(parts[1])), string
 
     def lattice(self, window: Window, states: int) -> Lattice:
-        """The lattice, arcs ordered by source."""
+        """The lattice of all lines, with its arcs ordered by source."""
         final_costs = np.full((states, 2), np.inf)
         final_strings: list[list[int]] = [[] for _ in range(states)]
         for state, (costs, string) in self.finals.items():
@@ -121,6 +123,10 @@ class _Entry:
         source = np.array(self.sources, np.int64)
         order = np.argsort(source, kind="stable")
         strings = [self.strings[arc] for arc in order]
+        if self.compact is False:
+            alignment = optional_items(np.array(strings, np.int32).reshape(-1))
+        else:
+            alignment = Ragged.from_lists(strings)
         return build(
             window,
             Lattice,
@@ -130,38 +136,38 @@ class _Entry:
             word=np.array(self.words, np.int32)[order],
             costs=np.array(self.costs, np.float64).reshape(-1, 2)[order],
             final_costs=final_costs,
-            alignment=optional_items(np.array(strings, np.int32).reshape(-1))
-            if self.compact is False
-            else Ragged.from_lists(strings),
+            alignment=alignment,
             final_alignment=Ragged.from_lists(final_strings),
         )
 
 
 def _label(text: bytes) -> int:
     if not text.isdigit():
-        raise ValueError(f"{text.decode('utf-8', errors='replace')!r} is no number from 0 on")
+        raise ValueError(f"{text.decode('utf-8', errors='replace')!r} is not a number from 0")
     label = int(text[:20])
     if label > _LARGEST_LABEL:
-        raise ValueError(f"{label} is beyond 32 bits")
+        raise ValueError(f"{label} does not fit into 32 bits")
     return label
 
 
 def _cost(text: bytes) -> float:
-    if b"_" in text:  # float() would take it for a thousands separator
-        raise ValueError("transition ids for a cost")
+    if b"_" in text:  # float() would ignore it, as in 1_000
+        raise ValueError("transition ids in place of a cost")
     return float("nan") if text == b"BadNumber" else float(text)
 
 
 def encode_text(lattice: Lattice, *, compact: bool) -> Iterator[str]:
-    """The lines behind an entry's key, as Kaldi prints them.
+    """Yield the lines of an entry after its key, as Kaldi prints them.
 
-    Costs have six digits, a weight of no cost is left out, and the start state comes first.
+    Costs have six digits, a weight that costs nothing is omitted, and the start state comes first.
     """
-    lattice = lattice if compact else expand(lattice)
-    columns = (
-        [lattice.target, lattice.word] if compact else [lattice.target, first_ids(lattice.alignment), lattice.word]
-    )
-    offsets, is_final = lattice.arc_offsets.tolist(), lattice.is_final.tolist()
+    if compact:
+        columns = [lattice.target, lattice.word]
+    else:
+        lattice = expand(lattice)
+        columns = [lattice.target, first_ids(lattice.alignment), lattice.word]
+    offsets = lattice.arc_offsets.tolist()
+    is_final = lattice.is_final.tolist()
     labels = ["\t".join(map(str, row)) for row in zip(*(column.tolist() for column in columns), strict=True)]
     weights = _weights(lattice.graph, lattice.acoustic, lattice.alignment if compact else None)
     finals = _weights(lattice.final_graph, lattice.final_acoustic, lattice.final_alignment if compact else None)
@@ -177,12 +183,12 @@ def encode_text(lattice: Lattice, *, compact: bool) -> Iterator[str]:
 
 def _weights(graph: np.ndarray, acoustic: np.ndarray, strings: Ragged | None) -> list[str]:
     written = []
-    for item, (one, other) in enumerate(zip(graph.tolist(), acoustic.tolist(), strict=True)):
+    for item, (graph_cost, acoustic_cost) in enumerate(zip(graph.tolist(), acoustic.tolist(), strict=True)):
         string = "" if strings is None else "," + "_".join(map(str, strings[item].tolist()))
-        if one == 0 and other == 0 and string in ("", ","):
+        if graph_cost == 0 and acoustic_cost == 0 and string in ("", ","):
             written.append("")
-        elif one == float("inf"):
+        elif graph_cost == float("inf"):
             written.append(f"\tInfinity,Infinity{string}")
         else:
-            written.append(f"\t{one:g},{other:g}{string}")
+            written.append(f"\t{graph_cost:g},{acoustic_cost:g}{string}")
     return written

@@ -1,14 +1,14 @@
-"""N-best directories, archives.JOB/ as steps/rnnlmrescore.sh lays them out: one line a hypothesis in each file.
+"""N-best directories, archives.JOB/ in the layout of steps/rnnlmrescore.sh: each file has one line per hypothesis.
 
-Keys are ``utt-k``, k from 1; an utterance's lines are contiguous in ``words`` and ``words_text``. Every other file is
-joined to them by key, in whatever order its lines come.
+Keys are ``utt-k``, with k from 1. The lines of an utterance are contiguous in ``words`` and ``words_text``. The other
+files are joined to them by key, so their lines may be in any order.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -23,9 +23,11 @@ from asr_rescore.kaldi.symbols import SymbolTable
 from asr_rescore.kaldi.table import check_key, fields
 from asr_rescore.nbest import ACOUSTIC, NBest
 
-WORDS, WORDS_TEXT, ALIGNMENTS = "words", "words_text", "ali"
+WORDS = "words"
+WORDS_TEXT = "words_text"
+ALIGNMENTS = "ali"
 _GRAPH_PREFIX = "lmwt."
-_PER_WORD = "lmwt.nn"  # a cost for each word and the sentence end
+_PER_WORD = "lmwt.nn"  # a cost for each word and one for the sentence end
 _REMEDY = "make the directory again"
 
 _Line = tuple[str, int, list[str]]  # utterance, k, fields
@@ -33,31 +35,33 @@ _Column = dict[str, tuple[np.ndarray, np.ndarray]]  # utterance → (ascending k
 
 
 def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTable | None = None) -> Iterator[NBest]:
-    """Yield the N-best lists of ``directory``/archives.``job``, hypotheses by ascending k.
+    """Yield the N-best lists in ``directory``/archives.``job``, with hypotheses ordered by k.
 
-    Columns are the files ``acwt`` and ``lmwt.*``; in ``lmwt.nn`` a line may hold one cost a word, which are summed.
+    The files ``acwt`` and ``lmwt.*`` become cost columns. A line of ``lmwt.nn`` may have a cost for each word; these
+    are summed.
 
     Args:
-        directory: holds archives.1, archives.2, …
-        job: which of them.
-        words: what the ids in ``words`` stand for; not needed where there is a ``words_text``.
+        directory: contains archives.1, archives.2, …
+        job: which of them to read.
+        words: converts the ids in ``words``; not needed if there is a ``words_text``.
 
     Raises:
-        InputError: a file or key that is missing, superfluous or there twice, or a cost that is no finite number.
+        InputError: a file or key is missing, unexpected or repeated, or a cost is not a finite number.
     """
     folder = Path(directory) / f"archives.{job}"
     file = folder / WORDS_TEXT
+    symbols = None
     if not file.exists():
         file = folder / WORDS
+        symbols = words
         if not file.exists():
             raise InputError(
                 folder, found="neither words_text nor words", expected="one of them", remedy="check the path"
             )
-        if words is None:
+        if symbols is None:
             raise InputError(
-                file, found="words as ids", expected="a words.txt to read them by", remedy="name the lang directory"
+                file, found="word ids", expected="a words.txt to convert them", remedy="give the lang directory"
             )
-    spell = _spelling(words if file.name == WORDS else None)
     columns = {
         column.name: _read_column(column, summed=column.name == _PER_WORD)
         for column in sorted(folder.iterdir())
@@ -67,20 +71,24 @@ def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTab
     for utt, lines in groupby(_lines(file), key=lambda line: line[0]):
         if utt in seen:
             raise InputError(
-                f"{file}: key {utt}", found="it again, further on", expected="its lines together", remedy=_REMEDY
+                f"{file}: key {utt}",
+                found="its lines in two places",
+                expected="all lines of an utterance together",
+                remedy=_REMEDY,
             )
         seen.add(utt)
         hypotheses = sorted(lines, key=lambda line: line[1])
         ks = np.array([k for _, k, _ in hypotheses])
         _check_distinct(file, utt, ks)
         costs = {name: _take(column, folder / name, utt, ks) for name, column in columns.items()}
-        yield NBest(utt, tuple(spell(file, line) for line in hypotheses), costs)
+        yield NBest(utt, tuple(_words(file, line, symbols) for line in hypotheses), costs)
     for name, column in columns.items():
-        for utt, (ks, _) in column.items():
+        if column:
+            utt, (ks, _) = next(iter(column.items()))
             raise InputError(
                 f"{folder / name}: key {utt}-{ks[0]}",
                 found="a cost",
-                expected=f"no key that is not in {file.name}",
+                expected=f"only keys that are in {file.name}",
                 remedy=_REMEDY,
             )
 
@@ -93,32 +101,27 @@ def _lines(file: Path) -> Iterator[_Line]:
             raise InputError(
                 f"{file}: line {number}",
                 found=repr(line[:40]),
-                expected="a key utt-k, k from 1, at its beginning",
+                expected="a key utt-k, with k from 1, at the beginning of the line",
                 remedy=_REMEDY,
             )
         yield utt, int(k), parts[1:]
 
 
-def _spelling(words: SymbolTable | None) -> Callable[[Path, _Line], tuple[str, ...]]:
-    def as_written(file: Path, line: _Line) -> tuple[str, ...]:
-        return tuple(line[2])
-
-    def by_id(file: Path, line: _Line) -> tuple[str, ...]:
-        try:
-            return tuple(words.word(int(index)) for index in line[2])
-        except ValueError as error:
-            raise InputError(
-                f"{file}: key {line[0]}-{line[1]}", found=str(error), expected="word ids", remedy=_REMEDY
-            ) from error
-
-    return as_written if words is None else by_id
+def _words(file: Path, line: _Line, symbols: SymbolTable | None) -> tuple[str, ...]:
+    utt, k, words = line
+    if symbols is None:
+        return tuple(words)
+    try:
+        return tuple(symbols.word(int(index)) for index in words)
+    except ValueError as error:
+        raise InputError(f"{file}: key {utt}-{k}", found=str(error), expected="word ids", remedy=_REMEDY) from error
 
 
 def _check_distinct(file: Path, utt: str, ks: np.ndarray) -> None:
-    twice = np.flatnonzero(ks[1:] == ks[:-1])
-    if twice.size:
+    repeated = np.flatnonzero(ks[1:] == ks[:-1])
+    if repeated.size:
         raise InputError(
-            f"{file}: key {utt}-{ks[twice[0]]}", found="it twice", expected="each key once", remedy=_REMEDY
+            f"{file}: key {utt}-{ks[repeated[0]]}", found="it twice", expected="each key once", remedy=_REMEDY
         )
 
 
@@ -148,29 +151,34 @@ def _cost(file: Path, key: str, numbers: list[str], summed: bool) -> float:
 
 
 def _take(column: _Column, file: Path, utt: str, ks: np.ndarray) -> np.ndarray:
-    """The costs of an utterance's hypotheses, taken out of the column."""
-    there, costs = column.pop(utt, (np.empty(0, np.int64), np.empty(0)))
-    missing, extra = np.setdiff1d(ks, there), np.setdiff1d(there, ks)
-    for k, found in [(k, "no such key") for k in missing[:1]] + [
-        (k, "a key that no hypothesis has") for k in extra[:1]
-    ]:
-        raise InputError(f"{file}: key {utt}-{k}", found=found, expected="a cost for each hypothesis", remedy=_REMEDY)
-    return costs
+    """Remove the costs of an utterance from a column and return them; they must be those of the hypotheses ``ks``."""
+    keys, costs = column.pop(utt, (np.empty(0, np.int64), np.empty(0)))
+    if np.array_equal(keys, ks):
+        return costs
+    missing = np.setdiff1d(ks, keys)
+    if missing.size:
+        wrong = missing[0]
+        found = "no such key"
+    else:
+        wrong = np.setdiff1d(keys, ks)[0]
+        found = "a key that no hypothesis has"
+    raise InputError(f"{file}: key {utt}-{wrong}", found=found, expected="a cost for each hypothesis", remedy=_REMEDY)
 
 
 class NBestWriter:
-    """Writes the files of one archives.JOB/, list by list; costs keep all their digits.
+    """Writes the files of one archives.JOB/, list by list. Costs keep all their digits.
 
-    Use it as a context manager, in a directory that is replaced as a whole (``files.atomic_directory``); for lists
-    that are all at hand there is :func:`write_nbest`.
+    Use it as a context manager, in a directory that is replaced as a whole (``files.atomic_directory``). If all lists
+    are available at once, :func:`write_nbest` is simpler.
 
     Args:
-        folder: the directory archives.JOB itself; made if need be.
-        words: with it, ``words`` (ids) is written beside ``words_text``.
+        folder: the directory archives.JOB itself; it is created if necessary.
+        words: if given, ``words`` (ids) is written in addition to ``words_text``.
     """
 
     def __init__(self, folder: str | os.PathLike[str], words: SymbolTable | None = None):
-        self._folder, self._words = Path(folder), words
+        self._folder = Path(folder)
+        self._words = words
         self._open = ExitStack()
         self._files: dict[str, TextIO] = {}
         self._columns: tuple[str, ...] | None = None
@@ -192,16 +200,16 @@ class NBestWriter:
         return self._files[name]
 
     def write(self, nbest: NBest, alignments: Sequence[Sequence[int]] | None = None) -> None:
-        """Append one list; hypothesis i gets the key ``utt-(i + 1)``.
+        """Append one list. The key of hypothesis i (from 0) is ``utt-(i + 1)``.
 
         Args:
-            nbest: the list; its columns become files and must be the same in all lists.
-            alignments: transition ids of each hypothesis, for ``ali``.
+            nbest: the list. Its columns become files and must be the same in all lists.
+            alignments: the transition ids of each hypothesis, for ``ali``.
 
         Raises:
-            RescoreError: other columns than in the lists before, a column that is not named as a file of N-best
-                directories is, or an utterance id with a blank.
-            InputError: a word that words.txt does not have.
+            RescoreError: the columns differ from those of the lists before, the name of a column is not that of a file
+                in an N-best directory, or the utterance id contains a blank.
+            InputError: a word is not in words.txt.
         """
         columns = tuple(sorted(nbest.costs))
         if self._columns is None:
@@ -228,7 +236,14 @@ class NBestWriter:
 def write_nbest(
     directory: str | os.PathLike[str], job: int, entries: Iterable[NBest], words: SymbolTable | None = None
 ) -> None:
-    """Write ``directory``/archives.``job``, whole or not at all; arguments and errors as :class:`NBestWriter`'s."""
+    """Write N-best lists to ``directory``/archives.``job``, which appears only when it is complete.
+
+    Args:
+        directory: contains archives.1, archives.2, …
+        job: which of them to write.
+        entries: the lists.
+        words: as for :class:`NBestWriter`, and so are the errors.
+    """
     with atomic_directory(Path(directory) / f"archives.{job}") as folder, NBestWriter(folder, words) as writer:
         for nbest in entries:
             writer.write(nbest)

@@ -1,4 +1,4 @@
-"""The property bits of an OpenFst header: what a file claims to be true of its FST."""
+"""The property bits of an OpenFst header: what a file claims about its FST."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import numpy as np
 
 from asr_rescore.lattice import EPSILON
 
-# Bits 0 and 1 are facts of the file type "vector"; the others come in pairs (true, false), neither meaning unknown.
-VECTOR = 0x3  # expanded, mutable
-ACCEPTOR, NOT_ACCEPTOR = 1 << 16, 1 << 17
-INPUT_DETERMINISTIC, OUTPUT_DETERMINISTIC = 1 << 18, 1 << 20
-EPSILONS, NO_EPSILONS = 1 << 22, 1 << 23  # arcs with epsilon on both sides
-INPUT_EPSILONS, NO_INPUT_EPSILONS = 1 << 24, 1 << 25
-OUTPUT_EPSILONS, NO_OUTPUT_EPSILONS = 1 << 26, 1 << 27
-INPUT_SORTED, NOT_INPUT_SORTED = 1 << 28, 1 << 29
-OUTPUT_SORTED, NOT_OUTPUT_SORTED = 1 << 30, 1 << 31
-WEIGHTED, UNWEIGHTED = 1 << 32, 1 << 33
-ACYCLIC, INITIAL_ACYCLIC = 1 << 35, 1 << 37
-TOP_SORTED, NOT_TOP_SORTED = 1 << 38, 1 << 39
-ACCESSIBLE, COACCESSIBLE, STRING = 1 << 40, 1 << 42, 1 << 44
+VECTOR = 0x3  # bits 0 and 1, expanded and mutable: true of every file of type "vector"
+# The other bits come in pairs: one for "true" and the next higher one for "false". If neither is set, the property is
+# unknown. Bits for "true":
+ACCEPTOR = 1 << 16
+INPUT_DETERMINISTIC = 1 << 18
+OUTPUT_DETERMINISTIC = 1 << 20
+EPSILONS = 1 << 22  # an arc has epsilon on both sides
+INPUT_EPSILONS = 1 << 24
+OUTPUT_EPSILONS = 1 << 26
+INPUT_SORTED = 1 << 28
+OUTPUT_SORTED = 1 << 30
+WEIGHTED = 1 << 32
+TOP_SORTED = 1 << 38
+ACCESSIBLE = 1 << 40
+COACCESSIBLE = 1 << 42
+STRING = 1 << 44
+# Bits for "false" of the pairs cyclic, initial cyclic and weighted cycles:
+ACYCLIC = 1 << 35
+INITIAL_ACYCLIC = 1 << 37
 UNWEIGHTED_CYCLES = 1 << 47
 
 
@@ -30,33 +36,37 @@ def properties(
     weighted: bool,
     states: int,
 ) -> int:
-    """The bits that OpenFst knows of an FST built state by state and arc by arc, without looking at it as a whole.
+    """The bits that OpenFst would know for an FST that is built state by state and arc by arc. All of them are true.
 
-    All of them are true of it. Arcs are given in order of their source; ``weighted`` tells whether any weight is
-    neither one nor zero of its semiring.
+    Args:
+        source, target, ilabel, olabel: (arcs,), ordered by source.
+        weighted: whether any weight is neither one nor zero of its semiring.
+        states: the number of states.
     """
     same_state = source[1:] == source[:-1]
 
-    def sorted_by(label: np.ndarray) -> bool:
+    def is_sorted(label: np.ndarray) -> bool:
         return not np.any(same_state & (label[1:] < label[:-1]))
 
-    def either(condition: bool | np.bool_, true: int, false: int) -> int:
-        return true if condition else false
+    def pair(bit: int, holds: bool | np.bool_) -> int:
+        return bit if holds else bit << 1
 
     top_sorted = bool(np.all(target > source))
     bits = (
         VECTOR
-        | either(np.all(ilabel == olabel), ACCEPTOR, NOT_ACCEPTOR)
-        | either(np.any((ilabel == EPSILON) & (olabel == EPSILON)), EPSILONS, NO_EPSILONS)
-        | either(np.any(ilabel == EPSILON), INPUT_EPSILONS, NO_INPUT_EPSILONS)
-        | either(np.any(olabel == EPSILON), OUTPUT_EPSILONS, NO_OUTPUT_EPSILONS)
-        | either(sorted_by(ilabel), INPUT_SORTED, NOT_INPUT_SORTED)
-        | either(sorted_by(olabel), OUTPUT_SORTED, NOT_OUTPUT_SORTED)
-        | either(weighted, WEIGHTED, UNWEIGHTED)
-        | either(top_sorted, TOP_SORTED | ACYCLIC | INITIAL_ACYCLIC, NOT_TOP_SORTED)
+        | pair(ACCEPTOR, np.all(ilabel == olabel))
+        | pair(EPSILONS, np.any((ilabel == EPSILON) & (olabel == EPSILON)))
+        | pair(INPUT_EPSILONS, np.any(ilabel == EPSILON))
+        | pair(OUTPUT_EPSILONS, np.any(olabel == EPSILON))
+        | pair(INPUT_SORTED, is_sorted(ilabel))
+        | pair(OUTPUT_SORTED, is_sorted(olabel))
+        | pair(WEIGHTED, weighted)
+        | pair(TOP_SORTED, top_sorted)
     )
-    if not len(source):  # what the first arc makes unknown
+    if top_sorted:
+        bits |= ACYCLIC | INITIAL_ACYCLIC
+    if not len(source):  # the first arc makes these unknown
         bits |= INPUT_DETERMINISTIC | OUTPUT_DETERMINISTIC | UNWEIGHTED_CYCLES
-    if not states:  # what the first state makes unknown
+    if not states:  # the first state makes these unknown
         bits |= ACCESSIBLE | COACCESSIBLE | STRING
     return bits

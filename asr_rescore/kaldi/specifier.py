@@ -1,4 +1,4 @@
-"""What a Kaldi user may name as input: a file, a list of places in files, a directory, or an rspecifier."""
+"""Names of input as Kaldi users write them: a file, an .scp list or an rspecifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Source:
 
     Attributes:
         name: an rxfilename (see :func:`asr_rescore.kaldi.stream.open_window`).
-        is_list: it holds ``key rxfilename`` lines (an .scp), not the entries themselves.
+        is_list: whether it contains ``key rxfilename`` lines (an .scp) instead of the entries themselves.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Source:
 
     @classmethod
     def parse(cls, source: str | os.PathLike[str]) -> Source:
-        """Tell a path (``.scp`` is a list) from an rspecifier (``ark:…``, ``ark,t:…``, ``scp:…``).
+        """Interpret a path (``.scp`` is a list) or an rspecifier (``ark:…``, ``ark,t:…``, ``scp:…``).
 
-        Options that only promise an order or a form (``t``, ``s``, ``cs``, ``o``) need nothing done for them.
+        Options (``t``, ``s``, ``cs``, ``o``) are accepted and ignored: they only promise a form or an order.
 
         Raises:
-            InputError: it looks like an rspecifier and is none.
+            InputError: it looks like an rspecifier but is not a valid one.
         """
         name = os.fspath(source).strip()
         if not re.match(r"(\w+,)*(ark|scp)(,\w+)*:", name):
@@ -50,28 +50,25 @@ class Source:
 
 
 def read_scp(window: Window) -> Iterator[tuple[str, str | InputError]]:
-    """Yield (key, rxfilename) of an .scp, or (key, what is wrong with its line).
+    """Yield (key, rxfilename) for each line of an .scp, or (key, error) if the line is wrong.
 
     Raises:
-        InputError: the list itself cannot be read to its end.
+        InputError: the list cannot be read to its end.
     """
-    number = 0
-    while raw := window.line():
+    for number, raw in enumerate(iter(window.line, b""), 1):
         if not raw.endswith(b"\n") and window.broken is not None:
             break
-        number += 1
         parts = raw.decode("utf-8", errors="replace").strip(" \t\r\n\f\v").split(maxsplit=1)
         if len(parts) == 2:
             yield parts[0], parts[1]
         else:
-            yield (
-                parts[0] if parts else "",
-                InputError(
-                    f"{window.name}: line {number}",
-                    found=repr(parts[0] if parts else ""),
-                    expected="a key and a file name",
-                    remedy="make the .scp again",
-                ),
+            key = parts[0] if parts else ""
+            error = InputError(
+                f"{window.name}: line {number}",
+                found=repr(key),
+                expected="a key and a file name",
+                remedy="make the .scp again",
             )
+            yield key, error
     if window.broken is not None:
         raise window.broken

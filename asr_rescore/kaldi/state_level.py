@@ -1,4 +1,4 @@
-"""A CompactLattice as Kaldi's state-level Lattice: at most one transition id an arc, none on final weights."""
+"""A CompactLattice as Kaldi's state-level Lattice: at most one transition id per arc, none on final weights."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from asr_rescore.lattice import EPSILON, Lattice, Ragged
 
 
 def expand(lattice: Lattice) -> Lattice:
-    """Make a chain of each arc and final weight that has more transition ids than a state-level arc can hold.
+    """Replace each arc and final weight that has too many transition ids for a state-level arc by a chain of arcs.
 
-    States are numbered as Kaldi's ConvertLattice does: the old ones first, then those of the chains, state by state,
-    a state's final weight before its arcs. A chain's word and costs lie on its first arc.
+    States are numbered as by Kaldi's ConvertLattice: first the old states, then those of the chains, ordered by the
+    state from which the chain starts, its final weight before its arcs. The first arc of a chain has the word and the
+    costs.
     """
-    lengths, final_lengths = np.diff(lattice.alignment.offsets), np.diff(lattice.final_alignment.offsets)
+    lengths = np.diff(lattice.alignment.offsets)
+    final_lengths = np.diff(lattice.final_alignment.offsets)
     if not np.any(lengths > 1) and not np.any(final_lengths):
         return lattice
 
-    # An item is a final weight with transition ids, or an arc; they stand in the order in which chains are made.
+    # An item is a final weight with transition ids, or an arc. Items are in the order in which chains are made.
     finals = np.flatnonzero(lattice.is_final & (final_lengths > 0))
     arcs = np.arange(lattice.num_arcs)
     order = np.argsort(np.concatenate([finals, lattice.source]), kind="stable")
@@ -27,16 +29,18 @@ def expand(lattice: Lattice) -> Lattice:
         return np.concatenate([of_finals, of_arcs])[order]
 
     ids = items(final_lengths[finals], lengths)
-    chain = np.maximum(ids, 1)  # arcs that an item becomes
+    chain = np.maximum(ids, 1)  # how many arcs replace the item
     is_arc = items(np.zeros(len(finals), bool), np.ones(len(arcs), bool))
-    fresh = chain - is_arc  # states that it adds: an arc's chain ends in an old one
+    fresh = chain - is_arc  # how many states this adds; the chain of an arc ends in an old state
     base = lattice.num_states + np.cumsum(fresh) - fresh
     begin = items(
         lattice.final_alignment.offsets[finals], lattice.alignment.offsets[:-1] + len(lattice.final_alignment.values)
     )
     values = np.concatenate([lattice.final_alignment.values, lattice.alignment.values])
 
-    item, place = np.repeat(np.arange(len(chain)), chain), within(chain)
+    # The new arcs: which item each belongs to, and its place in the chain.
+    item = np.repeat(np.arange(len(chain)), chain)
+    place = within(chain)
     first = place == 0
     old_source = items(finals, lattice.source)
     old_target = items(np.zeros_like(finals), lattice.target)

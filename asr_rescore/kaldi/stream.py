@@ -1,4 +1,4 @@
-"""Bytes from wherever Kaldi names them: a file (plain or gzipped), a place in a file, standard input or a command."""
+"""Bytes from whatever Kaldi can name: a file (plain or gzipped), an offset in a file, standard input or a command."""
 
 from __future__ import annotations
 
@@ -11,84 +11,100 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from asr_rescore.errors import InputError
 from asr_rescore.files import GZIP_MAGIC, open_binary
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 CHUNK = 1 << 16
-# Bounds what a file that is no archive at all can make the reader hold.
+# Limits how much of a file that is not an archive is read in search of a key.
 LONGEST_KEY = 1 << 12
 BLANKS = b" \t\n\r\f\v"
 
 
 class BrokenArchive(InputError):
-    """An entry so broken, or cut off, that the place where the next one begins is lost."""
+    """An entry is damaged or cut off in such a way that the start of the next entry is unknown."""
 
 
 class _Pipe(io.RawIOBase):
-    """Output of a shell command; at its end, an exit status other than 0 is an error."""
+    """The output of a shell command. At its end, a non-zero exit status is an error."""
 
     def __init__(self, command: str, where: str):
         self._where = where
-        self._process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, bufsize=0)
+        assert self._process.stdout is not None  # because of PIPE
+        self._output = self._process.stdout
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._process.stdout.readinto(buffer)  # type: ignore[union-attr]
-        if not count and self._process.wait():
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer)
+        data = self._output.read(len(view))
+        view[: len(data)] = data
+        if not data and self._process.wait():
             raise InputError(
                 self._where,
                 found=f"exit status {self._process.returncode}",
                 expected="0",
                 remedy="run the command by itself and see what it prints",
             )
-        return count
+        return len(data)
 
     def close(self) -> None:
         if not self.closed:
-            self._process.stdout.close()  # type: ignore[union-attr]
-            if self._process.poll() is None:  # nobody waits for the rest
+            self._output.close()
+            if self._process.poll() is None:  # the reader stopped before the end
                 self._process.terminate()
             self._process.wait()
         super().close()
 
 
 class Window:
-    """The part of a stream that is being read: grows to hold one entry, forgets what was consumed.
+    """The part of a stream that is being read. It grows to hold one entry and drops what has been consumed.
 
-    A stream that breaks (a truncated gzip file, a failing command) is remembered in ``broken`` and reads as ended, so
-    that every entry before the break is still delivered.
+    If the stream breaks (a truncated gzip file, a failing command), the error is kept in ``broken`` and the stream
+    reads as ended, so that all entries before the break are still delivered.
+
+    Args:
+        stream: where the bytes come from.
+        name: names the stream in error messages.
+        offset: position of the stream's first byte in its file.
 
     Attributes:
-        name: what the user called the stream.
-        key: the entry being read, "" between entries.
-        broken: why the stream ended before its time.
+        name: as given.
+        key: the key of the entry being read, "" between entries.
+        broken: why the stream ended early, if it did.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, offset: int = 0):
-        self.name, self.key = name, ""
+    def __init__(self, stream: io.BufferedReader | gzip.GzipFile, name: str, offset: int = 0):
+        self.name = name
+        self.key = ""
         self.broken: InputError | None = None
         self._stream = stream
         self._gzipped = isinstance(stream, gzip.GzipFile)
-        self._data, self._at, self._base = b"", 0, offset
-        self._entry = offset
+        self._data = b""
+        self._at = 0  # the next byte, in _data
+        self._base = offset  # where _data begins, in the stream
+        self._entry = offset  # where the current entry's object begins, in the stream
         self._ended = False
 
     @property
     def offset(self) -> int:
-        """Bytes (uncompressed) before the next one."""
+        """Position of the next byte in the (uncompressed) stream."""
         return self._base + self._at
 
     def ensure(self, count: int) -> int:
-        """Hold ``count`` unread bytes, or all there are; returns how many are held."""
+        """Buffer at least ``count`` unread bytes, or all that are left; returns how many are buffered."""
         held = len(self._data) - self._at
         if held >= count or self._ended:
             return held
         parts = [self._data[self._at :]]
-        self._base, self._at = self.offset, 0
+        self._base = self.offset
+        self._at = 0
         while held < count and not self._ended:
             part = self._read(max(count - held, CHUNK))
             parts.append(part)
@@ -99,7 +115,7 @@ class Window:
 
     def _read(self, count: int) -> bytes:
         try:
-            return self._stream.read1(count)  # type: ignore[attr-defined]
+            return self._stream.read1(count)
         except InputError as error:
             self.broken = error
         except (EOFError, OSError, zlib.error) as error:
@@ -107,19 +123,19 @@ class Window:
         return b""
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes (fewer at the end), not consumed."""
+        """The next ``count`` bytes (fewer at the end), without consuming them."""
         self.ensure(count)
         return self._data[self._at : self._at + count]
 
     def skip(self, count: int) -> None:
-        """Consume bytes that are held."""
+        """Consume ``count`` bytes that are already buffered."""
         self._at += count
 
     def take(self, count: int) -> bytes:
-        """Consume ``count`` bytes.
+        """Consume and return ``count`` bytes.
 
         Raises:
-            BrokenArchive: there are fewer.
+            BrokenArchive: fewer bytes are left.
         """
         if self.ensure(count) < count:
             raise self.cut_off()
@@ -127,8 +143,9 @@ class Window:
         return self._data[self._at - count : self._at]
 
     def line(self) -> bytes:
-        """Consume a line, its end included; b"" at the end of the stream."""
-        searched, held = 0, self.ensure(1)
+        """Consume and return a line with its line end; b"" at the end of the stream."""
+        searched = 0
+        held = self.ensure(1)
         while True:
             end = self._data.find(b"\n", self._at + searched)
             if end >= 0:
@@ -139,10 +156,10 @@ class Window:
                 return self.take(held)
 
     def next_key(self) -> str | None:
-        """Consume the next entry's key and the blank behind it (not a line end); None at the end of the stream.
+        """Consume the next entry's key and one blank after it (but not a line end); None at the end of the stream.
 
         Raises:
-            BrokenArchive: what stands there is no key, or the stream broke before it.
+            BrokenArchive: the next bytes are not a key, or the stream broke before it.
         """
         self.key = ""
         while self.peek(1) and self.peek(1) in BLANKS:
@@ -168,13 +185,13 @@ class Window:
         return self.key
 
     def error(self, found: str, expected: str, remedy: str, kind: type[InputError] = InputError) -> InputError:
-        """An error about the entry being read, with file, key and the offset of its object."""
+        """An error about the current entry. It names the stream, the key and the offset of the entry's object."""
         key = f": key {self.key}" if self.key else ""
         unit = "byte (uncompressed)" if self._gzipped else "byte"
         return kind(f"{self.name}{key}: {unit} {self._entry}", found=found, expected=expected, remedy=remedy)
 
     def cut_off(self) -> InputError:
-        """The error of an entry whose end is not there."""
+        """The error for an entry whose end is missing."""
         if self.broken is not None:
             return self.error(self.broken.found, self.broken.expected, self.broken.remedy, BrokenArchive)
         found = f"the end of the data at byte {self.offset + self.ensure(0)}"
@@ -185,26 +202,32 @@ class Window:
 def open_window(rxfilename: str, *, allow_pipes: bool = False) -> Iterator[Window]:
     """Open what Kaldi calls an rxfilename: ``file``, ``file:offset``, ``-`` (standard input) or ``command |``.
 
-    Gzip is told by content. Commands run in the shell, and only with ``allow_pipes``: a list of files from somebody
-    else could hold any.
+    Gzip is recognised by content. Commands run in the shell, and only with ``allow_pipes``, because a list of files
+    from somebody else could contain any command.
 
     Raises:
-        InputError: no such file, an offset beyond its end, or a command without permission to run it.
+        InputError: the file does not exist, the offset is beyond its end, or a command is not allowed.
     """
     name = rxfilename.strip()
     if name.endswith("|"):
         if not allow_pipes:
             raise InputError(
-                name, found="a command", expected="a file", remedy="pass --allow-pipes if you trust where it comes from"
+                name, found="a command", expected="a file", remedy="set `allow_pipes` if you trust where it comes from"
             )
-        with io.BufferedReader(_Pipe(name[:-1], name)) as stream:
-            yield _window(stream, name)
+        pipe: io.BufferedReader = io.BufferedReader(_Pipe(name[:-1], name))
+        with pipe:
+            yield _window(pipe, name)
     elif name == "-":
-        yield _window(sys.stdin.buffer, "standard input")
+        standard_input = sys.stdin.buffer
+        assert isinstance(standard_input, io.BufferedReader)  # declared as any BinaryIO
+        yield _window(standard_input, "standard input")
     else:
-        # Path.exists raises for names that are too long
-        placed = None if os.path.exists(name) else re.fullmatch(r"(.+):(\d+)", name)  # noqa: PTH110
-        path, offset = (placed[1], int(placed[2])) if placed else (name, 0)
+        path = name
+        offset = 0
+        placed = re.fullmatch(r"(.+):(\d+)", name)
+        if placed and not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that are too long
+            path = placed[1]
+            offset = int(placed[2])
         with open_binary(path) as stream:
             if offset:
                 _seek(stream, path, offset)
@@ -213,25 +236,25 @@ def open_window(rxfilename: str, *, allow_pipes: bool = False) -> Iterator[Windo
             yield Window(stream, path, offset)
 
 
-def _window(stream: BinaryIO, name: str) -> Window:
-    gzipped = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined]
-    return Window(gzip.GzipFile(fileobj=stream) if gzipped else stream, name)  # type: ignore[arg-type]
+def _window(stream: io.BufferedReader, name: str) -> Window:
+    gzipped = stream.peek(2)[:2] == GZIP_MAGIC
+    return Window(gzip.GzipFile(fileobj=stream) if gzipped else stream, name)
 
 
-def _seek(stream: BinaryIO, path: str, offset: int) -> None:
+def _seek(stream: io.BufferedReader | gzip.GzipFile, path: str, offset: int) -> None:
     if isinstance(stream, gzip.GzipFile):
         raise InputError(
             f"{path}: byte {offset}",
             found="a gzipped file",
-            expected="a plain one",
-            remedy="gunzip it, or read it whole",
+            expected="an uncompressed one",
+            remedy="gunzip it, or read it as a whole",
         )
     size = stream.seek(0, io.SEEK_END)
     if offset >= size:
         raise InputError(
             f"{path}: byte {offset}",
             found=f"a file of {size} bytes",
-            expected="an entry there",
+            expected="an entry at this offset",
             remedy="make the .scp again, together with its archive",
         )
     stream.seek(offset)

@@ -1,4 +1,4 @@
-"""words.txt: the recogniser's words and the numbers that stand for them in its lattices."""
+"""words.txt: the recogniser's words and their ids in its lattices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asr_rescore.kaldi.table import fields
 
 @dataclass(frozen=True, eq=False)
 class SymbolTable:
-    """Words ↔ ids. Two tables may give one word different ids: map between them by word.
+    """Words ↔ ids. Two tables may give a word different ids, so convert between them through the word.
 
     Attributes:
         ids: word → id.
-        name: where it was read from, for error messages.
+        name: the file it was read from, for error messages.
     """
 
     ids: Mapping[str, int]
@@ -34,7 +34,7 @@ class SymbolTable:
         return word in self.ids
 
     def word(self, index: int) -> str:
-        """The word of an id.
+        """The word with an id.
 
         Raises:
             InputError: the table has no such id.
@@ -45,8 +45,8 @@ class SymbolTable:
             raise InputError(
                 self.name,
                 found=f"no word for id {index}",
-                expected="every id of the lattices",
-                remedy="give the words.txt of the graph the lattices were decoded with",
+                expected="every id in the lattices",
+                remedy="give the words.txt of the graph that produced the lattices",
             ) from None
 
     def id(self, word: str) -> int:
@@ -62,19 +62,19 @@ class SymbolTable:
                 self.name,
                 found=f"no id for {word!r}",
                 expected="every word that is looked up",
-                remedy="give the words.txt that the word comes from",
+                remedy="give the words.txt that contains the word",
             ) from None
 
     def get(self, word: str, default: int = -1) -> int:
-        """The id of a word, or ``default``."""
+        """The id of a word, or ``default`` if the table does not have it."""
         return self.ids.get(word, default)
 
 
 def read_words(path: str | os.PathLike[str]) -> SymbolTable:
-    """Read a words.txt (``word id`` lines).
+    """Read a words.txt (lines ``word id``).
 
     Raises:
-        InputError: a line that is not a word and a number from 0 on, a word or an id that comes twice, or no line.
+        InputError: a line is not a word and an id from 0, a word or an id occurs twice, or the file is empty.
     """
     ids: dict[str, int] = {}
     taken: dict[int, str] = {}
@@ -83,9 +83,10 @@ def read_words(path: str | os.PathLike[str]) -> SymbolTable:
         where = f"{path}: line {number}"
         if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit()):
             raise InputError(
-                where, found=repr(line[:60]), expected="a word and its id", remedy="give a lang directory's words.txt"
+                where, found=repr(line[:60]), expected="`word id`", remedy="give the words.txt of a lang directory"
             )
-        word, index = parts[0], int(parts[1])
+        word = parts[0]
+        index = int(parts[1])
         if word in ids or index in taken:
             found = f"word {word!r} again" if word in ids else f"id {index} for {word!r} and {taken[index]!r}"
             raise InputError(
@@ -94,12 +95,12 @@ def read_words(path: str | os.PathLike[str]) -> SymbolTable:
         ids[word] = index
         taken[index] = word
     if not ids:
-        raise InputError(path, found="no line", expected="a word and its id in each", remedy="check the path")
+        raise InputError(path, found="an empty file", expected="lines `word id`", remedy="check the path")
     return SymbolTable(ids, str(path))
 
 
 def write_words(path: str | os.PathLike[str], symbols: SymbolTable) -> None:
-    """Write a words.txt, in the order of the ids."""
+    """Write a words.txt, ordered by id."""
     with atomic_text(path) as stream:
         for word, index in sorted(symbols.ids.items(), key=lambda item: item[1]):
             stream.write(f"{word} {index}\n")

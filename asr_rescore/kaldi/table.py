@@ -9,31 +9,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_text, read_lines
 
-# Kaldi separates fields by ASCII blanks; str.split() would also split words at the no-break and other wide spaces.
+# Kaldi separates fields by ASCII blanks only; str.split() would also split words at no-break and other wide spaces.
 _FIELD = re.compile(r"[^ \t\n\r\f\v]+")
 
 
 def fields(line: str) -> list[str]:
-    """What stands between blanks and TABs."""
+    """The fields of a line, which are separated by ASCII blanks."""
     return _FIELD.findall(line)
 
 
-def check_key(key: str) -> str:
-    """The key itself, if it can stand at the head of an entry.
+def check_key(key: str, what: str = "utterance id") -> str:
+    """Return ``key`` if it can be a field of a line.
+
+    Args:
+        key: the text to check.
+        what: names it in the error message.
 
     Raises:
-        RescoreError: it is empty or holds a blank.
+        RescoreError: it is empty or contains a blank.
     """
     if not _FIELD.fullmatch(key):
-        raise RescoreError(f"{key!r} cannot be an utterance id: expected no blanks, and not nothing")
+        raise RescoreError(f"{key!r} is not a valid {what}: it is empty or contains a blank")
     return key
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Key → fields, in the file's order; a line with the key alone gives an empty list.
+    """Read key → fields, in the file's order. A line with only a key gives an empty list.
 
     Raises:
-        InputError: no such file, a line that does not begin with a key, or a key that stands there twice.
+        InputError: the file does not exist, a line does not begin with a key, or a key occurs twice.
     """
     table: dict[str, list[str]] = {}
     for number, line in read_lines(path):
@@ -42,7 +46,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
             raise InputError(
                 f"{path}: line {number}",
                 found=repr(line[:40]),
-                expected="a key at its beginning",
+                expected="a key at the beginning of the line",
                 remedy="each line is an utterance id, a blank, and the rest; remove empty lines",
             )
         if parts[0] in table:
@@ -59,14 +63,13 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
 def write_table(
     path: str | os.PathLike[str], table: Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]]
 ) -> None:
-    """Write ``key field field …`` lines, whole or not at all.
+    """Write ``key field field …`` lines. The file appears only when it is complete.
 
     Raises:
-        RescoreError: a key or field that is empty or holds a blank.
+        RescoreError: a key or field is empty or contains a blank.
     """
     with atomic_text(path) as stream:
         for key, values in table.items() if isinstance(table, Mapping) else table:
             for value in values:
-                if not _FIELD.fullmatch(value):
-                    raise RescoreError(f"{path}: key {key}: {value!r} cannot be a field: it is empty or holds a blank")
-            stream.write(" ".join([check_key(key), *values]) + "\n")
+                check_key(value, f"field of key {key}")
+            stream.write(" ".join([check_key(key, "key"), *values]) + "\n")

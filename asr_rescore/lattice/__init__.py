@@ -1,4 +1,4 @@
-"""Lattices and what is computed on them; no files, no torch."""
+"""Lattices and algorithms on them, without files and without torch."""
 
 from asr_rescore.lattice.expansion import START, Expansion, ExpansionLimits, Level
 from asr_rescore.lattice.graph import EPSILON, Lattice, Ragged

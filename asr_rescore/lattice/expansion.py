@@ -1,6 +1,7 @@
-"""A lattice expanded by the histories of a language model, so that each arc can carry the model's cost in its history.
+"""Expansion of a lattice by histories of a language model, so that each arc can have the model's cost in its history.
 
-States at one depth grow together: whoever drives many expansions side by side can cost all their contexts at once.
+All states of one depth are expanded together. A caller that drives many expansions at the same time can therefore
+compute the costs of all their contexts in one batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from asr_rescore.lattice.order import connect, depths
 from asr_rescore.lattice.paths import costs_to_end
 
 INFINITY = float("inf")
-START = -1  # in place of a node: what stands before the first word
+START = -1  # takes the place of a node number before the first word
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class ExpansionLimits:
     """How far a lattice is expanded.
 
     Attributes:
-        order: histories that agree in their last ``order`` − 1 words are one, and the cheapest of them stands for all;
-            0: never.
-        beam: what looks so much dearer than the best is left out.
-        max_arcs: of the expanded lattice, or as many as the lattice itself has, if those are more. Each depth gets
-            a share in proportion to the arcs it has in the lattice.
+        order: n-gram order for merging histories; 0: never merge. Histories with the same last ``order`` − 1 words are
+            merged, and the cheapest of them is used for all.
+        beam: pruning beam. A state is dropped if the estimated cost of the best path through it exceeds that of the
+            best path by more than this.
+        max_arcs: the largest number of arcs in the expanded lattice, but not less than the lattice has itself. It is
+            divided among the depths in proportion to the lattice's arcs.
+
+    Raises:
+        UsageError: a value is out of range.
     """
 
     order: int = 6
@@ -37,42 +42,49 @@ class ExpansionLimits:
 
     def __post_init__(self) -> None:
         if self.order < 0:
-            raise UsageError(f"the order is {self.order}, expected the length of an n-gram, or 0 for unlimited")
+            raise UsageError(f"`order` is {self.order}, expected an n-gram order, or 0 to never merge histories")
         if not self.beam >= 0:
-            raise UsageError(f"the beam is {self.beam}, expected a cost from 0")
+            raise UsageError(f"`beam` is {self.beam}, expected 0 or more")
         if self.max_arcs < 1:
-            raise UsageError(f"the most arcs are {self.max_arcs}, expected 1 or more")
+            raise UsageError(f"`max_arcs` is {self.max_arcs}, expected 1 or more")
 
 
 class Node:
-    """A state of the lattice with a history.
+    """A state of the lattice together with a history.
 
-    A node's context is the one of ``before`` with ``word`` read; those before an epsilon and behind it are the same.
+    The context of a node is the context of the node ``before``, followed by ``word``. An epsilon arc does not change
+    the context.
 
     Attributes:
-        number: nodes are numbered as they are found.
-        state: of the lattice.
-        before: number of the node in whose context the last word is read; ``START`` where there is none yet.
-        word: the last word; ``EPSILON`` where there is none yet.
-        cost: of the cheapest way here, whose history it is.
-        estimate: of the whole, on to the end.
+        number: identifies the node; nodes are numbered as they are found.
+        state: the state of the lattice.
+        history: the last words, as many as are needed to decide which histories to merge.
+        before: the number of the node in whose context the last word was read; ``START`` before the first word.
+        word: the last word; ``EPSILON`` before the first word.
+        cost: the cost of the cheapest path to this node. Its context is that of this path.
+        estimate: the estimated cost of the cheapest complete path through this node.
     """
 
     __slots__ = ("before", "cost", "estimate", "history", "number", "state", "word")
 
     def __init__(self, number: int, state: int, history: tuple[int, ...]):
-        self.number, self.state, self.history = number, state, history
-        self.before, self.word, self.cost, self.estimate = START, EPSILON, INFINITY, INFINITY
+        self.number = number
+        self.state = state
+        self.history = history
+        self.before = START
+        self.word = EPSILON
+        self.cost = INFINITY
+        self.estimate = INFINITY
 
 
 @dataclass(frozen=True)
 class Level:
-    """Nodes that grow together, and what has to be known for it.
+    """Nodes that are expanded together, and the words whose costs are needed for this.
 
     Attributes:
-        nodes: whose contexts are asked.
-        asked: for each word asked, the place of its node in ``nodes``, ascending.
-        words: the words asked; ``EPSILON`` for the end of the sentence.
+        nodes: the nodes.
+        asked: for each word, the index in ``nodes`` of the node in whose context its cost is needed; ascending.
+        words: the words; ``EPSILON`` stands for the end of the sentence.
     """
 
     nodes: list[Node]
@@ -81,17 +93,21 @@ class Level:
 
 
 class Expansion:
-    """The expansion of one lattice by one language model, a :class:`Level` at a time.
+    """The expansion of one lattice by one language model, one :class:`Level` at a time.
 
-    ``while level := expansion.level(): expansion.advance(costs)``, and then :meth:`lattice`.
+    Call :meth:`level`, compute the costs of its words and pass them to :meth:`advance`. Repeat this until
+    :meth:`level` returns None. Then :meth:`lattice` is the expanded lattice.
 
     Args:
-        lattice: any acyclic one.
-        limits: how far to go.
-        acoustic_scale, word_penalty: ways are compared by graph + ``acoustic_scale`` · acoustic + ``word_penalty`` ·
+        lattice: an acyclic lattice.
+        limits: how far to expand it.
+        acoustic_scale, word_penalty: paths are compared by graph + ``acoustic_scale`` · acoustic + ``word_penalty`` ·
             words.
-        to_end: what is to be expected from each of the lattice's states to the end, (states,); by default what it is
-            without the model. The better it is, the less a beam lets through.
+        to_end: the estimated cost from each of the lattice's states to the end, (states,). By default it is the exact
+            cost without the model. The better the estimate, the fewer states are within the beam.
+
+    Raises:
+        RescoreError: the lattice has a cycle.
     """
 
     def __init__(
@@ -102,39 +118,44 @@ class Expansion:
         word_penalty: float = 0.0,
         to_end: Sequence[float] | None = None,
     ):
-        self.source, self.limits = lattice, limits
+        self.source = lattice
+        self.limits = limits
         self.costs = (lattice.arc_costs(acoustic_scale) + word_penalty * (lattice.word != EPSILON)).tolist()
         self.final = lattice.final_costs(acoustic_scale).tolist()
         self.to_end = costs_to_end(lattice, acoustic_scale, word_penalty) if to_end is None else to_end
-        self.offsets, self.targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
-        self.words, self.depth = lattice.word.tolist(), depths(lattice)
+        self.offsets = lattice.arc_offsets.tolist()
+        self.targets = lattice.target.tolist()
+        self.words = lattice.word.tolist()
+        self.depth = depths(lattice)
         arcs_at = np.bincount(np.array(self.depth, dtype=np.int64)[lattice.source], minlength=1)
         self.arc_limits = arcs_at * max(1.0, limits.max_arcs / max(1, lattice.num_arcs))
         self.found = 0
         self.grown: list[Node] = []
         self.waiting: dict[int, dict[tuple[int, tuple[int, ...]], Node]] = {}  # by depth
         self.current = Level([], [], [])
-        self.best = INFINITY  # of what has come to an end
-        # Of each arc of the result: the nodes it joins, the lattice's arc, and what the model adds to its cost.
+        self.best = INFINITY  # the cost of the best path that has reached an end
+        # For each arc of the result: the two nodes, the arc of the lattice, and the cost that the model adds.
         self.arcs: list[tuple[Node, Node, int, float]] = []
-        self.ends: list[tuple[Node, float]] = []  # and of each final cost
+        self.ends: list[tuple[Node, float]] = []  # for each final state of the result: the node and the added cost
         if lattice.start >= 0:
             root = self._node(lattice.start, ())
-            root.cost, root.estimate = 0.0, self.to_end[lattice.start]
+            root.cost = 0.0
+            root.estimate = self.to_end[lattice.start]
 
     def level(self) -> Level | None:
-        """The next nodes to grow; None when all have grown."""
+        """The next nodes to expand; None if all have been expanded."""
         nodes: list[Node] = []
         while self.waiting and not nodes:
-            # Whatever waits is a cut through all ways that have not ended: the best of it is never left out.
-            least = min(self.best, *(node.estimate for nodes in self.waiting.values() for node in nodes.values()))
+            # Each path that has not ended yet goes through a waiting node, so ``least`` is the best estimate of all.
+            least = min(self.best, *(node.estimate for group in self.waiting.values() for node in group.values()))
             depth = min(self.waiting)
             nodes = [node for node in self.waiting.pop(depth).values() if node.estimate <= least + self.limits.beam]
             nodes = self._within(nodes, self.arc_limits[depth] if depth < len(self.arc_limits) else INFINITY)
         if not nodes:
             return None
         self.grown += nodes
-        asked, words = [], []
+        asked: list[int] = []
+        words: list[int] = []
         for place, node in enumerate(nodes):
             if self.final[node.state] < INFINITY:
                 asked.append(place)
@@ -146,7 +167,7 @@ class Expansion:
         return self.current
 
     def advance(self, costs: Sequence[float]) -> None:
-        """Go on from the last level, given what the model adds to the cost of each word asked."""
+        """Expand the last level, given the model's costs of the words in it, in their order."""
         asked = iter(costs)
         for node in self.current.nodes:
             if self.final[node.state] < INFINITY:
@@ -164,17 +185,19 @@ class Expansion:
                 after = self._node(state, self._history(node.history, word))
                 self.arcs.append((node, after, arc, added))
                 if cost < after.cost:
-                    after.cost, after.estimate = cost, cost + self.to_end[state]
-                    after.before, after.word = (node.before, node.word) if word == EPSILON else (node.number, word)
+                    after.cost = cost
+                    after.estimate = cost + self.to_end[state]
+                    after.before = node.before if word == EPSILON else node.number
+                    after.word = node.word if word == EPSILON else word
 
     @property
     def contexts(self) -> set[int]:
-        """Numbers of the nodes in whose contexts a word may still be read."""
+        """The numbers of all nodes whose contexts may still be needed."""
         return {node.before for nodes in self.waiting.values() for node in nodes.values()}
 
     def lattice(self) -> Lattice:
-        """The expanded lattice, the model's costs added to the graph costs; alignments are kept."""
-        # Nodes grow in topological order.
+        """The expanded lattice. The model's costs are added to the graph costs, and alignments are kept."""
+        # Nodes are expanded in topological order.
         place = {node.number: place for place, node in enumerate(self.grown)}
         arcs = [
             (place[before.number], place[after.number], arc, added)
@@ -182,8 +205,10 @@ class Expansion:
             if after.number in place
         ]
         origins, targets, taken = np.array([arc[:3] for arc in arcs], dtype=np.int64).reshape(-1, 3).T
-        source, states = self.source, np.array([node.state for node in self.grown], dtype=np.int64)
-        final_graph, final_acoustic = np.full((2, len(states)), INFINITY)
+        source = self.source
+        states = np.array([node.state for node in self.grown], dtype=np.int64)
+        final_graph = np.full(len(states), INFINITY)
+        final_acoustic = np.full(len(states), INFINITY)
         for node, added in self.ends:
             final_graph[place[node.number]] = source.final_graph[node.state] + added
             final_acoustic[place[node.number]] = source.final_acoustic[node.state]
@@ -203,7 +228,7 @@ class Expansion:
         )
 
     def costs_to_end(self) -> list[float]:
-        """What it costs from each of the lattice's states to an end, the model included, where the order was 1."""
+        """The cost from each of the lattice's states to an end, including the model's. The order must have been 1."""
         ahead = [INFINITY] * self.source.num_states
         for node, added in self.ends:
             ahead[node.state] = self.final[node.state] + added
@@ -215,7 +240,8 @@ class Expansion:
         waiting = self.waiting.setdefault(self.depth[state], {})
         node = waiting.get((state, history))
         if node is None:
-            node = waiting[state, history] = Node(self.found, state, history)
+            node = Node(self.found, state, history)
+            waiting[state, history] = node
             self.found += 1
         return node
 
@@ -229,7 +255,7 @@ class Expansion:
         return slice(self.offsets[node.state], self.offsets[node.state + 1])
 
     def _within(self, nodes: list[Node], most_arcs: float) -> list[Node]:
-        """The best of ``nodes``, as many as have no more than ``most_arcs`` together, but at least one."""
+        """The best nodes that together have at most ``most_arcs`` arcs, but at least one node."""
         nodes = sorted(nodes, key=lambda node: node.estimate)
         leaving = np.cumsum([self.offsets[node.state + 1] - self.offsets[node.state] for node in nodes])
         return nodes[: max(1, int(np.searchsorted(leaving, most_arcs, side="right")))]

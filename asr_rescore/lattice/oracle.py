@@ -1,4 +1,4 @@
-"""The path with the fewest errors against a reference."""
+"""The path of a lattice that has the fewest errors against a reference."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ UNREACHED = 1 << 40
 
 
 def oracle(lattice: Lattice, reference: Sequence[int]) -> tuple[Path, int] | None:
-    """The path with the least edit distance to ``reference``, and that distance (Kaldi: lattice-oracle).
+    """The path with the smallest edit distance to ``reference``, and that distance (Kaldi: lattice-oracle).
 
     Args:
-        lattice: any acyclic one.
-        reference: word ids; any number that no arc has stands for a word the lattice does not know.
+        lattice: an acyclic lattice.
+        reference: word ids. Use any id that no arc has, such as −1, for a word without an id.
 
     Returns:
-        None where the lattice has no path.
+        The path and its number of word errors, or None if the lattice has no path.
+
+    Raises:
+        RescoreError: the lattice has a cycle.
     """
     words = np.array(reference, dtype=np.int64)
     steps = np.arange(len(words) + 1)
-    # errors[s, j]: least errors of a way from the start to s against the first j words of the reference.
+    # errors[s, j]: fewest errors of a path from the start to s against the first j words of the reference.
     errors = np.full((lattice.num_states, len(words) + 1), UNREACHED, dtype=np.int64)
     if lattice.start < 0:
         return None
@@ -33,12 +36,13 @@ def oracle(lattice: Lattice, reference: Sequence[int]) -> tuple[Path, int] | Non
     offsets = lattice.arc_offsets
     for state in topological_order(lattice).tolist():
         here = errors[state]
-        # Words of the reference left out: a running minimum, each step costing one.
+        # Skipping words of the reference is a running minimum in which each step costs one error.
         np.minimum(here, np.minimum.accumulate(here - steps) + steps, out=here)
         if here[0] >= UNREACHED and here.min() >= UNREACHED:
             continue
         for arc in range(offsets[state], offsets[state + 1]):
-            ahead, word = errors[lattice.target[arc]], lattice.word[arc]
+            ahead = errors[lattice.target[arc]]
+            word = lattice.word[arc]
             if word == EPSILON:
                 np.minimum(ahead, here, out=ahead)
             else:
@@ -52,17 +56,18 @@ def oracle(lattice: Lattice, reference: Sequence[int]) -> tuple[Path, int] | Non
 
 
 def _trace(lattice: Lattice, errors: np.ndarray, words: np.ndarray, final: int) -> list[int]:
-    """The arcs of a way that has the errors found, from its end back."""
+    """The arcs of a path that ends in ``final`` and has the number of errors found. It is traced from its end."""
     into = np.argsort(lattice.target, kind="stable")
     offsets = np.searchsorted(lattice.target[into], np.arange(lattice.num_states + 1))
     arcs: list[int] = []
-    state, j = final, len(words)
+    state = final
+    j = len(words)
     while state != lattice.start or errors[state, j] != j:
-        came = _step_back(lattice, errors, words, into[offsets[state] : offsets[state + 1]], state, j)
-        if came is None:
+        step = _step_back(lattice, errors, words, into[offsets[state] : offsets[state + 1]], state, j)
+        if step is None:
             j -= 1
         else:
-            arc, j = came
+            arc, j = step
             arcs.append(arc)
             state = int(lattice.source[arc])
     return arcs[::-1]
@@ -71,10 +76,14 @@ def _trace(lattice: Lattice, errors: np.ndarray, words: np.ndarray, final: int) 
 def _step_back(
     lattice: Lattice, errors: np.ndarray, words: np.ndarray, arcs: np.ndarray, state: int, j: int
 ) -> tuple[int, int] | None:
-    """The arc by which (state, j) was reached and the j before it; None if the j-th word was left out."""
+    """The arc by which (state, j) was reached and the j before it; None if the j-th word was skipped.
+
+    ``arcs`` are the arcs that enter the state.
+    """
     there = errors[state, j]
     for arc in arcs.tolist():
-        before, word = errors[lattice.source[arc]], lattice.word[arc]
+        before = errors[lattice.source[arc]]
+        word = lattice.word[arc]
         if word == EPSILON:
             if before[j] == there:
                 return arc, j

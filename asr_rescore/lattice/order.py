@@ -1,4 +1,4 @@
-"""Orders and reachability of a lattice's states."""
+"""The order of a lattice's states, and which of them can be reached."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from asr_rescore.lattice.graph import Lattice
 
 
 def topological_order(lattice: Lattice) -> np.ndarray:
-    """All states, each behind every state that has an arc to it, int64 (states,).
+    """All states, each after every state that has an arc to it, int64 (states,).
 
     Raises:
-        RescoreError: there is a cycle.
+        RescoreError: the lattice has a cycle.
     """
-    if np.all(lattice.target > lattice.source):  # as most of Kaldi's lattices are
+    if np.all(lattice.target > lattice.source):  # true of most lattices that Kaldi writes
         return np.arange(lattice.num_states)
     waiting = np.bincount(lattice.target, minlength=lattice.num_states).tolist()
-    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    offsets = lattice.arc_offsets.tolist()
+    targets = lattice.target.tolist()
     order = [state for state, arcs in enumerate(waiting) if not arcs]
-    for state in order:  # grows as it is read
+    for state in order:  # the loop appends to this list
         for target in targets[offsets[state] : offsets[state + 1]]:
             waiting[target] -= 1
             if not waiting[target]:
@@ -27,19 +28,20 @@ def topological_order(lattice: Lattice) -> np.ndarray:
     if len(order) < lattice.num_states:
         stuck = next(state for state, arcs in enumerate(waiting) if arcs)
         raise RescoreError(
-            f"lattice: state {stuck} lies on or behind a cycle, expected none; decode the utterance again"
+            f"lattice: state {stuck} is on a cycle or after one, expected no cycles; decode the utterance again"
         )
     return np.array(order, dtype=np.int64)
 
 
 def depths(lattice: Lattice) -> list[int]:
-    """Arcs of the longest way to each state.
+    """The number of arcs on the longest path to each state.
 
     Raises:
-        RescoreError: there is a cycle.
+        RescoreError: the lattice has a cycle.
     """
     depth = [0] * lattice.num_states
-    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    offsets = lattice.arc_offsets.tolist()
+    targets = lattice.target.tolist()
     for state in topological_order(lattice).tolist():
         ahead = depth[state] + 1
         for target in targets[offsets[state] : offsets[state + 1]]:
@@ -49,7 +51,7 @@ def depths(lattice: Lattice) -> list[int]:
 
 
 def connect(lattice: Lattice) -> Lattice:
-    """The states and arcs that lie on a path from start to end, in their order."""
+    """The lattice without the states and arcs that are on no path from the start to an end; the order is kept."""
     order = topological_order(lattice)
     accessible = np.zeros(lattice.num_states, dtype=bool)
     if lattice.start >= 0:
@@ -66,9 +68,16 @@ def connect(lattice: Lattice) -> Lattice:
 
 
 def select(lattice: Lattice, states: np.ndarray, arcs: np.ndarray) -> Lattice:
-    """The lattice of some states and arcs, both bool masks; kept arcs must lie between kept states."""
+    """The lattice with only some of its states and arcs.
+
+    Args:
+        lattice: the lattice.
+        states: bool (states,), the states to keep.
+        arcs: bool (arcs,), the arcs to keep; they must connect states that are kept.
+    """
     number = np.cumsum(states) - 1
-    kept_states, kept_arcs = np.flatnonzero(states), np.flatnonzero(arcs)
+    kept_states = np.flatnonzero(states)
+    kept_arcs = np.flatnonzero(arcs)
     start = int(number[lattice.start]) if lattice.start >= 0 and states[lattice.start] else -1
     return Lattice(
         start,

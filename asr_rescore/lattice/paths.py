@@ -1,4 +1,4 @@
-"""Paths through a lattice, and the cheapest of them at one or many operating points."""
+"""Paths through a lattice, and the cheapest path at one or many operating points."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from asr_rescore.lattice.order import topological_order
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One way from the start to an end.
+    """A path from the start to a final state.
 
     Attributes:
         arcs: int64 (length,), arcs of the lattice in order.
-        words: their word ids without epsilons.
-        graph, acoustic: summed costs, the final weight's included; acoustic unscaled.
-        final_state: where it ends.
+        words: the word ids of the arcs, without epsilons.
+        graph, acoustic: summed costs, including the final weight; acoustic unscaled.
+        final_state: the state in which the path ends.
     """
 
     arcs: np.ndarray
@@ -30,7 +30,7 @@ class Path:
 
     @classmethod
     def along(cls, lattice: Lattice, arcs: list[int], final_state: int) -> Path:
-        """The path over ``arcs``, which must lead from the start to ``final_state``."""
+        """The path over ``arcs``, which must connect the start and ``final_state``."""
         taken = np.array(arcs, dtype=np.int64)
         words = lattice.word[taken]
         return cls(
@@ -43,9 +43,15 @@ class Path:
 
 
 def best_path(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float = 0.0) -> Path | None:
-    """The path of the least graph + ``acoustic_scale`` · acoustic + ``word_penalty`` · words; None without any path.
+    """The path with the smallest cost, graph + ``acoustic_scale`` · acoustic + ``word_penalty`` · words.
 
     Kaldi: lattice-scale --acoustic-scale, lattice-add-penalty --word-ins-penalty, lattice-best-path.
+
+    Returns:
+        The path, or None if the lattice has no path.
+
+    Raises:
+        RescoreError: the lattice has a cycle.
     """
     return best_paths(lattice, [acoustic_scale], [word_penalty])[0]
 
@@ -53,14 +59,17 @@ def best_path(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float
 def best_paths(
     lattice: Lattice, acoustic_scales: Sequence[float], word_penalties: Sequence[float]
 ) -> list[Path | None]:
-    """:func:`best_path` for each pair of scale and penalty, in one pass over the lattice."""
-    scales, penalties = np.array(acoustic_scales)[:, None], np.array(word_penalties)[:, None]
+    """:func:`best_path` for each pair of acoustic scale and word penalty, in one pass over the lattice."""
+    scales = np.array(acoustic_scales)[:, None]  # (points, 1)
+    penalties = np.array(word_penalties)[:, None]
     costs = lattice.arc_costs(scales) + penalties * (lattice.word != EPSILON)  # (points, arcs)
     cost_to_end = lattice.final_costs(scales)  # (points, states)
-    best_arc = np.full(cost_to_end.shape, -1)  # −1: end here
-    offsets, points = lattice.arc_offsets.tolist(), np.arange(len(scales))
+    best_arc = np.full(cost_to_end.shape, -1)  # −1: the path ends here
+    offsets = lattice.arc_offsets.tolist()
+    points = np.arange(len(scales))
     for state in topological_order(lattice)[::-1].tolist():
-        low, high = offsets[state], offsets[state + 1]
+        low = offsets[state]
+        high = offsets[state + 1]
         if low == high:
             continue
         ahead = costs[:, low:high] + cost_to_end[:, lattice.target[low:high]]  # (points, arcs of the state)
@@ -77,17 +86,19 @@ def _follow(lattice: Lattice, best_arc: np.ndarray, cost_to_end: np.ndarray) -> 
     if state < 0 or not np.isfinite(cost_to_end[state]):
         return None
     arcs = []
-    while (arc := int(best_arc[state])) >= 0:
+    while best_arc[state] >= 0:
+        arc = int(best_arc[state])
         arcs.append(arc)
         state = int(lattice.target[arc])
     return Path.along(lattice, arcs, state)
 
 
 def costs_to_end(lattice: Lattice, acoustic_scale: float, word_penalty: float = 0.0) -> list[float]:
-    """Cost of the cheapest way from each state to an end, its final cost included; inf where there is none."""
+    """The cost of the cheapest path from each state to an end, including the final cost; inf if there is no path."""
     costs = (lattice.arc_costs(acoustic_scale) + word_penalty * (lattice.word != EPSILON)).tolist()
-    cost_to_end = lattice.final_costs(acoustic_scale).tolist()
-    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    cost_to_end: list[float] = lattice.final_costs(acoustic_scale).tolist()
+    offsets = lattice.arc_offsets.tolist()
+    targets = lattice.target.tolist()
     for state in topological_order(lattice)[::-1].tolist():
         cheapest = cost_to_end[state]
         for arc in range(offsets[state], offsets[state + 1]):
@@ -99,9 +110,10 @@ def costs_to_end(lattice: Lattice, acoustic_scale: float, word_penalty: float = 
 
 
 def costs_from_start(lattice: Lattice, acoustic_scale: float) -> list[float]:
-    """Cost of the cheapest way from the start to each state; inf where there is none."""
+    """The cost of the cheapest path from the start to each state; inf if there is no path."""
     costs = lattice.arc_costs(acoustic_scale).tolist()
-    offsets, targets = lattice.arc_offsets.tolist(), lattice.target.tolist()
+    offsets = lattice.arc_offsets.tolist()
+    targets = lattice.target.tolist()
     from_start = [float("inf")] * lattice.num_states
     if lattice.start >= 0:
         from_start[lattice.start] = 0.0

@@ -1,4 +1,4 @@
-"""Posterior probabilities of arcs and ends: forward-backward over a lattice, all states of one depth at a time."""
+"""Posterior probabilities of arcs and final states: forward-backward, all states of one depth at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from asr_rescore.lattice.order import depths
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """How probable each part of a lattice is, paths having probabilities ∝ exp(−cost).
+    """The posterior probabilities of a lattice. The probability of a path is proportional to exp(−cost).
 
-    The arcs across any cut between the start and the ends, with the ends before the cut, sum to one.
+    For any cut that separates the start from the rest, the arcs that cross the cut and the final states before it sum
+    to one.
 
     Attributes:
-        arc: float64 (arcs,), that a path takes the arc.
-        final: float64 (states,), that it ends in the state.
+        arc: float64 (arcs,), the probability that a path takes the arc.
+        final: float64 (states,), the probability that a path ends in the state.
         total: ln of the sum of exp(−cost) over all paths.
     """
 
@@ -29,13 +30,20 @@ class Posteriors:
 
 
 def posteriors(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float = 0.0) -> Posteriors | None:
-    """Posteriors at the costs of :func:`best_path`; None without any path (Kaldi: lattice-arc-post).
+    """Posterior probabilities with the path costs of :func:`best_path` (Kaldi: lattice-arc-post).
 
     Args:
-        lattice: any acyclic one; what is on no path gets 0.
+        lattice: an acyclic lattice. Arcs and states on no path get 0.
         acoustic_scale: a path costs graph + ``acoustic_scale`` · acoustic + ``word_penalty`` · words. To flatten or
-            sharpen the whole, :func:`scale` the graph costs, and this and the penalty with them.
-        word_penalty: the cost of a word.
+            sharpen the distribution, multiply all three: the graph costs with :func:`scale`, this scale and the
+            penalty.
+        word_penalty: added for each word.
+
+    Returns:
+        The posteriors, or None if the lattice has no path.
+
+    Raises:
+        RescoreError: the lattice has a cycle.
     """
     network = Network.of(lattice, acoustic_scale, word_penalty)
     forward = network.forward()
@@ -49,12 +57,12 @@ def posteriors(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: floa
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Some states of one depth with their arcs, as ``ufunc.reduceat`` wants them.
+    """Some states of the same depth and their arcs, in the form that ``ufunc.reduceat`` needs.
 
     Attributes:
         states: int64 (states,).
-        arcs: int64 (arcs,), those of the first state first.
-        starts: int64 (states,), where in ``arcs`` those of each state begin.
+        arcs: int64 (arcs,), ordered like the states they belong to.
+        starts: int64 (states,), where in ``arcs`` the arcs of each state begin.
     """
 
     states: np.ndarray
@@ -64,12 +72,12 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A lattice with a single end: behind its arcs stands one more, without a word, for each final weight.
+    """A lattice with a single end state. After the lattice's arcs there is an arc without a word per final weight.
 
     Attributes:
-        start, end: states; ``end`` is the one added.
-        depth: int64 (states,), arcs of the longest way that leads to a state.
-        source, target, word, frames: int64 (arcs,); ``frames`` counts transition ids.
+        start, end: states; ``end`` is the state that was added.
+        depth: int64 (states,), the number of arcs on the longest path to each state.
+        source, target, word, frames: int64 (arcs,); ``frames`` is the number of transition ids.
         log_weight: float64 (arcs,), −cost.
     """
 
@@ -84,12 +92,13 @@ class Network:
 
     @classmethod
     def of(cls, lattice: Lattice, acoustic_scale: float, word_penalty: float) -> Network:
-        """Close ``lattice``, at the costs of :func:`best_path`.
+        """The network of ``lattice``, with the path costs of :func:`best_path`.
 
         Raises:
-            RescoreError: there is a cycle.
+            RescoreError: the lattice has a cycle.
         """
-        finals, end = np.flatnonzero(lattice.is_final), lattice.num_states
+        finals = np.flatnonzero(lattice.is_final)
+        end = lattice.num_states
         depth = depths(lattice)
         costs = lattice.arc_costs(acoustic_scale) + word_penalty * (lattice.word != EPSILON)
         return cls(
@@ -104,51 +113,61 @@ class Network:
         )
 
     def only(self, arcs: np.ndarray) -> Network:
-        """The same with some of the arcs, a bool mask."""
-        return replace(self, **{name: getattr(self, name)[arcs] for name in _OF_ARCS})
+        """The network with only the arcs that ``arcs``, bool (arcs,), selects."""
+        return replace(
+            self,
+            source=self.source[arcs],
+            target=self.target[arcs],
+            word=self.word[arcs],
+            frames=self.frames[arcs],
+            log_weight=self.log_weight[arcs],
+        )
 
     @cached_property
     def into(self) -> list[Layer]:
-        """States with the arcs that enter them, the start's end of the network first."""
+        """The states and the arcs that enter them, ordered by depth."""
         return _layers(self.target, self.depth)
 
     @cached_property
     def out_of(self) -> list[Layer]:
-        """States with the arcs that leave them, the end first."""
+        """The states and the arcs that leave them, ordered by depth, the deepest first."""
         return _layers(self.source, self.depth)[::-1]
 
     def forward(self) -> np.ndarray:
-        """ln of the summed weight of all ways from the start to each state, float64 (states,)."""
+        """ln of the summed weight of all paths from the start to each state, float64 (states,)."""
         alpha = np.full(len(self.depth), -np.inf)
         if self.start < 0:
             return alpha
         alpha[self.start] = 0.0
         for layer in self.into:
-            ways = alpha[self.source[layer.arcs]] + self.log_weight[layer.arcs]
-            alpha[layer.states] = np.logaddexp.reduceat(ways, layer.starts)
-            alpha[self.start] = 0.0  # whatever leads into the start is on no path
+            through = alpha[self.source[layer.arcs]] + self.log_weight[layer.arcs]
+            alpha[layer.states] = np.logaddexp.reduceat(through, layer.starts)
+            alpha[self.start] = 0.0  # arcs that enter the start are on no path
         return alpha
 
     def backward(self) -> np.ndarray:
-        """The same from each state to the end."""
+        """ln of the summed weight of all paths from each state to the end, float64 (states,)."""
         beta = np.full(len(self.depth), -np.inf)
         beta[self.end] = 0.0
         for layer in self.out_of:
-            ways = self.log_weight[layer.arcs] + beta[self.target[layer.arcs]]
-            beta[layer.states] = np.logaddexp.reduceat(ways, layer.starts)
+            through = self.log_weight[layer.arcs] + beta[self.target[layer.arcs]]
+            beta[layer.states] = np.logaddexp.reduceat(through, layer.starts)
         return beta
 
     def arc_posteriors(self, forward: np.ndarray) -> np.ndarray:
-        """Posterior of each arc, float64 (arcs,), given what :meth:`forward` says, which must reach the end."""
-        ways = forward[self.source] + self.log_weight + self.backward()[self.target]
-        return np.exp(ways - forward[self.end])
-
-
-_OF_ARCS = ("source", "target", "word", "frames", "log_weight")
+        """The posterior of each arc, float64 (arcs,), from the result of :meth:`forward`, which must reach the end."""
+        through = forward[self.source] + self.log_weight + self.backward()[self.target]
+        posterior: np.ndarray = np.exp(through - forward[self.end])
+        return posterior
 
 
 def _layers(state: np.ndarray, depth: np.ndarray) -> list[Layer]:
-    """Arcs grouped by a state of each, and those groups by the state's depth, shallow first."""
+    """Group arcs by their state and these groups by the depth of the state, ordered by depth.
+
+    Args:
+        state: int64 (arcs,), the source or target of each arc.
+        depth: int64 (states,).
+    """
     if not len(state):
         return []
     arcs = np.lexsort((state, depth[state]))

@@ -1,4 +1,4 @@
-"""Lattices made from lattices."""
+"""Lattices made from other lattices: scaled, pruned, or the prefix tree of some paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from asr_rescore.lattice.paths import Path, costs_from_start, costs_to_end
 
 
 def scale(lattice: Lattice, graph: float = 1.0, acoustic: float = 1.0) -> Lattice:
-    """All costs multiplied (Kaldi: lattice-scale --lm-scale --acoustic-scale); states that are not final stay so."""
+    """The lattice with its graph and acoustic costs multiplied (Kaldi: lattice-scale --lm-scale --acoustic-scale).
+
+    States that are not final stay so, even if a scale is 0.
+    """
     final = lattice.is_final
     return replace(
         lattice,
@@ -25,14 +28,18 @@ def scale(lattice: Lattice, graph: float = 1.0, acoustic: float = 1.0) -> Lattic
 
 
 def prune(lattice: Lattice, beam: float, acoustic_scale: float) -> Lattice:
-    """What lies on a path no more than ``beam`` dearer than the best one, at ``acoustic_scale``; costs unchanged.
+    """The states and arcs on paths that cost at most ``beam`` more than the best path (Kaldi: lattice-prune).
 
-    Kaldi: lattice-prune.
+    Args:
+        lattice: an acyclic lattice.
+        beam: the pruning beam.
+        acoustic_scale: paths are compared by graph + ``acoustic_scale`` · acoustic. The costs in the result are the
+            original ones.
     """
-    from_start, to_end = (np.array(f(lattice, acoustic_scale)) for f in (costs_from_start, costs_to_end))
+    from_start = np.array(costs_from_start(lattice, acoustic_scale))
+    to_end = np.array(costs_to_end(lattice, acoustic_scale))
     if lattice.start < 0 or not np.isfinite(to_end[lattice.start]):
-        nothing = np.zeros(lattice.num_states, dtype=bool)
-        return select(lattice, nothing, np.zeros(lattice.num_arcs, dtype=bool))
+        return select(lattice, np.zeros(lattice.num_states, dtype=bool), np.zeros(lattice.num_arcs, dtype=bool))
     limit = to_end[lattice.start] + beam
     states = from_start + to_end <= limit
     arcs = from_start[lattice.source] + lattice.arc_costs(acoustic_scale) + to_end[lattice.target] <= limit
@@ -46,15 +53,16 @@ def prune(lattice: Lattice, beam: float, acoustic_scale: float) -> Lattice:
 
 
 def from_paths(lattice: Lattice, paths: Sequence[Path], graph_costs: Sequence[float] | np.ndarray) -> Lattice:
-    """A prefix tree of some paths, whose graph costs become the given ones.
+    """The prefix tree of some paths, with new total graph costs.
 
-    Arcs keep their costs, alignments and so their times; the difference goes onto each path's final weight. Kaldi's
-    linear-to-nbest and nbest-to-lattice put a whole sentence's alignment onto its first word instead.
+    Arcs keep their costs and their alignments, and with these their times. The difference to the new graph cost is
+    added to the final weight of each path. (Kaldi's linear-to-nbest and nbest-to-lattice instead put the alignment of
+    a whole sentence on its first word.)
 
     Args:
-        lattice: what the paths run through.
-        paths: no two over the same arcs.
-        graph_costs: the total graph cost each is to have.
+        lattice: the lattice of the paths.
+        paths: paths that differ in their arcs.
+        graph_costs: the new total graph cost of each path.
     """
     following: dict[tuple[int, int], int] = {}
     sources: list[int] = []
@@ -64,13 +72,14 @@ def from_paths(lattice: Lattice, paths: Sequence[Path], graph_costs: Sequence[fl
         state = 0
         for arc in path.arcs.tolist():
             target = following.setdefault((state, arc), len(arcs) + 1)
-            if target > len(arcs):  # arc i leads to state i + 1
+            if target > len(arcs):  # a new state: arc i of the tree leads to state i + 1
                 sources.append(state)
                 arcs.append(arc)
             state = target
         ends.append(state)
     states = len(arcs) + 1
-    final_graph, final_acoustic = np.full(states, np.inf), np.full(states, np.inf)
+    final_graph = np.full(states, np.inf)
+    final_acoustic = np.full(states, np.inf)
     final_alignment = [np.empty(0, dtype=np.int32)] * states
     for path, end, cost in zip(paths, ends, graph_costs, strict=True):
         final_graph[end] = lattice.final_graph[path.final_state] + (cost - path.graph)

@@ -1,18 +1,24 @@
 """What a language model does with text: cost it, sample it, learn from it while reading."""
 
-from asr_rescore.lm.dynamic import DynamicConfig, dynamic_cost, gradient_statistics
+from asr_rescore.lm.dynamic import dynamic_cost, gradient_statistics
+from asr_rescore.lm.grammar_scorer import GrammarScorer
+from asr_rescore.lm.neural_scorer import NeuralScorer, sentence_scorer
 from asr_rescore.lm.perplexity import perplexity, stream_cost
 from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.lm.score_cache import CachedScorer
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm.scorer import SentenceScorer
+from asr_rescore.lm_config import DynamicConfig
 
 __all__ = [
     "CachedScorer",
     "DynamicConfig",
+    "GrammarScorer",
     "NeuralScorer",
+    "SentenceScorer",
     "dynamic_cost",
     "gradient_statistics",
     "perplexity",
     "sample_sentences",
+    "sentence_scorer",
     "stream_cost",
 ]

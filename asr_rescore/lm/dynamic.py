@@ -5,69 +5,72 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from asr_rescore.config import ModelConfig
+from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.lm.perplexity import TextCost
 from asr_rescore.lm.streams import Streams
+from asr_rescore.lm_config import DynamicConfig
 from asr_rescore.models import LanguageModel, detach_state
 from asr_rescore.models.lstm import DropConnectLstm
+from asr_rescore.progress import progress_bar
 
 
-@dataclass(frozen=True)
-class DynamicConfig:
-    """How fast the weights move and how they come back; the defaults are the AWD-LSTM-MoS reference's.
+def evaluate_dynamically(
+    model: LanguageModel, text: TokenStream, training_text: TokenStream, device: torch.device, config: DynamicConfig
+) -> TextCost:
+    """Predict every token of a running text once by a model that goes on learning from it.
+
+    Args:
+        model: on ``device``; it has its trained weights again afterwards.
+        text: the text to predict.
+        training_text: the text that the model was trained on, for the gradient statistics.
+        device: where to compute.
+        config: rates and chunk sizes.
 
     Raises:
-        UsageError: a value out of its range.
+        UsageError: see :func:`gradient_statistics` and :func:`dynamic_cost`.
+        RescoreError: the weights diverged.
     """
-
-    lr: float = 0.002
-    epsilon: float = 0.001  # keeps weights that seldom have a gradient from leaping
-    decay: float = 0.075  # λ: how much of the way back to the trained weights is gone at each step
-    bptt: int = 5  # tokens between updates
-    statistics_batch: int = 100  # parallel streams of the text that the gradient statistics are of
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.lr < math.inf and 0 < self.epsilon < math.inf and 0 <= self.decay <= 1):
-            raise UsageError("dynamic evaluation: expected lr at least 0, epsilon above 0 and decay from 0 to 1")
-        if self.bptt < 1 or self.statistics_batch < 1:
-            raise UsageError("dynamic evaluation: bptt and statistics_batch must be 1 or more")
+    statistics = gradient_statistics(model, training_text.ids, device, config)
+    return TextCost(dynamic_cost(model, text.ids, device, statistics, config) + text.class_cost, len(text))
 
 
 def gradient_statistics(
-    model: LanguageModel, ids: np.ndarray, device: torch.device, options: DynamicConfig
+    model: LanguageModel, ids: np.ndarray, device: torch.device, config: DynamicConfig
 ) -> list[torch.Tensor]:
-    """√(mean g²) of each parameter over the training text: how much it usually has to move.
+    """√(mean g²) of each parameter over the training text: how much the parameter usually has to move.
 
-    The mean is over chunks, g being the gradient of the mean cost of a chunk's tokens.
+    g is the gradient of the mean cost of the tokens in a chunk; the mean is over all chunks.
 
     Args:
-        model: on ``device``; an ensemble is one model of all its members' weights.
-        ids: int64 (tokens,), the text the model was trained on.
+        model: on ``device``; an ensemble counts as one model with the weights of all its members.
+        ids: int64 (tokens,), the text that the model was trained on.
         device: where to compute.
-        options: the text is read in ``statistics_batch`` streams, fewer where it is short, ``bptt`` tokens at a time.
+        config: the text is read in ``statistics_batch`` streams (fewer for a short text), ``bptt`` tokens at a time.
 
     Returns:
-        One tensor a trainable parameter, of its shape, in the order of ``model.parameters()``.
+        One tensor for each trainable parameter, of its shape, in the order of ``model.parameters()``.
 
     Raises:
-        UsageError: a text of less than two tokens, or a model without trainable parameters.
+        UsageError: the text has fewer than two tokens, or the model has no trainable parameters.
     """
     if len(ids) < 2:
-        raise UsageError(f"dynamic evaluation: statistics of {len(ids)} tokens; give the model's training text")
-    streams = Streams(ids, min(options.statistics_batch, len(ids) // 2), device)
+        raise UsageError(f"dynamic evaluation: the training text has {len(ids)} tokens, expected two or more")
+    streams = Streams(ids, min(config.statistics_batch, len(ids) // 2), device)
     parameters = _trainable(model)
     squares = [torch.zeros_like(parameter) for parameter in parameters]
     state = model.initial_state(streams.labels.shape[1], device)
     chunks = 0
-    with _no_dropout(model), tqdm(total=len(streams), desc="gradient statistics", disable=None) as bar:
-        for begin in range(0, len(streams), options.bptt):
-            chunk = streams.chunk(slice(begin, begin + options.bptt), slice(None))
+    with _no_dropout(model), progress_bar(total=len(streams), desc="gradient statistics") as bar:
+        for begin in range(0, len(streams), config.bptt):
+            chunk = streams.chunk(slice(begin, begin + config.bptt), slice(None))
             output = model(chunk.inputs, detach_state(state))
             state = output.state
             loss = -output.log_probs.gather(-1, chunk.labels.unsqueeze(-1)).mean()
@@ -83,46 +86,47 @@ def dynamic_cost(
     ids: np.ndarray,
     device: torch.device,
     statistics: list[torch.Tensor],
-    options: DynamicConfig,
+    config: DynamicConfig,
 ) -> float:
-    """Σ −ln P of all tokens, each predicted once, by weights that have learnt from all tokens before its chunk.
+    """Σ −ln P of all tokens, each predicted once, by weights that have learnt from all chunks before its own.
 
     After every ``bptt`` tokens, with the gradient g of their mean cost, the trained weights θ₀ and the statistics M:
-    θ ← θ + λ·min(M / mean(M), 1/λ)·(θ₀ − θ) − lr·g / (M + ε), the mean being over all parameters.
+    θ ← θ + λ·min(M / mean(M), 1/λ)·(θ₀ − θ) − lr·g / (M + ε), where λ is ``decay``, ε is ``epsilon`` and the mean is
+    over all parameters.
 
     Args:
-        model: on ``device``; has its trained weights again afterwards, bit for bit, also upon an exception. The members
-            of an ensemble learn together, from the cost of their mean.
-        ids: int64 (tokens,), ending with ``</s>``, which is also what stands before the first token.
+        model: on ``device``; it has its trained weights again afterwards, bit for bit, even after an exception. The
+            members of an ensemble learn together, from the cost of their mean.
+        ids: int64 (tokens,), ending with ``</s>``, which is also the context of the first token.
         device: where to compute.
         statistics: see :func:`gradient_statistics`.
-        options: rates.
+        config: rates, and the length of a chunk.
 
     Returns:
         Nats, over all tokens.
 
     Raises:
-        UsageError: statistics of another model, or nothing but zeros; a model without trainable parameters.
-        RescoreError: the weights ran away.
+        UsageError: the statistics are of another model or all zero, or the model has no trainable parameters.
+        RescoreError: the weights diverged.
     """
     parameters = _trainable(model)
     if [part.shape for part in statistics] != [parameter.shape for parameter in parameters]:
-        raise UsageError("dynamic evaluation: the gradient statistics are another model's; take this model's")
+        raise UsageError("dynamic evaluation: the gradient statistics are of another model; compute them with this one")
     mean = sum(part.sum(dtype=torch.float64).item() for part in statistics) / sum(part.numel() for part in statistics)
     if mean == 0:
-        raise UsageError("dynamic evaluation: all gradients of the statistics are zero; give the model's training text")
+        raise UsageError("dynamic evaluation: all gradient statistics are zero; give the training text of the model")
     trained = [parameter.detach().clone() for parameter in parameters]
-    pulls = [(options.decay / mean * part).clamp_(max=1.0) for part in statistics]
-    rates = [-options.lr / (part + options.epsilon) for part in statistics]
+    pulls = [(config.decay / mean * part).clamp_(max=1.0) for part in statistics]
+    rates = [-config.lr / (part + config.epsilon) for part in statistics]
     labels = torch.from_numpy(ids).to(device).unsqueeze(1)  # (tokens, 1)
     inputs = torch.cat([labels[-1:], labels[:-1]])
     state = model.initial_state(1, device)
-    # Stays on the device: reading it at each update would keep a GPU waiting.
+    # The sum stays on the device: reading it after each update would make a GPU wait.
     cost = torch.zeros((), dtype=torch.float64, device=device)
     try:
-        with _no_dropout(model), tqdm(total=len(ids), desc="dynamic evaluation", disable=None) as bar:
-            for begin in range(0, len(ids), options.bptt):
-                here = slice(begin, begin + options.bptt)
+        with _no_dropout(model), progress_bar(total=len(ids), desc="dynamic evaluation") as bar:
+            for begin in range(0, len(ids), config.bptt):
+                here = slice(begin, begin + config.bptt)
                 output = model(inputs[here], detach_state(state))
                 state = output.state
                 losses = -output.log_probs.gather(-1, labels[here].unsqueeze(-1))
@@ -138,37 +142,39 @@ def dynamic_cost(
                 parameter.copy_(start)
     total = cost.item()
     if not math.isfinite(total):
-        raise RescoreError(f"dynamic evaluation: the weights ran away, the cost is {total}; lower the learning rate")
+        raise RescoreError(f"dynamic evaluation: the weights diverged, the cost is {total}; lower the learning rate")
     return total
 
 
-def _trainable(model: LanguageModel) -> list[torch.nn.Parameter]:
-    """The parameters that a gradient reaches."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _trainable(model: LanguageModel) -> list[torch.Tensor]:
+    """The parameters that have a gradient."""
+    parameters: list[torch.Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
-        raise UsageError(f"dynamic evaluation: a {type(model).__name__} without trainable parameters cannot learn")
+        raise UsageError(f"dynamic evaluation: found a {type(model).__name__} without trainable parameters")
     return parameters
 
 
 @contextmanager
 def _no_dropout(model: LanguageModel) -> Iterator[None]:
-    """Full precision and training mode, in which cuDNN's LSTM has a backward pass, with all dropout rates at zero."""
+    """A context without dropout and in full precision; in training mode, since cuDNN's LSTM has no other backward."""
     training = model.training
     models = [module for module in model.modules() if isinstance(module, LanguageModel)]
     configs = [(part, part.config) for part in models if isinstance(part.config, ModelConfig)]
     lstms = [module for module in model.modules() if isinstance(module, DropConnectLstm)]
     layers = [(layer, layer.dropconnect, layer.half_on_gpu) for layer in lstms]
-    none = {option.name: 0.0 for option in fields(ModelConfig) if option.name.startswith("drop")}
+    no_dropout: dict[str, Any] = {option.name: 0.0 for option in fields(ModelConfig) if option.name.startswith("drop")}
     try:
         for part, config in configs:
-            part.config = replace(config, **none)
+            part.config = replace(config, **no_dropout)
         for layer in lstms:
-            layer.dropconnect, layer.half_on_gpu = 0.0, False
+            layer.dropconnect = 0.0
+            layer.half_on_gpu = False
         model.train()
         yield
     finally:
         for part, config in configs:
             part.config = config
         for layer, rate, half in layers:
-            layer.dropconnect, layer.half_on_gpu = rate, half
+            layer.dropconnect = rate
+            layer.half_on_gpu = half
         model.train(training)

@@ -1,32 +1,80 @@
-"""The cost of a running text: every token predicted once, at batch 1, the state carried from end to end."""
+"""The cost and perplexity of a text: as one running text, or sentence by sentence."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from asr_rescore.corpus import TokenStream
 from asr_rescore.models import LanguageModel
 
+if TYPE_CHECKING:
+    from asr_rescore.lm.neural_scorer import NeuralScorer
+
 CHUNK = 256  # tokens in one pass; the result does not depend on it
+SENTENCES_AT_ONCE = 1000  # bounds the memory for their hidden states
+
+
+@dataclass(frozen=True)
+class TextCost:
+    """What a text costs under a language model.
+
+    Attributes:
+        total: Σ −ln P of all tokens in nats, with the class costs of the words outside the vocabulary.
+        tokens: number of tokens, sentence ends included.
+    """
+
+    total: float
+    tokens: int
+
+    @property
+    def ppl(self) -> float:
+        """The perplexity."""
+        return perplexity(self.total / self.tokens)
+
+
+def evaluate_text(model: LanguageModel, text: TokenStream, device: torch.device | str) -> TextCost:
+    """Predict every token of a running text once; see :func:`stream_cost`."""
+    return TextCost(stream_cost(model, text.ids, device) + text.class_cost, len(text))
+
+
+def evaluate_sentences(scorer: NeuralScorer, sentences: Iterable[list[str]]) -> TextCost:
+    """Predict every sentence by itself, as rescoring does: no sentence knows the one before it.
+
+    Args:
+        scorer: gives the cost of each sentence, its end included.
+        sentences: at least one; they are read as they are needed.
+    """
+    waiting = iter(sentences)
+    total = 0.0
+    tokens = 0
+    while batch := list(islice(waiting, SENTENCES_AT_ONCE)):
+        total += float(scorer.costs(batch).sum())
+        tokens += sum(len(words) + 1 for words in batch)
+    return TextCost(total, tokens)
 
 
 @torch.inference_mode()
 def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | str, chunk: int = CHUNK) -> float:
-    """Σ −ln P of all tokens, the first one with ``</s>`` as its left context.
+    """Σ −ln P of all tokens of a running text, at batch size 1; the state is carried from its start to its end.
 
-    The usual scripts read the text in ten rows and leave each row's first token out, which is some 0.03 perplexity
-    too good on Penn Treebank.
+    The context of the first token is ``</s>``. The usual scripts instead read the text in ten rows and leave out the
+    first token of each row, which makes the perplexity on Penn Treebank too good by about 0.03.
 
     Args:
-        model: put into evaluation mode for the while.
+        model: put into evaluation mode during the call.
         ids: int64 (tokens,), ending with ``</s>``.
         device: where the model is.
         chunk: tokens in one pass.
 
     Returns:
-        Nats; :func:`perplexity` takes them per token.
+        Nats over all tokens; divide by their number for :func:`perplexity`.
     """
     training = model.training
     model.eval()
@@ -44,7 +92,7 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
 
 
 def perplexity(cost: float) -> float:
-    """e to the ``cost``, nats per token; infinite where floats end, as after a training that ran away."""
+    """e to the power of ``cost``, in nats per token; infinite where it exceeds the largest float."""
     try:
         return math.exp(cost)
     except OverflowError:

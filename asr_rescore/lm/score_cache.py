@@ -1,4 +1,4 @@
-"""Costs of sentences on disk, so that nothing is scored twice: not by another N, another tuning or after a kill."""
+"""Costs of sentences on disk, so that no sentence is costed twice: for another N, by another job or after a kill."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ import numpy as np
 
 from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_binary
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.lm.scorer import SentenceScorer
 
 RECORD = np.dtype([("sentence", "V16"), ("cost", "<f8")])
 
 
 class CachedScorer:
-    """A scorer that looks sentences up before it scores them.
+    """A scorer that looks sentences up before it costs them.
 
-    The cache is a directory for each model and precision, with a file for each batch that some process scored: a file
-    is written whole and never changed, so that any number of jobs, also on other machines, may share it without locks.
-    Two jobs that need the same sentence at the same time both score it.
+    The cache has one directory per model and precision. In it there is one file for each batch of sentences that some
+    process costed. A file is written whole and never changed, so any number of jobs, on any number of machines, can
+    share the cache without locks. Two jobs that need the same sentence at the same time both cost it.
 
     Args:
-        scorer: what scores.
-        directory: of all models' caches.
-        key: names model and precision: costs under another key are never seen.
+        scorer: costs the sentences that are not in the cache.
+        directory: holds the caches of all models.
+        made_from: what the costs depend on. Costs with another fingerprint are never used.
 
     Raises:
         InputError: a file of the cache is damaged.
     """
 
-    def __init__(self, scorer: NeuralScorer, directory: Path, key: str):
-        self.scorer, self.directory = scorer, directory / key
+    def __init__(self, scorer: SentenceScorer, directory: Path, made_from: Fingerprint):
+        self.scorer = scorer
+        self.directory = directory / made_from.digest
         self.known: dict[bytes, float] = {}
         for path in sorted(self.directory.glob("*.costs")):
             size = path.stat().st_size
@@ -44,17 +46,18 @@ class CachedScorer:
             self.known.update(zip(records["sentence"].tolist(), records["cost"].tolist(), strict=True))
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-        """See :meth:`NeuralScorer.costs`; what was not known is, from now on."""
+        """−ln P of each sentence, float64 (sentences,); sentences that were not in the cache are added to it."""
         keys = [digest(words) for words in sentences]
         missing = {key: words for key, words in zip(keys, sentences, strict=True) if key not in self.known}
         if missing:
             costs = self.scorer.costs(list(missing.values())).tolist()
+            records = np.array(list(zip(missing, costs, strict=True)), RECORD)
             with atomic_binary(self.directory / f"{uuid4().hex}.costs") as stream:
-                stream.write(np.array(list(zip(missing, costs, strict=True)), RECORD).tobytes())
+                stream.write(records.tobytes())
             self.known.update(zip(missing, costs, strict=True))
         return np.array([self.known[key] for key in keys])
 
 
 def digest(words: Sequence[str]) -> bytes:
-    """16 bytes that stand for a sentence."""
+    """16 bytes that identify a sentence."""
     return hashlib.blake2b(" ".join(words).encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""A text cut into parallel streams, read side by side."""
+"""A text cut into streams that are read in parallel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Chunk:
 
     Attributes:
         inputs, labels: int64 (time, streams); each label's input is the token before it.
-        positions: int64 (time, streams), where in the text each label stands.
+        positions: int64 (time, streams), the position of each label in the text.
     """
 
     inputs: torch.Tensor
@@ -25,10 +25,14 @@ class Chunk:
 
 
 class Streams:
-    """A text read in ``batch`` places at once.
+    """A text cut into ``batch`` streams of equal length, which are read in parallel.
 
     Attributes:
-        shifts: int64 (batch,), the time step at which each stream begins; it wraps around.
+        length: time steps of each stream, also ``len()`` of this object.
+        shifts: int64 (batch,), the time step at which each stream begins; it wraps around at its end.
+
+    Raises:
+        UsageError: the text is too short for that many streams.
     """
 
     def __init__(self, ids: np.ndarray, batch: int, device: torch.device):
@@ -43,13 +47,14 @@ class Streams:
         return self.length
 
     def rotate(self, shifts: torch.Tensor) -> None:
-        """Let each stream begin elsewhere; every token is still read once, after the token before it."""
+        """Let each stream begin at its own shift; every token is still read once, after the token before it."""
         self.shifts = shifts
-        device, steps = self.ids.device, torch.arange(self.length)
-        begins = torch.arange(len(shifts)) * self.length
-        self.positions = (begins + (steps.unsqueeze(1) + shifts) % self.length).to(device)  # (time, batch)
+        device = self.ids.device
+        steps = torch.arange(self.length).unsqueeze(1)  # (time, 1)
+        begins = torch.arange(len(shifts)) * self.length  # (batch,)
+        self.positions = (begins + (steps + shifts) % self.length).to(device)  # (time, batch)
         self.labels = self.ids[self.positions]
-        # Before the text stands its last token, a sentence end.
+        # The first token has no token before it; it gets the last one, which is a sentence end.
         self.inputs = self.ids[self.positions - 1]
 
     def chunk(self, steps: slice, columns: slice) -> Chunk:

@@ -1,4 +1,4 @@
-"""Language models, by the name that a config gives them."""
+"""Neural language models, by the kind that a config names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from asr_rescore.config import AnyModelConfig, EnsembleConfig
+from asr_rescore.config import AnyModelConfig, EnsembleConfig, ModelKind
 from asr_rescore.models.awd_lstm_mos import AwdLstmMos
 from asr_rescore.models.base import (
     LanguageModel,
@@ -18,6 +18,7 @@ from asr_rescore.models.base import (
     select_state,
     unflatten_state,
 )
+from asr_rescore.models.device import choose_device
 from asr_rescore.models.ensemble import Ensemble
 from asr_rescore.models.lstm import DropConnectLstm
 
@@ -26,24 +27,25 @@ def _build_ensemble(config: EnsembleConfig, vocabulary_size: int) -> Ensemble:
     return Ensemble([build(member, vocabulary_size) for member in config.members])
 
 
-REGISTRY: dict[str, Callable[..., LanguageModel]] = {"awd-lstm-mos": AwdLstmMos, "ensemble": _build_ensemble}
+REGISTRY: dict[ModelKind, Callable[..., LanguageModel]] = {"awd-lstm-mos": AwdLstmMos, "ensemble": _build_ensemble}
 
 
 def build(config: AnyModelConfig, vocabulary_size: int) -> LanguageModel:
-    """A freshly initialised model; ``config.kind`` names its class in ``REGISTRY``."""
+    """Build and initialise the model that ``config`` describes; ``config.kind`` is a key of ``REGISTRY``."""
     return REGISTRY[config.kind](config, vocabulary_size)
 
 
 def use_fast_path(model: LanguageModel, wanted: bool) -> None:
     """Let training on a GPU use its tensor cores: LSTM layers in float16, all other matrix products in TF32.
 
-    Weights, softmaxes, losses and optimizer stay in float32. A CPU computes as before. Where it is not wanted, float32
-    is float32: cuDNN's LSTM would by itself round to TF32.
+    Weights, softmaxes, losses and the optimizer stay in float32. On a CPU nothing changes. If ``wanted`` is false,
+    everything is computed in float32; by default, cuDNN's LSTM would round to TF32.
     """
     for module in model.modules():
         if isinstance(module, DropConnectLstm):
             module.half_on_gpu = wanted
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = wanted
+    torch.backends.cuda.matmul.allow_tf32 = wanted
+    torch.backends.cudnn.allow_tf32 = wanted
 
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Output",
     "State",
     "build",
+    "choose_device",
     "detach_state",
     "flatten_state",
     "join_states",

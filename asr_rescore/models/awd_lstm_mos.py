@@ -18,16 +18,20 @@ from asr_rescore.models.normaliser import Normaliser
 
 
 class AwdLstmMos(LanguageModel):
-    """Embedding, LSTM layers and a mixture of softmaxes tied to the embedding.
+    """Embedding, LSTM layers, and a mixture of softmaxes that uses the embedding as its output weights.
 
     Args:
         config: sizes and dropout rates.
-        vocabulary_size: entries of the vocabulary.
+        vocabulary_size: number of entries of the vocabulary.
     """
+
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig, vocabulary_size: int):
         super().__init__()
-        self.config, self.vocabulary_size, self.experts = config, vocabulary_size, config.experts
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        self.experts = config.experts
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, config.embedding))
         nn.init.uniform_(self.embedding, -config.embedding_init, config.embedding_init)
         self.layers = nn.ModuleList(
@@ -37,10 +41,10 @@ class AwdLstmMos(LanguageModel):
         self.latent = nn.Linear(config.hidden[-1], config.experts * config.embedding)
         self.prior = nn.Linear(config.hidden[-1], config.experts, bias=False)
         self.decoder_bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self._normaliser: Normaliser | None = None  # for scoring; has rounded weights of its own
+        self._normaliser: Normaliser | None = None  # for scoring; may have a rounded copy of the weights
 
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
-        """Zeros: one (hidden, cell) pair a layer, each (1, batch, cells)."""
+        """Zeros: a pair (hidden, cell) for each layer, each (1, batch, cells)."""
         like = self.decoder_bias
         device = like.device if device is None else device
         return tuple(
@@ -56,15 +60,16 @@ class AwdLstmMos(LanguageModel):
         return Output(log_probs, after, raw, dropped)
 
     def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss, self_normalization: float = 0.0) -> LossOutput:
-        """Read ``ids`` (time, batch); loss and gradient of the output layer are computed together, chunk by chunk."""
+        """Read ``ids`` (time, batch). The output layer computes its loss and gradient together, chunk by chunk."""
         raw, after = self._recur(ids, state)
         dropped = locked_dropout(raw, self.config.dropout_output, self.training)
-        latent, prior = self._latent(dropped), self.prior(dropped)
-        total = mixture_loss(latent, prior, self.embedding, self.decoder_bias, loss, self_normalization)
+        total = mixture_loss(
+            self._latent(dropped), self.prior(dropped), self.embedding, self.decoder_bias, loss, self_normalization
+        )
         return LossOutput(total, after, raw, dropped)
 
     def start_self_normalised(self) -> None:
-        """All words alike: ln Z = ln (vocabulary · e^b) = 0 (Devlin et al. 2014)."""
+        """Set all biases to b with ln Z = ln (vocabulary · e^b) = 0 (Devlin et al. 2014)."""
         with torch.no_grad():
             self.decoder_bias.fill_(-math.log(self.vocabulary_size))
 
@@ -76,26 +81,29 @@ class AwdLstmMos(LanguageModel):
     def word_log_probs(
         self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
-        """Without the distributions over all words; only normalisers are computed with fewer bits."""
+        """See the base class. No distribution over all words is written, and only normalisers have fewer bits."""
+        latent, prior = contexts
         computed = None if normaliser is None else self._normaliser_in(normaliser)
-        return mixture_word_log_probs(*contexts, computed, self.embedding, self.decoder_bias, rows, words)
+        return mixture_word_log_probs(latent, prior, computed, self.embedding, self.decoder_bias, rows, words)
 
     def _normaliser_in(self, precision: torch.dtype) -> Normaliser:
-        weight, bias = self.embedding.detach(), self.decoder_bias.detach()
-        if precision == torch.float32:  # the default, which stands for the weights' own type
+        weight = self.embedding.detach()
+        bias = self.decoder_bias.detach()
+        if precision == torch.float32:  # the default, which means the type of the weights
             return Normaliser(weight, bias, weight.dtype)
         if self._normaliser is None or self._normaliser.precision != precision:
             self._normaliser = Normaliser(weight, bias, precision)
         return self._normaliser
 
     def train(self, mode: bool = True) -> AwdLstmMos:
-        """Training changes the weights, so that rounded copies of them are out of date."""
+        """Set the mode. Training changes the weights, so their rounded copy is dropped."""
         self._normaliser = None
         return super().train(mode)
 
     def _recur(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """The last layer's output (time, batch, cells), and the state after it."""
-        config, training = self.config, self.training
+        """The output of the last layer, (time, batch, cells), and the state after the last time step."""
+        config = self.config
+        training = self.training
         hidden = embed_with_row_dropout(ids, self.embedding, config.dropout_rows, training)
         hidden = locked_dropout(hidden, config.dropout_input, training)  # (time, batch, embedding)
         after = []
@@ -107,8 +115,8 @@ class AwdLstmMos(LanguageModel):
         return hidden, tuple(after)
 
     def _latent(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Each expert's vector, (time, batch, experts, embedding)."""
+        """The vector of each expert, (time, batch, experts, embedding)."""
         latent = torch.tanh(self.latent(hidden))  # (time, batch, experts · embedding)
-        # Locked over time; each expert's slice has a mask of its own.
+        # The mask is the same at all time steps, and different for each expert.
         latent = locked_dropout(latent, self.config.dropout_latent, self.training)
-        return latent.unflatten(-1, (self.config.experts, self.config.embedding))
+        return latent.view(*latent.shape[:-1], self.config.experts, self.config.embedding)

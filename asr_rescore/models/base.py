@@ -1,4 +1,4 @@
-"""What every language model promises."""
+"""The interface of every language model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import nn
 
 from asr_rescore.config import AnyModelConfig
 
-# A recurrent state: tensors with the batch on dimension 1, in tuples nested as the model likes.
+# A recurrent state: tensors with the batch on dimension 1, in nested tuples whose shape depends on the model.
 State: TypeAlias = "torch.Tensor | tuple[State, ...]"
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model gives for a chunk of text.
+    """The output of a model for a chunk of text.
 
     Attributes:
-        log_probs: ln P of each word as the next one, (time, batch, vocabulary).
+        log_probs: ln P of each word as the next word, (time, batch, vocabulary).
         state: after the last time step.
-        raw: the last layer's output before dropout, (time, batch, cells), for TAR; None where there is none.
+        raw: output of the last layer before dropout, (time, batch, cells), for TAR; None if the model has none.
         dropped: the same after dropout, for AR.
     """
 
@@ -35,10 +35,10 @@ class Output:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What a model gives for a chunk of text that it is trained on.
+    """The output of a model for a chunk of text in training.
 
     Attributes:
-        total: the sum of the loss over all tokens, ().
+        total: sum of the loss over all tokens, ().
         state, raw, dropped: see :class:`Output`.
     """
 
@@ -48,17 +48,17 @@ class LossOutput:
     dropped: torch.Tensor | None = None
 
 
-# From ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to a loss of each, (chunk,).
+# From ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to losses (chunk,).
 TokenLoss: TypeAlias = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
 class LanguageModel(nn.Module, ABC):
-    """A network that reads word ids and gives a distribution over the next.
+    """A network that reads word ids and gives a distribution over the next word.
 
     Attributes:
-        config: what ``models.build`` makes the like of it from.
-        vocabulary_size: entries of its vocabulary.
-        experts: softmaxes it computes for each token; what a batch's memory grows with.
+        config: the config from which ``models.build`` builds a model of the same kind and sizes.
+        vocabulary_size: number of entries of the vocabulary.
+        experts: softmaxes computed for each token; the memory of a batch is proportional to it.
     """
 
     config: AnyModelConfig
@@ -67,30 +67,31 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch: int, device: torch.device | str | None = None) -> State:
-        """The state before any text, for ``batch`` texts side by side."""
+        """The state before any text, for ``batch`` parallel texts."""
 
     @abstractmethod
     def forward(self, ids: torch.Tensor, state: State) -> Output:
-        """Read ``ids`` (time, batch) from ``state`` on."""
+        """Read ``ids`` (time, batch), starting in ``state``."""
 
     def loss(self, ids: torch.Tensor, state: State, loss: TokenLoss, self_normalization: float = 0.0) -> LossOutput:
         """Read ``ids`` (time, batch) and sum up a loss of ln P.
 
-        A model may call ``loss`` for some tokens at a time, and need not hold all its distributions. One that has
-        normalisers adds ``self_normalization`` times their squared logarithm.
+        A model may call ``loss`` for some tokens at a time, so that it need not keep all distributions in memory. A
+        model with normalisers Z adds ``self_normalization`` · (ln Z)² for each token.
         """
         output = self(ids, state)
         total = loss(output.log_probs.flatten(0, 1), slice(None)).sum()
         return LossOutput(total, output.state, output.raw, output.dropped)
 
     def start_self_normalised(self) -> None:
-        """Before training with ``self_normalization``: let normalisers begin near one, where they are to stay."""
+        """Initialise the model so that its normalisers are near one; called before training with self_normalization."""
 
     def read(self, ids: torch.Tensor, state: State) -> tuple[Any, State]:
-        """Read ``ids`` (time, batch) as far as :meth:`word_log_probs` needs it.
+        """Read ``ids`` (time, batch), but compute only what :meth:`word_log_probs` needs.
 
         Returns:
-            The time · batch contexts in a form of the model's own, and the state after the last time step.
+            The time · batch contexts, in a form that each kind of model chooses, and the state after the last time
+            step.
         """
         output = self(ids, state)
         return output.log_probs.flatten(0, 1), output.state
@@ -98,50 +99,61 @@ class LanguageModel(nn.Module, ABC):
     def word_log_probs(
         self, contexts: Any, rows: torch.Tensor, words: torch.Tensor, normaliser: torch.dtype | None = torch.float32
     ) -> torch.Tensor:
-        """ln P of ``words`` (asked,) after the contexts ``rows`` (asked,) of what :meth:`read` gave.
+        """ln P of some words, which is cheaper than whole distributions.
 
-        Where few words of each context are asked for, this is cheaper than the whole distribution. A ``normaliser`` of
-        fewer bits allows the model to be faster still, at the price of some rounding; None tells one that was
-        trained to be self-normalised to do without.
+        Args:
+            contexts: the contexts from :meth:`read`.
+            rows: int64 (asked,), the index of a context for each word.
+            words: int64 (asked,), the words.
+            normaliser: number format for normalisers; fewer bits are faster, but rounded. None: without normalisers,
+                for a model that is trained to be self-normalised.
+
+        Returns:
+            ln P, (asked,).
         """
-        return contexts[rows, words]
+        log_probs: torch.Tensor = contexts[rows, words]
+        return log_probs
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers, tied ones counted once."""
+        """Number of trainable parameters; tied parameters count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 
 def select_state(state: State, indices: torch.Tensor) -> State:
-    """The states of the given members of the batch, (any,) int64, in that order."""
+    """The states of some texts of the batch: those at ``indices``, int64 (any,), in that order."""
     if isinstance(state, torch.Tensor):
         return state.index_select(1, indices)
     return tuple(select_state(part, indices) for part in state)
 
 
 def join_states(states: list[State]) -> State:
-    """The states of several batches as one batch."""
-    if isinstance(states[0], torch.Tensor):
-        return states[0] if len(states) == 1 else torch.cat(states, dim=1)
+    """Concatenate the states of several batches."""
+    tensors = [state for state in states if isinstance(state, torch.Tensor)]
+    if tensors:
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
     return tuple(join_states(list(parts)) for parts in zip(*states, strict=True))
 
 
 def detach_state(state: State) -> State:
-    """The state cut off from the graph that computed it."""
+    """The state, detached from the graph that computed it."""
     if isinstance(state, torch.Tensor):
         return state.detach()
     return tuple(detach_state(part) for part in state)
 
 
 def flatten_state(state: State, name: str = "state") -> dict[str, torch.Tensor]:
-    """The state's tensors by their place, as files hold them."""
+    """The tensors of a state by their place in it, e.g. ``state.0.1``, for a file."""
     if isinstance(state, torch.Tensor):
         return {name: state}
-    return {key: tensor for i, part in enumerate(state) for key, tensor in flatten_state(part, f"{name}.{i}").items()}
+    tensors: dict[str, torch.Tensor] = {}
+    for i, part in enumerate(state):
+        tensors.update(flatten_state(part, f"{name}.{i}"))
+    return tensors
 
 
 def unflatten_state(like: State, tensors: Mapping[str, torch.Tensor], name: str = "state") -> State:
-    """The inverse of :func:`flatten_state`: nested and placed on the device as ``like`` is."""
+    """The inverse of :func:`flatten_state`; the result is nested like ``like`` and on the same device."""
     if isinstance(like, torch.Tensor):
         return tensors[name].to(like.device)
     return tuple(unflatten_state(part, tensors, f"{name}.{i}") for i, part in enumerate(like))

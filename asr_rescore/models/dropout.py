@@ -1,4 +1,4 @@
-"""The dropouts of AWD-LSTM; each mask lives for one forward pass, that is for one BPTT chunk."""
+"""The kinds of dropout in AWD-LSTM. Each mask is used for one forward pass, that is one BPTT chunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 
 def _mask(like: torch.Tensor, shape: tuple[int, ...], rate: float) -> torch.Tensor:
-    """Zeros with probability ``rate``, else 1 / (1 − rate), so that the expectation stays."""
+    """0 with probability ``rate``, otherwise 1 / (1 − rate), so that the expectation is 1."""
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
@@ -21,8 +21,8 @@ def locked_dropout(inputs: torch.Tensor, rate: float, training: bool) -> torch.T
 def embed_with_row_dropout(ids: torch.Tensor, weight: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
     """Embed ``ids`` (time, batch) with whole rows of ``weight`` (vocabulary, embedding) dropped.
 
-    A dropped word is gone from the whole chunk, wherever it stands. The mask is gathered with the ids rather than
-    multiplied into the weights, of which a chunk reads but a few rows.
+    A dropped word is dropped everywhere in the chunk. The mask is looked up by id and not multiplied into the weights,
+    since a chunk reads only a few rows of them.
     """
     embedded = F.embedding(ids, weight)  # (time, batch, embedding)
     if not training or rate == 0:

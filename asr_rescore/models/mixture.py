@@ -1,6 +1,6 @@
-"""The mixture of softmaxes, exact in log space, forward and backward without ever holding all its logits.
+"""The mixture of softmaxes, exact in log space, with a forward and a backward pass that never hold all logits.
 
-Of [tokens × experts × vocabulary] only a few tokens' worth exists at a time.
+Of the logits [tokens × experts × vocabulary], those of only a few tokens are in memory at a time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from asr_rescore.models.normaliser import LOG2_E, Normaliser
 
-# Bytes of logits that are computed at once. A CPU's caches then hold them from pass to pass; a GPU is kept busy.
+# Bytes of logits that are computed at once: little enough for a CPU's caches, and enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 1 << 30}
 
-ASKED = 4096  # words looked up at once: any number may follow one context, and each takes its vectors of all experts
+WORDS_AT_ONCE = 4096  # words looked up at once; each needs a copy of the vectors of all experts
 
 
 def mixture_log_probs(
@@ -33,11 +33,12 @@ def mixture_log_probs(
         bias: b, (vocabulary,).
 
     Returns:
-        Log probabilities, (time, batch, vocabulary), float32 or better, also in autocast.
+        Log probabilities, (time, batch, vocabulary), float32 or better, even under autocast.
     """
     with _no_autocast(latent):
-        log_probs = _Mixture.apply(*_tokens(latent, prior_logits, weight, bias))
-        return log_probs.unflatten(0, latent.shape[:2])
+        flat = _flattened(latent, prior_logits, weight, bias)
+        log_probs: torch.Tensor = _Mixture.apply(*flat)  # type: ignore[no-untyped-call]  # torch does not type apply
+        return log_probs.view(*latent.shape[:2], len(weight))
 
 
 def mixture_loss(
@@ -48,16 +49,18 @@ def mixture_loss(
     loss: Callable[[torch.Tensor, slice], torch.Tensor],
     self_normalization: float = 0.0,
 ) -> torch.Tensor:
-    """Σ over all tokens of a loss of ln P, whose gradient costs no second computation of the logits.
+    """The sum over all tokens of a loss of ln P; its gradient needs no second computation of the logits.
 
     Args:
         latent, prior_logits, weight, bias: see :func:`mixture_log_probs`.
-        loss: from ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to (chunk,).
-        self_normalization: weight of the mean over the experts of (ln Zₖ)², added to every token's loss, which teaches
-            them to do without the normaliser (Devlin et al. 2014).
+        loss: maps ln P (chunk, vocabulary) of a slice of the time · batch tokens, and that slice, to losses (chunk,).
+        self_normalization: weight of the mean over the experts of (ln Zₖ)², added to the loss of every token, so that
+            scoring can do without the normalisers (Devlin et al. 2014).
     """
     with _no_autocast(latent):
-        return _MixtureLoss.apply(*_tokens(latent, prior_logits, weight, bias), loss, self_normalization)
+        flat = _flattened(latent, prior_logits, weight, bias)
+        total: torch.Tensor = _MixtureLoss.apply(*flat, loss, self_normalization)  # type: ignore[no-untyped-call]
+        return total
 
 
 @torch.no_grad()
@@ -70,51 +73,52 @@ def mixture_word_log_probs(
     rows: torch.Tensor,
     words: torch.Tensor,
 ) -> torch.Tensor:
-    """ln P of some words only: each context's normalisers are computed once, and no distribution is written out.
+    """ln P of some words only; the normalisers of each context are computed once, and no distribution is written.
 
     Args:
         latent: (contexts, experts, embedding).
         prior_logits: (contexts, experts).
-        normaliser: of ``weight`` and ``bias``, which it may round. None: a self-normalised model, whose normalisers are
-            taken to be one.
-        weight: (vocabulary, embedding), of the asked words' logits.
+        normaliser: the normaliser for ``weight`` and ``bias``, which it may round. None: the model is self-normalised,
+            so its normalisers are taken to be one.
+        weight: (vocabulary, embedding), for the logits of the asked words.
         bias: (vocabulary,).
-        rows: int64 (asked,), the context of each asked word.
+        rows: int64 (asked,), the index of the context of each word.
         words: int64 (asked,).
 
     Returns:
-        (asked,), of the type of ``latent``.
+        ln P, (asked,), of the type of ``latent``.
     """
     offsets = prior_logits.log_softmax(-1)
     if normaliser is not None:
         offsets -= normaliser(latent.flatten(0, 1)).view_as(offsets)
     found = latent.new_empty(len(words))
-    for begin in range(0, len(words), ASKED):
-        here = slice(begin, begin + ASKED)
-        row, word = rows[here], words[here]
+    for begin in range(0, len(words), WORDS_AT_ONCE):
+        here = slice(begin, begin + WORDS_AT_ONCE)
+        row = rows[here]
+        word = words[here]
         logits = torch.bmm(latent[row], weight[word].unsqueeze(-1)).squeeze(-1)  # (asked, experts)
         found[here] = torch.logsumexp(logits + bias[word].unsqueeze(-1) + offsets[row], dim=-1)
     return found
 
 
 def _no_autocast(like: torch.Tensor) -> torch.autocast:
-    """Products in half precision would round ln P to two digits."""
+    """Turn autocast off: products in half precision would round ln P to two digits."""
     return torch.autocast(like.device.type, enabled=False)
 
 
-def _tokens(
+def _flattened(
     latent: torch.Tensor, prior_logits: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """latent (tokens, experts, embedding), ln π (tokens, experts), W and b of one type, float32 or better."""
+    """latent (tokens, experts, embedding), ln π (tokens, experts), W and b; all of one type, float32 or better."""
     dtype = torch.promote_types(weight.dtype, torch.float32)
     log_prior = prior_logits.log_softmax(-1, dtype=dtype)
     return latent.flatten(0, 1).to(dtype), log_prior.flatten(0, 1), weight.to(dtype), bias.to(dtype)
 
 
 class _Mixture(torch.autograd.Function):
-    """From latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
+    """Map latent (tokens, experts, embedding) and ln π (tokens, experts) to ln P (tokens, vocabulary).
 
-    Keeps ln P and each expert's normaliser; the backward pass computes the logits again.
+    It keeps ln P and the normaliser of each expert; the backward pass computes the logits again.
     """
 
     @staticmethod
@@ -143,7 +147,7 @@ class _Mixture(torch.autograd.Function):
 
 
 class _MixtureLoss(torch.autograd.Function):
-    """The sum of a loss of ln P over all tokens; its gradient is computed along with it, a chunk at a time."""
+    """The sum of a loss of ln P over all tokens, computed together with its gradient, one chunk at a time."""
 
     @staticmethod
     def forward(
@@ -177,27 +181,34 @@ class _MixtureLoss(torch.autograd.Function):
 
 
 class _Layer:
-    """The output layer of some tokens, a chunk of them at a time, and its gradient as it adds up.
+    """The output layer for some tokens, computed one chunk at a time, and its gradient, which adds up over the chunks.
 
-    With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G on ln P, the gradient on expert k's logits is
-    rₖ·G − pₖ·sₖ and the one on ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
+    With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G with respect to ln P, the gradient with respect to the
+    logits of expert k is rₖ·G − pₖ·sₖ, and that with respect to ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
     """
 
     def __init__(self, latent: torch.Tensor, log_prior: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor):
-        self.latent, self.log_prior, self.weight, self.bias = latent, log_prior, weight, bias
+        self.latent = latent
+        self.log_prior = log_prior
+        self.weight = weight
+        self.bias = bias
         self.prior = log_prior.exp()
-        # The ln P down to which sums of exponentials are exact to the last digits: about 1e-30 in float32.
-        self.least = 0.8 * math.log(torch.finfo(latent.dtype).tiny)
+        # Sums of exponentials are exact to the last digits down to this ln P: about ln 1e-30 in float32.
+        self.min_log_prob = 0.8 * math.log(torch.finfo(latent.dtype).tiny)
         self.scratch: torch.Tensor | None = None
 
     @cached_property
     def gradients(self) -> tuple[torch.Tensor, ...]:
-        """On the four inputs; tokens' parts are set by their chunk, the weights' add up."""
-        of_tokens = (torch.empty_like(self.latent), torch.empty_like(self.log_prior))
-        return (*of_tokens, torch.zeros_like(self.weight), torch.zeros_like(self.bias))
+        """The gradients of the four inputs. Each chunk sets those of its tokens and adds to those of W and b."""
+        return (
+            torch.empty_like(self.latent),
+            torch.empty_like(self.log_prior),
+            torch.zeros_like(self.weight),
+            torch.zeros_like(self.bias),
+        )
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield slices of tokens and their logits in bits (chunk, experts, vocabulary), all in the same memory."""
+        """Yield slices of tokens and their logits in bits, (chunk, experts, vocabulary), which all share one buffer."""
         tokens, experts, _ = self.latent.shape
         size = experts * len(self.weight) * self.latent.element_size()
         chunk = max(1, CHUNK_BYTES[self.latent.device.type] // size)
@@ -207,23 +218,23 @@ class _Layer:
             vectors = self.latent[here].flatten(0, 1)
             rows = buffer[: len(vectors)]
             logits = torch.addmm(self.bias, vectors, self.weight.t(), beta=LOG2_E, alpha=LOG2_E, out=rows)
-            yield here, logits.unflatten(0, (-1, experts))
+            yield here, logits.view(-1, experts, len(self.weight))
 
     def log_mixture(self, here: slice, probs: torch.Tensor) -> torch.Tensor:
-        """ln P (chunk, vocabulary) of the experts' distributions (chunk, experts, vocabulary)."""
+        """ln P (chunk, vocabulary) from the experts' distributions (chunk, experts, vocabulary)."""
         mixed = torch.bmm(self.prior[here].unsqueeze(-2), probs).squeeze(-2)
         log_probs = mixed.log2_().div_(LOG2_E)
         rows = self.rare(log_probs)
         if len(rows):
-            log_probs[rows] = self.log_shares(here, rows).logsumexp(-2)
+            log_probs[rows] = self.log_joint(here, rows).logsumexp(-2)
         return log_probs
 
     def rare(self, log_probs: torch.Tensor) -> torch.Tensor:
-        """Tokens of a chunk with some word too improbable for exp: what is done for them is done in log space."""
-        return (log_probs.amin(-1) < self.least).nonzero().squeeze(-1)
+        """The tokens of a chunk that must be computed in log space, since exp underflows for at least one word."""
+        return (log_probs.amin(-1) < self.min_log_prob).nonzero().squeeze(-1)
 
-    def log_shares(self, here: slice, rows: torch.Tensor) -> torch.Tensor:
-        """ln(πₖ·pₖ) of some tokens of a chunk, (rows, experts, vocabulary)."""
+    def log_joint(self, here: slice, rows: torch.Tensor) -> torch.Tensor:
+        """ln(πₖ·pₖ) for some tokens of a chunk, (rows, experts, vocabulary)."""
         logits = self.latent[here][rows] @ self.weight.t() + self.bias
         return logits.log_softmax(-1) + self.log_prior[here][rows].unsqueeze(-1)
 
@@ -235,22 +246,30 @@ class _Layer:
         grad: torch.Tensor,
         on_normalisers: torch.Tensor | None,
     ) -> None:
-        """Add a chunk's part, given pₖ, ln P, G, and a gradient (chunk, experts) on ln Zₖ itself if there is one."""
+        """Add the part of a chunk.
+
+        Args:
+            here: the tokens of the chunk.
+            probs: pₖ, (chunk, experts, vocabulary).
+            log_probs: ln P, (chunk, vocabulary).
+            grad: G, (chunk, vocabulary).
+            on_normalisers: a further gradient with respect to ln Zₖ, (chunk, experts), or None.
+        """
         rows = self.rare(log_probs)
         ratio = torch.mul(log_probs, -LOG2_E).exp2_().mul_(grad)  # G / P, (chunk, vocabulary)
         ratio[rows] = 0.0
         prior = self.prior[here]
-        # sₖ, (chunk, experts); with the vector on the left this product is ten times as fast on a CPU.
+        # sₖ, (chunk, experts). On a CPU, this product is ten times as fast with the vector on the left.
         seen = prior * torch.bmm(ratio.unsqueeze(-2), probs.transpose(-1, -2)).squeeze(-2)
         if len(rows):
-            rare_part = (self.log_shares(here, rows) - log_probs[rows].unsqueeze(-2)).exp_()
+            rare_part = (self.log_joint(here, rows) - log_probs[rows].unsqueeze(-2)).exp_()
             rare_part *= grad[rows].unsqueeze(-2)  # rₖ·G
             seen[rows] = rare_part.sum(-1)
         if self.scratch is None:
             self.scratch = torch.empty_like(probs)
         slopes = torch.mul(prior.unsqueeze(-1), ratio.unsqueeze(-2), out=self.scratch[: len(probs)])
         away = seen if on_normalisers is None else seen - on_normalisers
-        slopes.sub_(away.unsqueeze(-1)).mul_(probs)  # on the logits
+        slopes.sub_(away.unsqueeze(-1)).mul_(probs)  # with respect to the logits
         if len(rows):
             slopes[rows] += rare_part
         slopes = slopes.flatten(0, 1)
@@ -262,7 +281,11 @@ class _Layer:
 
 
 def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distributions over the last dimension, in place of logits in bits, and the normalisers they had, in bits."""
+    """Turn logits in bits into distributions over the last dimension, in place.
+
+    Returns:
+        The distributions, and the normalisers in bits.
+    """
     top = logits.amax(-1, keepdim=True)
     exps = logits.sub_(top).exp2_()
     sums = exps.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Normalisers of softmaxes, for scoring: exact, or faster in a number format of fewer bits."""
+"""Normalisers of softmaxes, for scoring: exact, or faster in a number format with fewer bits."""
 
 from __future__ import annotations
 
@@ -7,29 +7,40 @@ from collections.abc import Callable
 
 import torch
 
+from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 
-# Vectors and words of a tile of logits. On a Zen 4 core it was the fastest of shapes from 26 × 40,000 to 2048 × 512, up
-# to 3.5 times as fast as whole rows.
+# None: the model is self-normalised, so its normalisers are taken to be one.
+NORMALISERS: dict[NormaliserKind, torch.dtype | None] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+    "none": None,
+}
+# Vectors and words in one tile of logits. On a Zen 4 core this was the fastest shape between 26 × 40,000 and
+# 2048 × 512, up to 3.5 times as fast as whole rows.
 TILE = {"cpu": (512, 1024), "cuda": (8192, 1 << 30)}
-# Logits are made in bits: on a CPU torch's exp2 takes a third of the time of its exp.
+# Logits are computed in bits: on a CPU, torch's exp2 takes a third of the time of its exp.
 LOG2_E = math.log2(math.e)
-LEAST_SUM = 1e-25  # of exponentials, summed up as they are; exact to the last digit for a million words
+MIN_SUM = 1e-25  # of plain exponentials; down to this, the sum over a million words is exact to the last digit
 
 
 class Normaliser:
-    """ln Z = ln Σ exp(W·z + b) of vectors z; nothing of the size of all logits is written out.
+    """ln Z = ln Σ exp(W·z + b) of vectors z, computed tile by tile, so that no memory for all logits is needed.
 
     Args:
         weight: W, (vocabulary, embedding).
         bias: b, (vocabulary,).
-        precision: what W and z are rounded to for their product. The type of ``weight``: not at all. bfloat16 or
-            float16: logits are rounded too. int8, on a CPU only: whole numbers with a scale for each word and one for
-            each lot of vectors; logits are not rounded.
+        precision: the type to which W and z are rounded for their product. The type of ``weight``: no rounding.
+            bfloat16 or float16: logits are rounded too. int8, on a CPU only: integers with one scale for each word and
+            one for each block of vectors; logits are not rounded.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, precision: torch.dtype):
-        self.weight, self.bias, self.precision = weight, bias, precision
+        self.weight = weight
+        self.bias = bias
+        self.precision = precision
         self.rows, columns = TILE[weight.device.type]
         make = _integer_tile if precision == torch.int8 else _float_tile
         self.tiles = [
@@ -38,10 +49,10 @@ class Normaliser:
         ]
 
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Of (any, embedding), of the type of ``weight``; returns (any,).
+        """Compute ln Z, (any,), of ``vectors`` (any, embedding), which have the type of ``weight``.
 
-        Exponentials are summed up as they are, which saves half the passes over the logits; for the few vectors, if
-        any, whose Z a float cannot hold, it is done again with the largest logit subtracted.
+        Plain exponentials are summed up, which saves half of the passes over the logits. If Z of some vectors is out of
+        the range of floats, it is computed again with the largest logit subtracted.
         """
         parts = vectors.new_empty(len(vectors), len(self.tiles))
         for begin in range(0, len(vectors), self.rows):
@@ -50,18 +61,19 @@ class Normaliser:
                 torch.sum(tile(some).exp2_(), -1, out=parts[begin : begin + self.rows, place])
         sums = parts.sum(-1)
         normalisers = sums.log()
-        # Where Z is above the least, what is lost of it to underflow is below its last digit.
-        lost = (~sums.isfinite() | (sums < LEAST_SUM)).nonzero().squeeze(-1)
-        for some in lost.split(self.rows):
+        # If Z is above MIN_SUM, underflow of single exponentials does not change its last digit.
+        lost = (~sums.isfinite() | (sums < MIN_SUM)).nonzero().squeeze(-1)
+        for some in torch.split(lost, self.rows):
             normalisers[some] = torch.addmm(self.bias, vectors[some], self.weight.t()).logsumexp(-1)
         return normalisers
 
 
-Tile = Callable[[torch.Tensor], torch.Tensor]  # from vectors to their logits in bits, which the caller may overwrite
+Tile = Callable[[torch.Tensor], torch.Tensor]  # from vectors to logits in bits, which the caller may overwrite
 
 
 def _float_tile(weight: torch.Tensor, bias: torch.Tensor, precision: torch.dtype) -> Tile:
-    rounded, shift = weight.to(precision).t(), bias.to(precision)
+    rounded = weight.to(precision).t()
+    shift = bias.to(precision)
 
     def logits(vectors: torch.Tensor) -> torch.Tensor:
         return torch.addmm(shift, vectors.to(precision), rounded, beta=LOG2_E, alpha=LOG2_E).to(vectors.dtype)
@@ -73,16 +85,17 @@ def _integer_tile(weight: torch.Tensor, bias: torch.Tensor, precision: torch.dty
     bits = weight.float() * LOG2_E
     scales = bits.abs().amax(1).clamp_min(1e-12) / 127
     rounded = (bits / scales.unsqueeze(1)).round().to(precision)
-    # oneDNN's product of whole numbers, by the names under which torch's own compiler calls it.
+    # oneDNN's integer product, by the names under which torch's own compiler calls it.
     packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-    shift, zeros = bias.float() * LOG2_E, torch.zeros(len(bits), dtype=torch.int64)
-    # With one bit less for the vectors no sum of two products overflows on a processor without VNNI.
+    shift = bias.float() * LOG2_E
+    zeros = torch.zeros(len(bits), dtype=torch.int64)
+    # Processors without VNNI add two products in 16 bits; with one bit less for the vectors this does not overflow.
     steps = 127 if _processor_has("avx512_vnni", "avx_vnni", "amx_int8") else 63
 
     def logits(vectors: torch.Tensor) -> torch.Tensor:
         scale = max(vectors.abs().amax().item(), 1e-12) / steps
-        whole = (vectors / scale + (steps + 1.5)).to(torch.uint8)  # rounded, with steps + 1 for zero
-        found = torch.ops.onednn.qlinear_pointwise(
+        whole = (vectors / scale + (steps + 1.5)).to(torch.uint8)  # rounded; steps + 1 stands for zero
+        found: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, scale, steps + 1, packed, scales, zeros, shift, 1.0, 0, torch.float32, "none", [], ""
         )
         return found.to(vectors.dtype)
@@ -91,20 +104,23 @@ def _integer_tile(weight: torch.Tensor, bias: torch.Tensor, precision: torch.dty
 
 
 def _processor_has(*features: str) -> bool:
-    """Any of them; unknown to an old torch, they are taken to be there."""
-    found = getattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(features, True))()
-    return any(found.get(feature, False) for feature in features)
+    """Whether the processor has any of the features. An old torch cannot tell; then the answer is yes."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(feature, False) for feature in features)
 
 
 def check_precision(precision: torch.dtype, device: torch.device) -> None:
-    """Whether ``device`` computes normalisers in ``precision`` faster than in float32.
+    """Check that ``device`` computes normalisers in ``precision`` faster than in float32.
 
     Raises:
-        UsageError: it does not, or cannot at all.
+        UsageError: it is slower, or cannot compute in ``precision`` at all.
     """
     if precision == torch.float16 and device.type == "cpu":
-        raise UsageError("normaliser float16: made for GPUs; on this processor take bfloat16, int8 or float32")
-    if precision == torch.int8 and (device.type != "cpu" or not torch.backends.mkldnn.is_available()):
-        raise UsageError("normaliser int8: made for x86 processors; here take float16, bfloat16 or float32")
+        raise UsageError("`normaliser` float16 is for GPUs; on this processor take bfloat16, int8 or float32")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch does not type it
+    if precision == torch.int8 and (device.type != "cpu" or not has_onednn):
+        raise UsageError("`normaliser` int8 is for x86 processors; here take float16, bfloat16 or float32")
     if precision == torch.bfloat16 and device.type == "cpu" and not _processor_has("avx512_bf16", "amx_bf16", "bf16"):
-        raise UsageError("normaliser bfloat16: this processor would be slower with it; take int8 or float32")
+        raise UsageError("`normaliser` bfloat16 would be slower on this processor; take int8 or float32")

@@ -5,50 +5,61 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
-from tqdm import tqdm
 
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
-from asr_rescore.ranking import OperatingPoint
+from asr_rescore.progress import progress_bar
+
+DecodeKind = Literal["mbr", "best"]
 
 
 @dataclass(frozen=True)
 class CtmConfig:
-    """How words are chosen and timed.
+    """How words are chosen and timed."""
 
-    Attributes:
-        point: LMWT and word insertion penalty, at which paths become probabilities.
-        posterior_scale: multiplies all costs before they become probabilities; below 1, confidences fall.
-        mbr: the words with the fewest expected errors; else those of the best path.
-        frame_shift: seconds a frame; three times the features' own where the model skips frames (Kaldi's chain).
-    """
-
-    point: OperatingPoint
-    posterior_scale: float = 1.0
-    mbr: bool = True
-    frame_shift: float = 0.01
+    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale (LMWT)"})
+    word_ins_penalty: float = field(default=0.0, metadata={"help": "cost added for each word"})
+    decode: DecodeKind = field(
+        default="mbr",
+        metadata={
+            "help": "mbr: the words with the fewest expected errors; best: the words of the best path",
+            "choices": get_args(DecodeKind),
+        },
+    )
+    posterior_scale: float = field(
+        default=1.0, metadata={"help": "factor for all costs; below 1, confidences become lower"}
+    )
+    frame_shift: float = field(
+        default=0.01,
+        metadata={"help": "seconds per frame; three times the features' own if the model skips frames (Kaldi's chain)"},
+    )
 
     def __post_init__(self) -> None:
-        for name in ("posterior_scale", "frame_shift"):
-            if not 0 < getattr(self, name) < math.inf:
-                option = "--" + name.replace("_", "-")
-                raise UsageError(f"{option} is {getattr(self, name)}, expected a number above 0")
+        for name in ("inv_acwt", "posterior_scale", "frame_shift"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise UsageError(f"`{name}` is {value}, expected a number above 0")
+        if not math.isfinite(self.word_ins_penalty):
+            raise UsageError(f"`word_ins_penalty` is {self.word_ins_penalty}, expected a finite number")
+        if self.decode not in get_args(DecodeKind):
+            raise UsageError(f"`decode` is {self.decode}, expected mbr or best")
 
 
 @dataclass(frozen=True)
 class CtmSummary:
-    """What came of it.
+    """What was written.
 
     Attributes:
-        utterances, words: how many there are in the ctm.
-        risk: expected word errors in them.
-        failures: utterances that are not in it, or not with times.
+        utterances, words: how many are in the ctm.
+        risk: expected number of word errors in them.
+        failures: utterances that are not in the ctm, or not with times.
     """
 
     utterances: int
@@ -72,45 +83,49 @@ def write_ctm(
         source: a decode directory, or anything :func:`kaldi.read_lattices` reads.
         words: the lattices' words.txt.
         path: the ctm.
-        config: how.
-        places: where each utterance lies; default: each is a recording of its own, of channel 1.
+        config: how words are chosen and timed.
+        places: where each utterance is; by default each is a recording of its own, of channel 1.
         allow_pipes: run commands that ``source`` names.
     """
-    failures, lines, utterances, risk = Failures(), [], 0, 0.0
+    failures = Failures()
+    lines: list[kaldi.TimedWord] = []
+    utterances = 0
+    risk = 0.0
 
     def refuse(key: str, error: InputError) -> None:
         failures.add(key or error.where, error)
 
     lattices = kaldi.read_lattices(source, allow_pipes=allow_pipes, on_error=refuse)
-    for utt, lattice in tqdm(lattices, unit="utt", disable=None):
+    for utt, lattice in progress_bar(lattices, unit="utt"):
+        place = kaldi.Place(utt) if places is None else places.get(utt)
+        if place is None:
+            failures.add(utt, "it is not in the data directory's segments; give the data directory that was decoded")
+            continue
         try:
-            place = kaldi.Place(utt) if places is None else places[utt]
             decoding = _decode(lattice, config)
             if decoding is None:
                 failures.add_empty(utt)
                 continue
             lines += _timed_words(decoding, words, place, config.frame_shift)
-        except KeyError:
-            failures.add(utt, "the data directory's segments do not have it; give the one that was decoded")
-            continue
         except RescoreError as error:
             failures.add(utt, error)
             continue
-        utterances, risk = utterances + 1, risk + decoding.risk
+        utterances += 1
+        risk += decoding.risk
         if decoding.words and np.diff(lattice.alignment.offsets).max() < 2:
             failures.add(
                 utt,
-                "no arc of its lattice has two transition ids, so that words have no ends, or no times at all; "
-                "make CompactLattices with alignments (Kaldi: lattice-copy, of state-level ones)",
+                "no arc of its lattice has two transition ids, so words have no end times, or no times at all; "
+                "make CompactLattices with alignments (Kaldi: lattice-copy, of state-level lattices)",
             )
     return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
 
 
 def _decode(lattice: Lattice, config: CtmConfig) -> Decoding | None:
-    """Minimum Bayes risk decoding at the configuration's costs; None without a path."""
+    """Minimum Bayes risk decoding at the config's costs; None if there is no path."""
     factor = config.posterior_scale
-    flattened = lattice if factor == 1 else scale(lattice, factor, factor)
-    return mbr_decode(flattened, config.point.acoustic_scale, factor * config.point.wip, refine=config.mbr)
+    scaled = lattice if factor == 1 else scale(lattice, factor, factor)
+    return mbr_decode(scaled, 1.0 / config.inv_acwt, factor * config.word_ins_penalty, refine=config.decode == "mbr")
 
 
 def _timed_words(

@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from asr_rescore import kaldi
-from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_directory
 from asr_rescore.lattice import Lattice, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import NBest
+from asr_rescore.progress import progress_bar
 
 
-def alignment(lattice: Lattice, path: LatticePath) -> list[int]:
-    """The transition ids of a path, its final weight's included."""
-    parts = [lattice.alignment[arc] for arc in path.arcs.tolist()]
-    return np.concatenate([*parts, lattice.final_alignment[path.final_state]]).tolist()
+@dataclass(frozen=True)
+class NBestConfig:
+    """How hypotheses are chosen."""
+
+    n: int = field(default=1000, metadata={"help": "maximum number of hypotheses per utterance"})
+    inv_acwt: float = field(
+        default=10.0,
+        metadata={"help": "inverse acoustic scale at which hypotheses are chosen; the costs written are unscaled"},
+    )
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"`n` is {self.n}, expected 1 or more")
+        if not 0 < self.inv_acwt < math.inf:
+            raise UsageError(f"`inv_acwt` is {self.inv_acwt}, expected a number above 0")
+
+
+@dataclass(frozen=True)
+class NBestSummary:
+    """What was written.
+
+    Attributes:
+        utterances, hypotheses: how many.
+        failures: what could not be done.
+    """
+
+    utterances: int
+    hypotheses: int
+    failures: Failures
 
 
 def write_nbest_dir(
     source: str | os.PathLike[str],
     words: kaldi.SymbolTable,
     out_dir: Path,
+    config: NBestConfig,
     *,
-    n: int,
-    acoustic_scale: float,
     allow_pipes: bool = False,
-) -> tuple[int, int, Failures]:
-    """Write num_jobs and archives.JOB/{words, words_text, ali, acwt, lmwt.withlm}: one JOB for each lat.JOB.gz.
+) -> NBestSummary:
+    """Write num_jobs and archives.JOB/{words, words_text, ali, acwt, lmwt.withlm}, one JOB per lat.JOB.gz.
 
     Args:
         source: a decode directory, or anything :func:`kaldi.read_lattices` reads, which makes one job.
         words: the lattices' words.txt.
-        out_dir: gets the directories.
-        n: hypotheses of an utterance at most, of distinct words.
-        acoustic_scale: with which they are chosen; the costs written are unscaled.
+        out_dir: directory to write into.
+        config: how many hypotheses, at which acoustic scale.
         allow_pipes: run commands that ``source`` names.
-
-    Returns:
-        Utterances and hypotheses written, and what could not be done.
     """
     sources = kaldi.lattice_files(source) if Path(source).is_dir() else [source]
-    failures, utterances, hypotheses = Failures(), 0, 0
+    failures = Failures()
+    utterances = 0
+    hypotheses = 0
     for job, part in enumerate(sources, 1):
 
         def refuse(key: str, error: InputError, part: object = part) -> None:
@@ -54,9 +78,9 @@ def write_nbest_dir(
 
         lattices = kaldi.read_lattices(part, allow_pipes=allow_pipes, on_error=refuse)
         with atomic_directory(out_dir / f"archives.{job}") as folder, kaldi.NBestWriter(folder, words) as writer:
-            for utt, lattice in tqdm(lattices, unit="utt", desc=f"job {job}", disable=None):
+            for utt, lattice in progress_bar(lattices, unit="utt", desc=f"job {job}"):
                 try:
-                    paths = n_best(lattice, n, acoustic_scale)
+                    paths = n_best(lattice, config.n, 1.0 / config.inv_acwt)
                     nbest = NBest.of_paths(utt, paths, words.word)
                 except RescoreError as error:
                     failures.add(utt, error)
@@ -64,8 +88,16 @@ def write_nbest_dir(
                 if not paths:
                     failures.add_empty(utt)
                     continue
-                writer.write(nbest, [alignment(lattice, path) for path in paths])
-                utterances, hypotheses = utterances + 1, hypotheses + len(paths)
+                writer.write(nbest, [_alignment(lattice, path) for path in paths])
+                utterances += 1
+                hypotheses += len(paths)
     kaldi.write_num_jobs(out_dir, len(sources))
     failures.write(out_dir)
-    return utterances, hypotheses, failures
+    return NBestSummary(utterances, hypotheses, failures)
+
+
+def _alignment(lattice: Lattice, path: LatticePath) -> list[int]:
+    """The transition ids of a path, its final weight's included."""
+    parts = [lattice.alignment[arc] for arc in path.arcs.tolist()]
+    ids: list[int] = np.concatenate([*parts, lattice.final_alignment[path.final_state]]).tolist()
+    return ids

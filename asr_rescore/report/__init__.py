@@ -1,4 +1,4 @@
-"""Results as Kaldi's files, as a table over systems, and as a page."""
+"""Results as Kaldi's files, as a table of several systems, and as an HTML page."""
 
 from asr_rescore.report.kaldi_files import write_details, write_scoring
 from asr_rescore.report.page import to_html

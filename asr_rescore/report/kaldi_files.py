@@ -1,4 +1,4 @@
-"""The files Kaldi's score.sh leaves: wer_LMWT_WIP, and scoring_kaldi/ with hypotheses and details."""
+"""The files of Kaldi's score.sh: wer_LMWT_WIP, and scoring_kaldi/ with hypotheses and details."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
-from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, score, score_by_utterance
+from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_by_utterance, wer
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
-NO_WORD = "***"  # the other side of an insertion or deletion
-# Column widths of Kaldi's scripts.
-MOST_WORD_WIDTH = 16
-LEAST_SPEAKER_WIDTH = 15
+NO_WORD = "***"  # stands for the missing word of an insertion or deletion
+# Column widths in Kaldi's scripts.
+MAX_WORD_WIDTH = 16
+MIN_SPEAKER_WIDTH = 15
 
 
 def write_scoring(
@@ -27,22 +27,22 @@ def write_scoring(
     speakers: Mapping[str, str],
     chosen: OperatingPoint,
 ) -> dict[OperatingPoint, ErrorCount]:
-    """Score hypotheses at every operating point and write Kaldi's files about it.
+    """Score the hypotheses of all operating points and write Kaldi's files.
 
-    ``scoring_kaldi/best_wer`` is, as in Kaldi, the least of all points, and so tuned on this very set; the details are
-    those of ``chosen``.
+    As in Kaldi, ``scoring_kaldi/best_wer`` is the lowest WER of all points, so it is tuned on this set itself. The
+    details are those of the point ``chosen``.
 
     Args:
         out_dir: the decode directory.
         references: utterance → words.
-        by_point: point → utterance → words.
+        by_point: point → utterance → words of the hypothesis.
         speakers: utterance → speaker.
-        chosen: the point that counts, one of ``by_point``'s.
+        chosen: the point that the report uses, one of ``by_point``.
 
     Returns:
-        point → errors.
+        Point → errors.
     """
-    counts = {point: score(references, hypotheses) for point, hypotheses in by_point.items()}
+    counts = {point: wer(references, hypotheses) for point, hypotheses in by_point.items()}
     for point, count in counts.items():
         with atomic_text(out_dir / wer_file(point)) as stream:
             stream.write(count.lines())
@@ -56,27 +56,28 @@ def write_scoring(
 
 
 def wer_file(point: OperatingPoint) -> str:
-    """Name of the file with a point's errors."""
+    """The name of the file with the errors of a point."""
     return f"wer_{point.lmwt:g}_{float(point.wip)}"
 
 
 def write_details(
     folder: Path, references: Texts, hypotheses: Texts, speakers: Mapping[str, str], mode: Mode = "all"
 ) -> None:
-    """Write per_utt, per_spk, ops and wer_bootci, as Kaldi's wer_details/.
+    """Write per_utt, per_spk, ops and wer_bootci, the files of Kaldi's wer_details/.
 
-    A missing hypothesis has no alignment, so per_utt and ops leave it out; the others count it as ``mode`` says.
+    A missing hypothesis has no alignment, so per_utt and ops leave it out. The other files count it according to
+    ``mode``.
 
     Args:
-        folder: wer_details/.
+        folder: where to write the files.
         references, hypotheses: utterance → words.
-        speakers: utterance → speaker; an utterance without one is its own.
-        mode: see :func:`~asr_rescore.word_errors.score_by_utterance`.
+        speakers: utterance → speaker; an utterance without a speaker counts as a speaker of its own.
+        mode: see :func:`~asr_rescore.word_errors.errors_by_utterance`.
     """
     alignments = {
         utt: align(references[utt], hypotheses[utt], ALIGN_TEXT) for utt in sorted(references) if utt in hypotheses
     }
-    counts = score_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
+    counts = errors_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
     rate, half = confidence(list(counts.values()))
     contents = {
         "per_utt": "".join(per_utt_lines(utt, pairs) for utt, pairs in alignments.items()),
@@ -98,7 +99,7 @@ def _operation(said: str | None, heard: str | None) -> str:
 
 
 def per_utt_lines(utt: str, pairs: Alignment) -> str:
-    """Four lines on one utterance: both word sequences aligned, what happened, and how often (#csid).
+    """Four lines about one utterance: the aligned words, the operations, and the number of each operation (#csid).
 
     Kaldi: wer_per_utt_details.pl.
     """
@@ -114,19 +115,19 @@ def per_utt_lines(utt: str, pairs: Alignment) -> str:
 
 
 def _centred(word: str, width: int) -> str:
-    """Between blanks, the odd one on the left (str.center and format have other ideas)."""
+    """Centre ``word``; an odd blank goes to the left, unlike in str.center and format."""
     return (word + " " * ((width - len(word)) // 2)).rjust(width)
 
 
 def operations(alignments: Iterable[Alignment]) -> str:
-    """``operation reference-word hypothesis-word count`` lines, the frequent ones first within each operation.
+    """Lines ``operation reference-word hypothesis-word count``; within each operation, frequent ones come first.
 
-    Kaldi: wer_ops_details.pl, sorted as score_kaldi.sh does.
+    Kaldi: wer_ops_details.pl, sorted as in score_kaldi.sh.
     """
     seen = Counter(
         (_operation(said, heard), said or NO_WORD, heard or NO_WORD) for pairs in alignments for said, heard in pairs
     )
-    word = min(MOST_WORD_WIDTH, max((len(name) for _, *names in seen for name in names), default=0))
+    word = min(MAX_WORD_WIDTH, max((len(name) for _, *names in seen for name in names), default=0))
     digits = len(str(max(seen.values(), default=0)))
     ranked = sorted(seen.items(), key=lambda item: (item[0][0], -item[1], item[0]))
     return "".join(
@@ -136,9 +137,9 @@ def operations(alignments: Iterable[Alignment]) -> str:
 
 
 def per_speaker_table(counts: Mapping[str, ErrorCount], speakers: Mapping[str, str]) -> str:
-    """Sentences, words and errors of each speaker and of all, in counts (raw) and in percent (sys; not without words).
+    """Sentences, words and errors of each speaker and in total, as counts (raw) and in percent (sys).
 
-    Kaldi: wer_per_spk_details.pl.
+    A speaker without reference words has no line sys. Kaldi: wer_per_spk_details.pl.
     """
     by_speaker: dict[str, ErrorCount] = {}
     for utt, count in counts.items():
@@ -155,7 +156,7 @@ def per_speaker_table(counts: Mapping[str, ErrorCount], speakers: Mapping[str, s
         if total.reference_words:
             percent = (f"{100 * part / total.reference_words:.2f}" for part in parts)
             rows.append((speaker, "sys", (*size, *percent, f"{total.ser:.2f}")))
-    width = max(LEAST_SPEAKER_WIDTH, *(len(speaker) for speaker, *_ in rows))
+    width = max(MIN_SPEAKER_WIDTH, *(len(speaker) for speaker, *_ in rows))
     return "".join(
         f"{speaker:<{width}} {kind} " + " ".join(f"{cell!s:>10}" for cell in cells) + "\n"
         for speaker, kind, cells in rows

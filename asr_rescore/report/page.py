@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs nothing else."""
+"""The comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from html import escape
 
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison
+from asr_rescore.word_errors import ErrorCount
 
 TITLE = "Word error rates after rescoring"
 STYLE = """
@@ -20,11 +21,11 @@ li { margin: .2rem 0; }
 @media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; }
   details::details-content { content-visibility: visible; } }
 """
-MOST_CHANGED = 15
+MAX_CHANGED = 15
 
 
 def to_html(comparison: Comparison) -> str:
-    """Table, notes, errors by kind, and the utterances that changed most."""
+    """The page: the table, its notes, errors by kind, and the utterances that changed most."""
     reports = list(comparison.cells.values())
     parts = [
         f"<h1>{TITLE}</h1>",
@@ -57,15 +58,17 @@ def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
 
 
 def _error_rows(reports: Iterable[SystemReport]) -> Iterator[list[str]]:
-    first_passes = set()
+    decodings = set()
     for report in reports:
-        rows = [(report.system, report.total)]
-        if report.decoding not in first_passes:
-            rows.insert(0, (FIRST_PASS, report.first_pass_total))
-            first_passes.add(report.decoding)
-        for name, total in rows:
-            counts = (total.reference_words, total.insertions, total.deletions, total.substitutions)
-            yield [name, report.decoding, *map(str, counts), f"{total.wer:.2f}", f"{total.ser:.2f}"]
+        if report.decoding not in decodings:
+            decodings.add(report.decoding)
+            yield [FIRST_PASS, report.decoding, *_error_cells(report.first_pass_total)]
+        yield [report.system, report.decoding, *_error_cells(report.total)]
+
+
+def _error_cells(total: ErrorCount) -> list[str]:
+    counts = (total.reference_words, total.insertions, total.deletions, total.substitutions)
+    return [*map(str, counts), f"{total.wer:.2f}", f"{total.ser:.2f}"]
 
 
 def _changes(report: SystemReport) -> str:
@@ -74,7 +77,7 @@ def _changes(report: SystemReport) -> str:
     better = sorted((utt for utt in change if change[utt] < 0), key=lambda utt: (change[utt], utt))
     rows = [
         [utt, str(report.first_pass[utt].errors), str(report.rescored[utt].errors), f"{change[utt]:+d}"]
-        for utt in [*better[:MOST_CHANGED], *worse[:MOST_CHANGED]]
+        for utt in [*better[:MAX_CHANGED], *worse[:MAX_CHANGED]]
     ]
     summary = f"{report.system}, {report.decoding}: {len(better)} utterances better, {len(worse)} worse"
     table = _table("Most helped and most harmed", ["utterance", "errors before", "after", "change"], rows)

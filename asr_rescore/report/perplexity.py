@@ -1,10 +1,10 @@
-"""Tables of perplexities over many models, several seeds to a row, beside what a paper gives."""
+"""Tables of the perplexities of many models, next to those of a paper. A row can be the mean over several seeds."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,15 +15,24 @@ import yaml
 from asr_rescore.errors import InputError
 from asr_rescore.report.table import NOTHING, markdown
 
+# Heading → the text, and the key in the result of compute_ppl.
+COLUMNS = {
+    "valid": ("valid", "ppl"),
+    "test": ("test", "ppl"),
+    "dynamic valid": ("valid", "dynamic_ppl"),
+    "dynamic test": ("test", "dynamic_ppl"),
+}
+ALWAYS = ("valid", "test")  # columns of every table
+
 
 @dataclass(frozen=True)
 class PerplexityRow:
-    """A row: one model, or the same one trained from several seeds.
+    """A row of a table: one model, or one model trained from several seeds.
 
     Attributes:
-        name: what the row is called.
-        models: pattern of model directories below the experiment's, e.g. ``student_trust_*``.
-        paper: what a paper gives, as text.
+        name: name of the row.
+        models: pattern of the model directories, relative to that of the experiment, e.g. ``student_trust_*``.
+        paper: the perplexities in the paper, as text.
     """
 
     name: str
@@ -31,7 +40,7 @@ class PerplexityRow:
     paper: str = NOTHING
 
     def directories(self, experiment: Path) -> list[Path]:
-        """The finished models of the row."""
+        """The directories of the row's models whose training is finished."""
         found = experiment.glob(f"{self.models}/provenance.json")
         return sorted(path.parent for path in found)
 
@@ -45,35 +54,52 @@ class PerplexityTable:
 
 
 def read_tables(path: Path) -> list[PerplexityTable]:
-    """Read ``title → [{name, models, paper}, …]`` from YAML.
+    """Read ``title → [{name, models, paper}, …]`` from a YAML file.
 
     Raises:
-        InputError: it is something else.
+        InputError: the file is missing or has another form.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         return [
-            PerplexityTable(title, tuple(PerplexityRow(**row) for row in rows))  # a list of mappings of these keys
+            PerplexityTable(title, tuple(PerplexityRow(**row) for row in rows))  # rows: a list of mappings
             for title, rows in tree.items()
         ]
     except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        found, expected = " ".join(str(error).split()), "titles, each with rows of name, models and paper"
-        raise InputError(path, found=found, expected=expected, remedy="see recipes/ptb/conf/tables.yaml") from error
+        raise InputError(
+            path,
+            found=" ".join(str(error).split()),
+            expected="titles, each with rows of name, models and paper",
+            remedy="see recipes/ptb/conf/tables.yaml",
+        ) from error
 
 
 def measured(directory: Path, text: str) -> dict[str, Any]:
-    """What ``compute_ppl --json`` left beside a model about a text (``valid`` or ``test``); empty if nothing."""
+    """Read the result of ``compute_ppl --json`` from a model directory.
+
+    Args:
+        directory: the model directory.
+        text: ``valid`` or ``test``.
+
+    Returns:
+        The content of ``ppl_<text>.json``; empty if there is no such file.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
     path = directory / f"ppl_{text}.json"
     if not path.exists():
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InputError(path, found=str(error), expected="JSON", remedy="make it again: compute_ppl --json") from error
+        raise InputError(
+            path, found=str(error), expected="a JSON object", remedy="create it again with compute_ppl --json"
+        ) from error
 
 
 def spread(values: Sequence[float]) -> str:
-    """``57.80``, or mean, standard deviation and number of several."""
+    """Format one value as ``57.80``, several as their mean, standard deviation and number: ``57.80 ± 0.21 (3)``."""
     if not values:
         return NOTHING
     if len(values) == 1:
@@ -82,28 +108,35 @@ def spread(values: Sequence[float]) -> str:
 
 
 def to_markdown(tables: Sequence[PerplexityTable], experiment: Path) -> str:
-    """The tables; a row without any model says so by dashes, columns of dynamic evaluation only where there is any."""
+    """Format tables with the results in the directory ``experiment``.
+
+    A row without any model has dashes. Columns of dynamic evaluation are left out if no model has a result for them.
+    """
     return "\n".join(_table(table, experiment) for table in tables)
 
 
 def _table(table: PerplexityTable, experiment: Path) -> str:
-    rows = [(row, row.directories(experiment)) for row in table.rows]
-    columns = [("valid", "ppl"), ("test", "ppl"), ("valid", "dynamic_ppl"), ("test", "dynamic_ppl")]
-    values = {
-        (row.name, column): list(_values(directories, *column)) for row, directories in rows for column in columns
-    }
-    columns = [column for column in columns if column[1] == "ppl" or any(values[row.name, column] for row, _ in rows)]
-    header = ["model", "parameters", *(f"{'dynamic ' * (kind != 'ppl')}{text}" for text, kind in columns), "paper"]
-    lines = [header]
-    for row, directories in rows:
-        sizes = {json.loads((path / "provenance.json").read_text("utf-8"))["parameters"] for path in directories}
-        size = NOTHING if not sizes else f"{max(sizes):,}"
-        lines.append([row.name, size, *(spread(values[row.name, column]) for column in columns), row.paper])
+    found = []  # for each row: size, and column → perplexities
+    for row in table.rows:
+        directories = row.directories(experiment)
+        values = {name: _values(directories, text, key) for name, (text, key) in COLUMNS.items()}
+        found.append((_size(directories), values))
+    columns = [name for name in COLUMNS if name in ALWAYS or any(values[name] for _, values in found)]
+    lines = [["model", "parameters", *columns, "paper"]]
+    for row, (size, values) in zip(table.rows, found, strict=True):
+        lines.append([row.name, size, *(spread(values[name]) for name in columns), row.paper])
     return f"### {table.title}\n\n{markdown(lines)}"
 
 
-def _values(directories: Sequence[Path], text: str, kind: str) -> Iterator[float]:
-    for directory in directories:
-        value = measured(directory, text).get(kind)
-        if value is not None and math.isfinite(value):
-            yield value
+def _size(directories: Sequence[Path]) -> str:
+    """The number of parameters of the largest model."""
+    if not directories:
+        return NOTHING
+    facts = [json.loads((path / "provenance.json").read_text(encoding="utf-8")) for path in directories]
+    return f"{max(fact['parameters'] for fact in facts):,}"
+
+
+def _values(directories: Sequence[Path], text: str, key: str) -> list[float]:
+    """The finite perplexities among the results of the models."""
+    values = [measured(directory, text).get(key) for directory in directories]
+    return [value for value in values if value is not None and math.isfinite(value)]

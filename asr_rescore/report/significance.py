@@ -1,4 +1,4 @@
-"""How sure a word error rate is, and a difference between two."""
+"""Bootstrap: the confidence interval of a word error rate, and the significance of a difference."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import numpy as np
 from asr_rescore.errors import RescoreError
 from asr_rescore.word_errors import ErrorCount
 
-# 10,000 replications, as in Kaldi, in chunks that bound memory.
-CHUNKS, CHUNK = 20, 500
-SEED = 0  # of the drawing; figures must not change from one call to the next
+# 10,000 replications, as in Kaldi, drawn in chunks to limit memory.
+CHUNKS = 20
+CHUNK = 500
+SEED = 0  # fixed, so that every call gives the same result
 
 
 def _resampled(*columns: Sequence[int]) -> np.ndarray:
-    """Sums of each column over resampled utterances, (replications, columns); every column has a row an utterance."""
+    """Sums of each column over resampled utterances, (replications, columns); a column has one entry per utterance."""
     random = np.random.default_rng(SEED)
     table = np.column_stack(columns)
     utterances = len(table)
-    even = np.full(utterances, 1 / utterances)
-    return np.concatenate([random.multinomial(utterances, even, size=CHUNK) @ table for _ in range(CHUNKS)])
+    uniform = np.full(utterances, 1 / utterances)
+    return np.concatenate([random.multinomial(utterances, uniform, size=CHUNK) @ table for _ in range(CHUNKS)])
 
 
 def confidence(counts: Sequence[ErrorCount]) -> tuple[float, float]:
-    """WER and half of its 95 % confidence interval, in percent, by bootstrap (Bisani and Ney 2004).
+    """WER and half the width of its 95 % confidence interval, in percent, by bootstrap (Bisani and Ney 2004).
 
-    Kaldi: compute-wer-bootci. Both are nan where there are no reference words.
+    This is Kaldi's compute-wer-bootci. Both numbers are nan if there are no reference words.
     """
     if not any(count.reference_words for count in counts):
         return float("nan"), float("nan")
@@ -36,15 +37,15 @@ def confidence(counts: Sequence[ErrorCount]) -> tuple[float, float]:
 
 
 def probability_of_improvement(better: Mapping[str, ErrorCount], worse: Mapping[str, ErrorCount]) -> float:
-    """How probable it is that ``better`` has fewer errors than ``worse`` on other data of this kind, in percent.
+    """The probability, in percent, that ``better`` makes fewer errors than ``worse`` on other data of the same kind.
 
-    Paired bootstrap: the share of replications of the utterances in which it has, ties counting half. (Both err on
-    the same words, so that error counts decide as error rates would.)
+    Paired bootstrap: the fraction of replications in which it makes fewer errors; ties count half. Comparing errors is
+    the same as comparing error rates, since both systems have the same reference words.
 
     Raises:
-        RescoreError: the two were not scored on the same utterances, or on none.
+        RescoreError: the two have different utterances, or none.
     """
     if better.keys() != worse.keys() or not better:
-        raise RescoreError("only systems scored on the same utterances can be compared, and on one at least")
+        raise RescoreError("only systems that were scored on the same utterances, at least one, can be compared")
     [difference] = _resampled([better[utt].errors - worse[utt].errors for utt in better]).T
     return float(100 * ((difference < 0) + 0.5 * (difference == 0)).mean())

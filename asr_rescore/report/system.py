@@ -1,4 +1,4 @@
-"""report.json: one system on one set, everything a table or a page about it needs."""
+"""The outcome of one system on one data set, and report.json, which keeps it for tables and pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ REPORT_FILE = "report.json"
 
 @dataclass(frozen=True)
 class LmFacts:
-    """A language model as a report names it: directory name, hash, parameters, valid perplexity if known."""
+    """What a report says about a language model.
+
+    Attributes:
+        name: name of its directory.
+        hash: SHA-256 (hex) of the model.
+        parameters: number of its parameters.
+        valid_ppl: perplexity of the valid text; None if unknown.
+    """
 
     name: str
     hash: str
@@ -32,19 +39,23 @@ class SystemReport:
     """The outcome of one rescoring.
 
     Attributes:
-        system: the name of the language models.
-        decoding: the name of the first pass, that is of its decode directory.
-        data: the name of the data directory.
-        lms: the models, each with its weight in ``lm_weights``.
-        lm_weights: the old LM has one minus their sum.
-        point: LMWT and word insertion penalty.
-        first_pass_point: those of the first pass.
-        source: how the weights came about: see :class:`ChosenWeights`.
-        search: how hypotheses were looked for: how many of each utterance, or how lattices were expanded.
-        rescored, first_pass: errors at their points, by utterance.
-        nbest_oracle: errors of the best hypotheses of the lists; None where there are no lists.
-        lattice_oracle: errors of the best paths of the lattices; None where they were not asked for.
-        failures: utterance → why it could not be done, or not whole.
+        system: name of the system, from its language models.
+        decoding: name of the first pass, that is of its decode directory.
+        data: name of the data directory.
+        lms: the neural language models.
+        lm_weights: the weight of each model in ``lms``; the weight of the old LM is one minus their sum.
+        point: LMWT and word insertion penalty of the rescoring.
+        first_pass_point: LMWT and word insertion penalty of the first pass.
+        source: how the weights were chosen: see :class:`~asr_rescore.rescoring.weights.ChosenWeights`.
+        search: how hypotheses were found: the size of the N-best lists, or the limits of the lattice expansion.
+        rescored, first_pass: utterance → errors; both are empty if there are no references.
+        nbest_oracle: errors of the best hypotheses in the N-best lists; None if there are no lists.
+        lattice_oracle: errors of the best paths in the lattices; None if they were not computed.
+        failures: utterance → reason why it could not be rescored, or only in part.
+        version: the version of asr_rescore.
+
+    Raises:
+        RescoreError: the weights do not match the models, or first pass and rescoring have different utterances.
     """
 
     system: str
@@ -65,36 +76,49 @@ class SystemReport:
 
     def __post_init__(self) -> None:
         if len(self.lms) != len(self.lm_weights):
-            raise RescoreError(f"{len(self.lm_weights)} weights of {len(self.lms)} language models")
+            raise RescoreError(f"found {len(self.lm_weights)} weights for {len(self.lms)} language models")
         if self.rescored.keys() != self.first_pass.keys():
             raise RescoreError("first pass and rescoring were scored on different utterances")
 
     @property
     def total(self) -> ErrorCount:
-        """All errors after rescoring."""
+        """The sum of the errors after rescoring."""
         return sum(self.rescored.values(), ErrorCount())
 
     @property
     def first_pass_total(self) -> ErrorCount:
-        """All errors of the first pass."""
+        """The sum of the errors of the first pass."""
         return sum(self.first_pass.values(), ErrorCount())
 
     @property
     def tuned_here(self) -> bool:
-        """Whether the weights were chosen on this very set, now or before, which makes its figure a little too good."""
+        """Whether the weights were tuned on this same data set, so that the WER is a little too good."""
         _, tuned, data_dir = self.source.partition("tuned on ")
         return bool(tuned) and Path(data_dir).name == self.data
 
     @property
     def signature(self) -> str:
-        """What the figure depends on, in one line."""
+        """Everything that the WER depends on, in one line."""
         lms = ", ".join(
             f"{lm.name} {lm.hash[:12]} weight {weight:g}" for lm, weight in zip(self.lms, self.lm_weights, strict=True)
         )
         return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
 
+    def summary(self) -> str:
+        """One line for each error rate and one for the weights; without references, only the latter."""
+        lines = []
+        if self.rescored:
+            lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
+            lines.append(f"rescored:       {self.total.wer_line()}")
+        if self.nbest_oracle is not None:
+            lines.append(f"N-best oracle:  {self.nbest_oracle.wer_line()}")
+        if self.lattice_oracle is not None:
+            lines.append(f"lattice oracle: {self.lattice_oracle.wer_line()}")
+        lines.append(f"weights:        {self.signature}")
+        return "\n".join(lines)
+
     def save(self, out_dir: Path) -> None:
-        """Write report.json, whole or not at all; ``wer`` and ``signature`` are there for other readers."""
+        """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
         tree = asdict(self)
         total = self.total
         tree["wer"] = round(total.wer, 2) if total.reference_words else None
@@ -105,10 +129,10 @@ class SystemReport:
 
     @classmethod
     def load(cls, out_dir: Path) -> SystemReport:
-        """Read report.json of an out-dir.
+        """Read report.json from the output directory of a rescoring.
 
         Raises:
-            InputError: there is none, or it is another file.
+            InputError: the file is missing or is not a report.
         """
         path = out_dir / REPORT_FILE
         try:
@@ -125,12 +149,15 @@ class SystemReport:
             return cls(**tree)
         except OSError as error:
             raise InputError(
-                path, found=str(error.strerror), expected="the report of a rescoring", remedy="run rescore_nbest first"
+                path,
+                found=str(error.strerror),
+                expected="the report of a rescoring",
+                remedy="run rescore_nbest or rescore_lattice first",
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RescoreError) as error:
             raise InputError(
                 path,
                 found=f"{type(error).__name__}: {error}",
                 expected="the report of a rescoring",
-                remedy="run rescore_nbest again",
+                remedy="run rescore_nbest or rescore_lattice again",
             ) from error

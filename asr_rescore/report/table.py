@@ -1,4 +1,4 @@
-"""Several systems side by side, in the shape of the paper's Table 4."""
+"""The comparison of several systems, in the form of the paper's Table 4."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reports arranged by system, set and first pass.
+    """Reports arranged by system, data set and first pass.
 
     Attributes:
         systems: names, in the order given.
-        sets: data set → the decode directories of it, in the order given.
+        sets: data set → its decode directories, in the order given.
         cells: (system, decoding) → report.
     """
 
@@ -31,15 +31,20 @@ class Comparison:
 
     @classmethod
     def of(cls, reports: Iterable[SystemReport]) -> Comparison:
-        """Arrange.
+        """Arrange reports.
 
         Raises:
-            UsageError: two reports on the same system and first pass, or first passes that are not the same.
+            UsageError: there are no reports; a report has no references; there are two reports of the same system and
+                first pass; or two reports of one first pass were scored on different utterances.
         """
         cells: dict[tuple[str, str], SystemReport] = {}
         sets: dict[str, dict[str, None]] = {}
         first_passes: dict[str, SystemReport] = {}
         for report in reports:
+            if not report.rescored:
+                raise UsageError(
+                    f"{report.system} on {report.decoding} has no references to score against; nothing to compare"
+                )
             if (report.system, report.decoding) in cells:
                 raise UsageError(f"two reports of {report.system} on {report.decoding}; give one")
             cells[report.system, report.decoding] = report
@@ -55,18 +60,18 @@ class Comparison:
         return cls(systems, {data: tuple(decodings) for data, decodings in sets.items()}, cells)
 
     def of_decoding(self, decoding: str) -> list[SystemReport]:
-        """All systems' reports on one first pass."""
+        """The reports of all systems on one first pass."""
         return [self.cells[system, decoding] for system in self.systems if (system, decoding) in self.cells]
 
     def header(self) -> list[str]:
-        """Column names."""
+        """The names of the columns."""
         return ["system", "parameters", "valid ppl", *(f"{data} %WER" for data in self.sets)]
 
     def rows(self) -> list[list[str]]:
-        """First pass, systems, oracles; a WER has a star where its weights were tuned on that very set."""
+        """Rows for the first pass, the systems and the oracles. A star marks weights tuned on the same set."""
         rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(None, lambda report: report.first_pass_total, stars=True)]]
         for system in self.systems:
-            lms = next(report for (name, _), report in self.cells.items() if name == system).lms
+            lms = [report.lms for report in self.cells.values() if report.system == system][0]
             rows.append(
                 [
                     system,
@@ -82,76 +87,99 @@ class Comparison:
     def _rates(
         self, system: str | None, errors: Callable[[SystemReport], ErrorCount | None], stars: bool = False
     ) -> list[str]:
-        """A cell for each set: one rate for each of its first passes, of one system, or of the first that has it."""
+        """The cells of a row: one for each data set, with one rate for each of its first passes.
+
+        Args:
+            system: the system of the row; None: the first system that has the rate.
+            errors: the errors that the row shows; None if a report has none.
+            stars: whether to mark a rate whose weights were tuned on the same set.
+        """
         cells = []
         for decodings in self.sets.values():
             rates = []
             for decoding in decodings:
                 reports = [report for report in self.of_decoding(decoding) if system in (None, report.system)]
-                known = [(report, count) for report in reports if (count := errors(report)) is not None]
-                star = "*" if stars and known and known[0][0].tuned_here else ""
-                rates.append(f"{known[0][1].wer:.2f}{star}" if known else NOTHING)
+                rates.append(_rate(reports, errors, stars))
             cells.append("/".join(rates))
         return cells
 
     def legend(self) -> Iterator[str]:
-        """What the columns and the stars mean, and where the table's rows do not fit each other."""
+        """The meaning of columns and stars, and the reports that do not fit the rows of first pass and oracle."""
         for data, decodings in self.sets.items():
             yield f"{data}: {' / '.join(decodings)}"
         if any(report.tuned_here for report in self.cells.values()):
-            yield "*: weights tuned on this very set; without it, they were fixed before"
-        for decoding in (decoding for decodings in self.sets.values() for decoding in decodings):
-            shown, *others = self.of_decoding(decoding)
-            shown = next((report for report in (shown, *others) if report.nbest_oracle is not None), shown)
-            for report in others:
-                oracles = {report.nbest_oracle, shown.nbest_oracle} - {None}
-                if report.first_pass_total != shown.first_pass_total or len(oracles) > 1:
-                    yield (
-                        f"{report.system}, {decoding}: its first pass has {report.first_pass_total.wer:.2f} and its "
-                        f"N-best oracle {report.nbest_oracle.wer:.2f}: other lists or other weights of the first pass "
-                        "than those shown"
-                    )
+            yield "*: weights tuned on this very set; without a star, they were chosen beforehand"
+        for decodings in self.sets.values():
+            for decoding in decodings:
+                yield from self._unlike_the_table(decoding)
+
+    def _unlike_the_table(self, decoding: str) -> Iterator[str]:
+        """Reports whose first pass or N-best oracle is not the one in the table, which is the first that there is."""
+        reports = self.of_decoding(decoding)
+        shown_first_pass = reports[0].first_pass_total
+        oracles = [report.nbest_oracle for report in reports if report.nbest_oracle is not None]
+        for report in reports:
+            oracle = report.nbest_oracle
+            if report.first_pass_total == shown_first_pass and (oracle is None or oracle == oracles[0]):
+                continue
+            rates = f"first pass {report.first_pass_total.wer:.2f}"
+            if oracle is not None:
+                rates += f", N-best oracle {oracle.wer:.2f}"
+            yield (
+                f"{report.system}, {decoding}: {rates}, from other lists or other first-pass weights than in the table"
+            )
 
     def weights(self) -> Iterator[str]:
-        """How each system was weighed on each first pass."""
+        """The models and weights of each system on each first pass."""
         for (system, decoding), report in self.cells.items():
             yield f"{system}, {decoding}: {report.signature}"
 
     def failures(self) -> Iterator[str]:
-        """What could not be done, or not whole; of many, the first few."""
+        """The failures of each report, at most the first few."""
         for (system, decoding), report in self.cells.items():
-            for utt, reason in list(report.failures.items())[:MOST_FAILURES]:
+            for utt, reason in list(report.failures.items())[:MAX_FAILURES]:
                 yield f"{system}, {decoding}: {utt}: {reason}"
-            if len(report.failures) > MOST_FAILURES:
-                yield f"{system}, {decoding}: and {len(report.failures) - MOST_FAILURES} more, see its failed.txt"
+            if len(report.failures) > MAX_FAILURES:
+                yield f"{system}, {decoding}: and {len(report.failures) - MAX_FAILURES} more, see its failed.txt"
 
     def comparisons(self) -> Iterator[str]:
-        """Each system against the first pass, and against the best system, by paired bootstrap."""
+        """Compare each system with the first pass and with the best system, by paired bootstrap."""
         for decodings in self.sets.values():
             for decoding in decodings:
                 reports = self.of_decoding(decoding)
                 best = min(reports, key=lambda report: report.total.errors)
                 for report in reports:
-                    sure = probability_of_improvement(report.rescored, report.first_pass)
-                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} with probability {sure:.2f} %"
+                    probability = probability_of_improvement(report.rescored, report.first_pass)
+                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} "
+                    line += f"with probability {probability:.2f} %"
                     if report is not best:
-                        sure = probability_of_improvement(best.rescored, report.rescored)
-                        line += f"; {best.system} is better than it with {sure:.2f} %"
+                        probability = probability_of_improvement(best.rescored, report.rescored)
+                        line += f"; {best.system} is better than {report.system} with probability {probability:.2f} %"
                     yield line
 
     def notes(self) -> dict[str, list[str]]:
-        """Heading → lines, for what there is."""
+        """Heading → lines; headings without lines are left out."""
         notes = {
-            "Legend": self.legend(),
-            "Weights": self.weights(),
-            "Significance (paired bootstrap)": self.comparisons(),
-            "Not done": self.failures(),
+            "Legend": list(self.legend()),
+            "Weights": list(self.weights()),
+            "Significance (paired bootstrap)": list(self.comparisons()),
+            "Not done": list(self.failures()),
         }
-        return {heading: lines for heading, found in notes.items() if (lines := list(found))}
+        return {heading: lines for heading, lines in notes.items() if lines}
+
+
+def _rate(reports: Sequence[SystemReport], errors: Callable[[SystemReport], ErrorCount | None], stars: bool) -> str:
+    """The rate of the first report that has these errors, with a star if its weights were tuned on the same set."""
+    for report in reports:
+        count = errors(report)
+        if count is not None:
+            star = "*" if stars and report.tuned_here else ""
+            return f"{count.wer:.2f}{star}"
+    return NOTHING
 
 
 def to_text(comparison: Comparison) -> str:
-    """The table in Markdown, aligned for the eye too, and its notes."""
+    """The table in Markdown, with aligned columns, and the notes."""
     parts = [markdown([comparison.header(), *comparison.rows()])]
     for heading, lines in comparison.notes().items():
         parts.append(f"{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
@@ -159,19 +187,12 @@ def to_text(comparison: Comparison) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table, the first being the header; all columns but the first to the right."""
-    widths = [max(3, *(len(row[place]) for row in rows)) for place in range(len(rows[0]))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            f"{cell:<{width}}" if not place else f"{cell:>{width}}"
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "| " + " | ".join(cells) + " |\n"
-
-    rule = (
-        "|"
-        + "|".join("-" * (width + 2) if not place else "-" * (width + 1) + ":" for place, width in enumerate(widths))
-        + "|\n"
-    )
-    return line(rows[0]) + rule + "".join(line(row) for row in rows[1:])
+    """Format rows, the first of which is the header, as a Markdown table; only the first column is left-aligned."""
+    first_width, *widths = (max(3, *map(len, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for first, *others in rows:
+        cells = [f"{first:<{first_width}}", *(f"{cell:>{width}}" for cell, width in zip(others, widths, strict=True))]
+        lines.append("| " + " | ".join(cells) + " |\n")
+    rules = ["-" * (first_width + 2), *("-" * (width + 1) + ":" for width in widths)]
+    lines.insert(1, "|" + "|".join(rules) + "|\n")
+    return "".join(lines)

@@ -1,4 +1,4 @@
-"""What every rescoring starts from, read and checked before the dear part begins."""
+"""What every rescoring starts from, read and checked before the expensive part begins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
-from asr_rescore.errors import InputError, UsageError
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.errors import UsageError
+from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
 from asr_rescore.ngram import Grammar
 from asr_rescore.report import LmFacts
-from asr_rescore.rescoring.config import FirstPassConfig
+from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.weights import ChosenWeights
 
@@ -26,12 +26,12 @@ class Inputs:
     """A decode directory, the old LM it was made with, the new LMs, and what was said.
 
     Attributes:
-        data_dir: where ``data`` is from.
-        data: its utt2spk says which utterances are wanted; its text, where there is one, is what was said.
+        data_dir: where ``data`` was read from.
+        data: its utt2spk lists the wanted utterances; its text, if there is one, has the references.
         first_pass: the lattices.
         grammar_file: the old LM.
-        lms: the new ones, each of which gets a weight of its own.
-        device: where they are.
+        lms: the new LMs, each with a weight of its own.
+        device: where the new LMs are.
     """
 
     data_dir: Path
@@ -44,7 +44,7 @@ class Inputs:
     @classmethod
     def read(
         cls,
-        config: FirstPassConfig,
+        config: RescoringConfig,
         old_lang_dir: Path,
         lm_dirs: Sequence[Path],
         data_dir: Path,
@@ -52,14 +52,14 @@ class Inputs:
         out_dir: Path,
         device: torch.device,
     ) -> Inputs:
-        """Read all that is small, and the models onto ``device``.
+        """Read everything that is small, and the models onto ``device``.
 
         Raises:
             UsageError: ``out_dir`` is ``decode_dir``.
             InputError: something is missing or broken.
         """
         if out_dir.resolve() == decode_dir.resolve():
-            raise UsageError(f"{out_dir} is the decode-dir too; its lattices would be overwritten")
+            raise UsageError(f"{out_dir} is both input and output; its lattices would be overwritten")
         data = kaldi.read_data_dir(data_dir)
         words = kaldi.read_words(old_lang_dir / "words.txt")
         first_pass = FirstPass(decode_dir, words, frozenset(data.utterances), config)
@@ -69,59 +69,55 @@ class Inputs:
 
     @property
     def system(self) -> str:
-        """The models' names."""
+        """The names of the new LMs."""
         return "+".join(lm.name for lm in self.lms)
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """Of the models."""
+        """The hashes of the new LMs."""
         return tuple(lm.hash for lm in self.lms)
 
     @property
     def lm_facts(self) -> tuple[LmFacts, ...]:
-        """The models as a report names them."""
+        """The new LMs as a report names them."""
         return tuple(
             LmFacts(lm.name, lm.hash, lm.model.num_parameters, lm.provenance.get("valid_ppl")) for lm in self.lms
         )
 
     @property
     def references(self) -> dict[str, Sequence[str]]:
-        """What was said, of the utterances that are wanted."""
-        return {utt: words for utt, words in self.data.text.items() if utt in self.first_pass.utterances}
+        """What was said in the wanted utterances; empty if the data directory has no text."""
+        text = self.data.text or {}
+        return {utt: words for utt, words in text.items() if utt in self.first_pass.utterances}
 
     def scorer(self, lm: LoadedModel) -> NeuralScorer:
-        """What costs sentences by one of the models.
+        """A scorer of sentences by one of the new LMs.
 
         Raises:
-            UsageError: the normaliser that is wanted is not for this model, or not for this device.
+            UsageError: the config's normaliser does not suit this model or this device.
         """
-        normaliser = self.first_pass.config.normaliser
-        trained = lm.provenance.get("config", {}).get("train", {})
-        if normaliser == "none" and not trained.get("self_normalization"):
-            raise UsageError(
-                f"--normaliser none: {lm.name} was not trained with train.self_normalization, and without them it "
-                "has no probabilities; use float32"
-            )
-        return NeuralScorer(lm.model, lm.vocabulary, self.device, normaliser)
+        return sentence_scorer(lm, self.device, self.first_pass.config.normaliser)
 
     def grammar(self) -> Grammar:
-        """The old LM, read anew."""
-        backoff, failure = self.first_pass.words.get("#0"), self.first_pass.config.use_phi
-        return Grammar(kaldi.read_grammar(self.grammar_file), backoff_label=backoff, failure=failure)
+        """The old LM, read from its file each time."""
+        return Grammar(
+            kaldi.read_grammar(self.grammar_file),
+            backoff_label=self.first_pass.words.get("#0"),
+            failure=self.first_pass.config.use_phi,
+        )
 
-    def given_weights(self, lm_weights: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights | None:
-        """Weights from the command line or from a file; None where there are neither."""
-        if lm_weights is not None:
-            return ChosenWeights.given(lm_weights, self.hashes, self.first_pass.config.inv_acwt)
-        return None if weights_file is None else ChosenWeights.load(weights_file, self.hashes)
+    def old_lm(self) -> SentenceScorer:
+        """The old LM as a scorer of words."""
+        return GrammarScorer(self.grammar(), self.first_pass.words)
 
-    def check_references(self) -> None:
-        """See that there is something to tune on.
+    def given_weights(self, lm_weight: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights | None:
+        """Weights given as numbers or in a file; None if neither is given.
 
         Raises:
-            InputError: the data directory has no text.
+            UsageError: both are given.
         """
-        if self.data.text is None:
-            raise InputError(
-                self.data_dir / "text", found="no such file", expected="references to tune on", remedy="give --weights"
-            )
+        if lm_weight is not None and weights_file is not None:
+            raise UsageError("`lm_weight` and `weights` are both given, expected one of them")
+        if lm_weight is not None:
+            return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt)
+        return None if weights_file is None else ChosenWeights.load(weights_file, self.hashes)

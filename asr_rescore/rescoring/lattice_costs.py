@@ -1,4 +1,4 @@
-"""Neural costs on the arcs of lattices, in place of the old language model's, many lattices side by side."""
+"""Neural costs on the arcs of lattices, in place of the old language model's, for many lattices together."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.failures import Failures
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
-from asr_rescore.lm.scoring import NeuralScorer
+from asr_rescore.lm import NeuralScorer
 from asr_rescore.models import State, join_states, select_state
 from asr_rescore.ngram import Frontier, Grammar, GrammarWalk
 from asr_rescore.ranking import Weights
 from asr_rescore.vocab import SENTENCE_END
 
-# Lattices grow together up to so many arcs: enough contexts at each depth for fast matrix products.
+# Lattices are expanded together up to this many arcs: enough contexts at each depth for fast matrix products.
 GROUP_ARCS = 20_000
 
 
 class LatticeRescorer:
-    """Puts Σ Wᵢ·(nnᵢ − old) onto the arcs of lattices, each arc's in the history it then has.
+    """Adds Σ Wᵢ·(nnᵢ − old) to the graph costs of lattices, for each arc in the history that leads to it.
 
-    A first pass with one history for each state costs little, and says what to expect from each state to the end; by
-    that the beam of the real pass goes.
+    A first expansion with one history per state is cheap. It estimates the cost from each state to the end, which the
+    beam of the real expansion uses.
 
     Args:
-        grammar: the old LM, as the FST that the lattices' graph costs come from.
+        grammar: the old LM, the FST that the lattices' graph costs come from.
         scorers: the neural LMs.
-        weights: of the LMs, and the scales at which ways are compared.
-        words: word ids of the lattices.
-        limits: of the expansion.
+        weights: LM weights, and the scales at which paths are compared.
+        words: the word symbols of the lattices.
+        limits: limits of the expansion.
     """
 
     def __init__(
@@ -43,15 +43,18 @@ class LatticeRescorer:
         words: SymbolTable,
         limits: ExpansionLimits,
     ):
-        self.grammar, self.weights, self.words, self.limits = grammar, weights, words, limits
+        self.grammar = grammar
+        self.weights = weights
+        self.words = words
+        self.limits = limits
         weighted = [(scorer, weight) for scorer, weight in zip(scorers, weights.lm, strict=True) if weight]
         self.lms = [_WeightedLm(scorer, weight, words) for scorer, weight in weighted]
 
     def rescore(self, lattices: Iterable[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
-        """Yield each utterance with its lattice rescored, in order.
+        """Yield each utterance with its rescored lattice, in order.
 
-        Those that a language model has no cost for are yielded as they are, those without a path or with words that
-        are none not at all; all of them are noted.
+        A lattice for which a language model has no cost is yielded unchanged. A lattice without a path, or with word
+        ids that are not in words.txt, is left out. Both are noted in ``failures``.
         """
         group: list[tuple[str, Lattice]] = []
         arcs = 0
@@ -60,12 +63,13 @@ class LatticeRescorer:
             arcs += lattice.num_arcs
             if arcs >= GROUP_ARCS:
                 yield from self._rescore_group(group, failures)
-                group, arcs = [], 0
+                group = []
+                arcs = 0
         yield from self._rescore_group(group, failures)
 
     def _rescore_group(self, group: list[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
-        point = self.weights.point
-        scale, penalty = point.acoustic_scale, point.wip
+        scale = self.weights.point.acoustic_scale
+        penalty = self.weights.point.wip
         expansions: dict[str, Expansion] = {}
         for utt, lattice in group:
             try:
@@ -93,18 +97,24 @@ class LatticeRescorer:
                 failures.add_empty(utt)
 
     def _grow(self, expansions: dict[str, Expansion], walk: GrammarWalk, failures: Failures) -> None:
-        """Grow all, depth by depth; those that fail are taken out and noted."""
+        """Grow all expansions, depth by depth. Those that fail are removed and noted."""
         contexts = _Contexts(expansions, self.lms, walk)
-        while levels := {utt: level for utt, grown in expansions.items() if (level := grown.level()) is not None}:
+        while True:
+            levels = {}
+            for utt, expansion in expansions.items():
+                level = expansion.level()
+                if level is not None:
+                    levels[utt] = level
+            if not levels:
+                return
             costs = contexts.read(levels)
             for utt, level in levels.items():
                 here = costs[utt]
                 bad = np.flatnonzero(~np.isfinite(here))
                 if bad.size:
                     word = level.words[bad[0]]
-                    reason = _no_cost(
-                        "the sentence end" if word == EPSILON else repr(self.words.word(word)), here[bad[0]]
-                    )
+                    what = "the sentence end" if word == EPSILON else repr(self.words.word(word))
+                    reason = _no_cost(what, here[bad[0]])
                     failures.add(utt, f"first pass kept: {reason}")
                     del expansions[utt]
                 else:
@@ -118,40 +128,51 @@ def _no_cost(what: str, cost: float) -> str:
             f"the old LM has no path for {what} in some history; give the lang directory whose G.fst the decoding "
             "graph was built from"
         )
-    return f"the language model gives {what} a cost that is no finite number; its weights may be damaged"
+    return f"the language model gives {what} a cost that is not a finite number; its weights may be damaged"
 
 
 class _WeightedLm:
-    """A neural LM with its weight, and its words for the lattices' ids; ``EPSILON`` stands for the sentence end."""
+    """A neural LM with its weight, and its own ids of the lattices' words; ``EPSILON`` stands for the sentence end."""
 
     def __init__(self, scorer: NeuralScorer, weight: float, words: SymbolTable):
-        self.scorer, self.weight = scorer, weight
+        self.scorer = scorer
+        self.weight = weight
         vocabulary = scorer.vocabulary
         self.ids = np.zeros(max(words.ids.values()) + 1, dtype=np.int64)
         self.class_cost = np.zeros(len(self.ids))
         places = list(words.ids.values())
         self.ids[places] = vocabulary.encode(list(words.ids))
         self.class_cost[places] = [vocabulary.class_cost(word) for word in words.ids]
-        self.ids[EPSILON], self.class_cost[EPSILON] = vocabulary.ids[SENTENCE_END], 0.0
+        self.ids[EPSILON] = vocabulary.ids[SENTENCE_END]
+        self.class_cost[EPSILON] = 0.0
 
 
-Place = tuple[str, int]  # an utterance, and a node of its expansion
+Place = tuple[str, int]  # (utterance, node of its expansion)
 
 
 class _Contexts:
-    """Where all language models, old and new, stand behind each node that a word may still be read behind."""
+    """The states of all language models, old and new, at each node after which a word may still be read."""
 
     def __init__(self, utterances: Iterable[str], lms: Sequence[_WeightedLm], walk: GrammarWalk):
-        self.lms, self.walk = lms, walk
+        self.lms = lms
+        self.walk = walk
         self.rows: dict[Place, int] = {(utt, START): 0 for utt in utterances}
-        self.height = 1  # rows of the states
+        self.height = 1  # number of rows of the states
         self.frontiers: dict[Place, Frontier] = dict.fromkeys(self.rows, walk.start[1])
         self.states: list[State] = [lm.scorer.model.initial_state(1, lm.scorer.device) for lm in lms]
 
     def read(self, levels: dict[str, Level]) -> dict[str, np.ndarray]:
-        """Read each node's last word, and look up what is asked: utterance → Σ Wᵢ·(nnᵢ − old), float64 (asked,)."""
+        """Read the last word of each new node and look up the words asked for after it.
+
+        Returns:
+            utterance → Σ Wᵢ·(nnᵢ − old) of each word asked for, float64 (asked,).
+        """
         places: list[Place] = []
-        rows, read, asked, words, old = [], [], [], [], []
+        rows: list[int] = []
+        read: list[int] = []
+        asked: list[int] = []
+        words: list[int] = []
+        old: list[float] = []
         for utt, level in levels.items():
             first = len(places)
             for node in level.nodes:
@@ -182,10 +203,11 @@ class _Contexts:
         return dict(zip(levels, np.split(added, ends[:-1]), strict=True))
 
     def keep_only(self, places: Iterable[Place]) -> None:
-        """Forget all others."""
+        """Forget the states of all other nodes."""
         kept = sorted(places)
         rows = np.array([self.rows[place] for place in kept], dtype=np.int64)
         for index, lm in enumerate(self.lms):
             self.states[index] = select_state(self.states[index], torch.from_numpy(rows).to(lm.scorer.device))
-        self.rows, self.height = {place: row for row, place in enumerate(kept)}, len(kept)
+        self.rows = {place: row for row, place in enumerate(kept)}
+        self.height = len(kept)
         self.frontiers = {place: self.frontiers[place] for place in kept}

@@ -1,136 +1,181 @@
-"""A whole rescoring of N-best lists: its inputs checked, its shares costed, its result written."""
+"""A whole rescoring: jobs that can run anywhere, and a finish that gathers them."""
 
 from __future__ import annotations
 
-import resource
-import time
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from asr_rescore import __version__
-from asr_rescore.checkpoint import LoadedModel
-from asr_rescore.errors import UsageError
+from asr_rescore import kaldi
+from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
-from asr_rescore.kaldi import lattice_files, read_places
-from asr_rescore.lm.score_cache import CachedScorer
-from asr_rescore.ranking import Weights
-from asr_rescore.rescoring.carry_over import CarryOver, chains
-from asr_rescore.rescoring.config import Job, ListConfig
+from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
+from asr_rescore.models import choose_device
+from asr_rescore.report import SystemReport
+from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.rescoring.engine import Engine
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.rescoring.result import (
-    Costed,
-    Hypotheses,
-    lattice_oracle,
-    nbest_oracle,
-    note_missing,
-    points_to_score,
-    write_lattices,
-    write_report,
-)
-from asr_rescore.rescoring.share import Scorer, Signature, cost_share, is_done
+from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
+from asr_rescore.rescoring.lattice_engine import LatticeEngine
+from asr_rescore.rescoring.list_engine import ListEngine
+from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
-from asr_rescore.tuning import tune
+
+logger = logging.getLogger(__name__)
 
 
 class Rescoring:
-    """N-best lists costed share by share, then weighed together.
+    """One rescoring of a decode directory into another.
+
+    A finished job is not run again, unless anything that its results depend on has changed since.
 
     Args:
-        config: N, scales and operating points.
-        inputs: read with the same ``config``.
+        inputs: read with the config of ``engine``.
+        engine: searches N-best lists or lattices.
         out_dir: becomes a decode directory.
-        chosen: the weights; None to tune them, once all is costed.
-        score_cache: directory of costs that were computed before, by this run or another.
+        weights: weights of the LMs; None to tune them when all jobs are done, which only N-best lists allow.
 
     Raises:
-        UsageError: history is to be carried over, but what is best is not known, or costs would be looked up that
-            know of no history.
+        UsageError: the engine cannot do this.
     """
 
-    def __init__(
-        self,
-        config: ListConfig,
-        inputs: Inputs,
-        out_dir: Path,
-        chosen: ChosenWeights | None = None,
-        score_cache: Path | None = None,
-    ):
-        self.config, self.inputs, self.out_dir = config, inputs, out_dir
-        self.chosen, self.score_cache = chosen, score_cache
-        if config.carry_over != "none":
-            if chosen is None:
-                raise UsageError(
-                    "--carry-over goes on from what is best: give --weights or --lm-weight, e.g. those tuned without it"
-                )
-            if score_cache is not None:
-                raise UsageError("--carry-over makes a sentence's cost depend on others; leave out --score-cache")
+    def __init__(self, inputs: Inputs, engine: Engine, out_dir: Path, weights: ChosenWeights | None = None):
+        engine.check(inputs, weights)
+        self.inputs = inputs
+        self.engine = engine
+        self.out_dir = out_dir
+        self.weights = weights
 
-    def cost(self, share: Job) -> None:
-        """The dear part: N-best lists of one share and every model's costs, unless they are there already."""
-        inputs, carries = self.inputs, self.config.carry_over != "none"
-        files = len(lattice_files(inputs.first_pass.decode_dir))
-        if carries and share.jobs > files:
-            raise UsageError(
-                f"--carry-over: {share.jobs} jobs would share {files} lat.JOB.gz, expected at most as many"
-            )
-        weights = utterances = carry_over = None
-        if carries:
-            weights = self.chosen.weights
-            utterances = chains(inputs.data, read_places(inputs.data_dir), self.config.carry_over)
-        signature = Signature.of(inputs.first_pass, inputs.grammar_file, inputs.hashes, share, weights, utterances)
-        if is_done(self.out_dir, signature):
+    def run_job(self, job: Job) -> None:
+        """The expensive half: the results of one job, unless they are there already."""
+        marker = JobMarker(self.out_dir, job.number)
+        fingerprint = self._fingerprint(job)
+        if marker.matches(fingerprint):
+            logger.info("%s: job %d of %d was finished before", self.out_dir, job.number, job.jobs)
             return
-        scorers = [self._scorer(lm) for lm in inputs.lms]
-        if carries:
-            carry_over = CarryOver(utterances, scorers, weights)
-        grammar = inputs.grammar()
-        cost_share(inputs.first_pass, grammar, scorers, self.config.n, share, self.out_dir, signature, carry_over)
+        failures = Failures()
+        results = self.engine.run_job(self.inputs, job, self.weights, self.out_dir, failures)
+        marker.write(fingerprint, results, failures)
 
-    def _scorer(self, lm: LoadedModel) -> Scorer:
-        scorer = self.inputs.scorer(lm)
-        if self.score_cache is None:
-            return scorer
-        # What a cost's last digits depend on.
-        key = f"{lm.hash}-{self.config.normaliser}-{self.inputs.device.type}-{__version__}"
-        return CachedScorer(scorer, self.score_cache, key)
-
-    def finish(self, jobs: int, with_lattice_oracle: bool = True) -> Failures:
-        """The cheap part, once all shares are there: weights, lattices, word error rates, report.
+    def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
+        """The cheap half, when all jobs are done: weights, lattices, word error rates, report.
 
         Args:
-            jobs: how many shares there are.
-            with_lattice_oracle: also find the lattices' best word sequences.
+            jobs: how many jobs there are.
+            lattice_oracle: also find the word sequences of the first pass's lattices with the fewest errors.
 
-        Returns:
-            What could not be done, which is in failed.txt too.
+        Raises:
+            InputError: a job is not finished, or was made from other inputs; or there are no references to tune on.
         """
-        began = time.monotonic()
-        failures, inputs = Failures(), self.inputs
-        costed = Costed.read(self.out_dir, jobs, len(inputs.lms), failures)
-        note_missing(inputs.first_pass.utterances, costed.lists.keys(), inputs.data.text, failures)
-        chosen = self.chosen or self._tune(costed)
-        chosen.save(self.out_dir / WEIGHTS_FILE)
-        write_lattices(inputs.first_pass, costed, self.config.n, chosen.weights.lm, self.out_dir, jobs)
-        if inputs.data.text is not None:
-            hypotheses = self._hypotheses(costed, chosen, with_lattice_oracle)
-            write_report(inputs, inputs.system, f"N {self.config.n}", hypotheses, chosen, failures, self.out_dir)
+        failures = Failures()
+        self._check_references()
+        for job in Job.all(jobs):
+            marker = JobMarker(self.out_dir, job.number)
+            for what, reason in marker.failures(self._fingerprint(job)).items():
+                failures.add(what, reason)
+        remove_jobs_beyond(jobs, self.out_dir)
+        outcome = self.engine.gather(self.inputs, jobs, self.weights, self.out_dir, failures)
+        outcome.weights.save(self.out_dir / WEIGHTS_FILE)
+        note_missing(self.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
+        write_scores(self.inputs, outcome, self.out_dir)
+        report = to_report(self.inputs, self.engine, outcome, failures, lattice_oracle)
+        report.save(self.out_dir)
         failures.write(self.out_dir)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{self.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
-        return failures
+        return report
 
-    def _hypotheses(self, costed: Costed, chosen: ChosenWeights, with_lattice_oracle: bool) -> Hypotheses:
-        inputs, lm_weights = self.inputs, chosen.weights.lm
-        points = points_to_score(self.config, chosen)
-        no_weights = (0.0,) * len(lm_weights)
-        return Hypotheses(
-            {point: costed.hypotheses(Weights(lm_weights, point)) for point in points},
-            costed.hypotheses(Weights(no_weights, chosen.first_pass)),
-            nbest_oracle(costed, inputs.references),
-            lattice_oracle(inputs.first_pass, costed.lists, inputs.references) if with_lattice_oracle else None,
-        )
+    def run(self, jobs: int = 1, lattice_oracle: bool = True) -> SystemReport:
+        """All jobs, one after the other, and :meth:`finish`."""
+        self._check_references()
+        for job in Job.all(jobs):
+            self.run_job(job)
+        return self.finish(jobs, lattice_oracle)
 
-    def _tune(self, costed: Costed) -> ChosenWeights:
+    def _check_references(self) -> None:
+        if self.weights is None and self.inputs.data.text is None:
+            text = self.inputs.data_dir / "text"
+            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
+
+    def _fingerprint(self, job: Job) -> Fingerprint:
+        facts = {"job": asdict(job), **self.engine.facts(self.inputs, job, self.weights)}
+        return Fingerprint({**self._facts_of_all_jobs, **facts})
+
+    @cached_property
+    def _facts_of_all_jobs(self) -> dict[str, Any]:
         inputs = self.inputs
-        inputs.check_references()
-        tuning = tune(costed.lists.values(), inputs.data.text, len(inputs.lms), self.config.points)
-        return ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+        decode_dir = inputs.first_pass.decode_dir
+        lattices = kaldi.lattice_files(decode_dir)
+        words = inputs.grammar_file.parent / "words.txt"
+        return {
+            "costs": COST_VERSION,
+            "engine": type(self.engine).__name__,
+            "decode_dir": str(decode_dir.resolve()),
+            "lattices": [file_stamp(file) for file in lattices],
+            "old_lang": [file_stamp(words), file_stamp(inputs.grammar_file)],
+            "lms": inputs.hashes,
+            "config": asdict(self.engine.config),
+            "utterances": Fingerprint({"ids": sorted(inputs.first_pass.utterances)}).digest,
+        }
+
+
+def rescore(
+    old_lang_dir: str | Path,
+    lm_dirs: Sequence[str | Path],
+    data_dir: str | Path,
+    decode_dir: str | Path,
+    out_dir: str | Path,
+    *,
+    lm_weight: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    config: ListConfig | LatticeConfig | None = None,
+    score_cache: str | Path | None = None,
+    jobs: int = 1,
+    device: str = "auto",
+    lattice_oracle: bool = True,
+) -> SystemReport:
+    """Rescore a Kaldi decode directory, as the commands ``rescore_nbest`` and ``rescore_lattice`` do.
+
+    Args:
+        old_lang_dir: words.txt and G.fst of the first pass.
+        lm_dirs: directories of trained language models.
+        data_dir: utt2spk and, for scoring, text.
+        decode_dir: num_jobs and lat.JOB.gz.
+        out_dir: becomes a decode directory.
+        lm_weight: one weight for each language model; the old LM keeps one minus their sum.
+        weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
+            tuned on ``data_dir``.
+        config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
+        score_cache: directory of sentence costs to look up and to add to; for N-best lists.
+        jobs: into how many lat.JOB.gz the output is divided.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        lattice_oracle: also find the lattices' oracle errors.
+
+    Returns:
+        Errors before and after, by utterance, and everything that could not be done (``failures``).
+
+    Raises:
+        UsageError: arguments that contradict each other.
+        InputError: an input is missing or broken.
+    """
+    config = ListConfig() if config is None else config
+    inputs = Inputs.read(
+        config,
+        Path(old_lang_dir),
+        [Path(lm_dir) for lm_dir in lm_dirs],
+        Path(data_dir),
+        Path(decode_dir),
+        Path(out_dir),
+        choose_device(device),
+    )
+    chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+    engine = engine_of(config, None if score_cache is None else Path(score_cache))
+    return Rescoring(inputs, engine, Path(out_dir), chosen).run(jobs, lattice_oracle)
+
+
+def engine_of(config: ListConfig | LatticeConfig, score_cache: Path | None = None) -> Engine:
+    """The engine that a config is for."""
+    if isinstance(config, LatticeConfig):
+        return LatticeEngine(config)
+    return ListEngine(config, score_cache)

@@ -1,4 +1,4 @@
-"""weights.yaml: what was tuned on a dev set, to be applied unchanged to an eval set."""
+"""weights.yaml: weights tuned on a dev set, to be applied unchanged to an eval set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ WEIGHTS_FILE = "weights.yaml"
 
 @dataclass(frozen=True)
 class ChosenWeights:
-    """Weights with where they come from.
+    """Weights and where they come from.
 
     Attributes:
         weights: LM weights, LMWT and WIP.
-        first_pass: the LMWT and WIP at which the first pass is reported beside them.
+        first_pass: the LMWT and WIP at which the first pass is reported next to them.
         source: ``tuned on <data-dir>``, ``given``, or ``frozen: tuned on <data-dir>``.
         lms: the hash of each model, in the order of its weight.
     """
@@ -35,15 +35,15 @@ class ChosenWeights:
 
     @classmethod
     def given(cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float) -> ChosenWeights:
-        """Weights from the command line, at the acoustic scale of the N-best lists and without a word penalty."""
+        """Weights given as numbers, at the acoustic scale of the N-best lists and without a word insertion penalty."""
         if len(lm_weights) != len(lms):
-            raise UsageError(f"{len(lm_weights)} --lm-weight for {len(lms)} language models, expected one for each")
+            raise UsageError(f"{len(lm_weights)} `lm_weight` for {len(lms)} language models, expected one for each")
         point = OperatingPoint(inv_acwt)
         return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms))
 
     @classmethod
     def tuned(cls, tuning: Tuning, lms: Sequence[str], data_dir: Path) -> ChosenWeights:
-        """The outcome of a grid search on ``data_dir``."""
+        """The result of a grid search on ``data_dir``."""
         return cls(tuning.weights, tuning.first_pass, f"tuned on {data_dir}", tuple(lms))
 
     def save(self, path: Path) -> None:
@@ -60,18 +60,19 @@ class ChosenWeights:
 
     @classmethod
     def load(cls, path: Path, lms: Sequence[str] | None) -> ChosenWeights:
-        """Read weights.yaml, of a file or of the out-dir that holds it.
+        """Read weights.yaml.
 
         Args:
-            path: the one or the other.
-            lms: the hashes that are expected; None where the weights are already in the lattices.
+            path: the file, or the output directory that holds it.
+            lms: the hashes of the models that will be weighed; None if the weights are already in the lattices.
 
         Raises:
-            InputError: not such a file, or weights of other models than ``lms``.
+            InputError: this is no such file, or it has the weights of other models.
         """
         if path.is_dir():
             path = path / WEIGHTS_FILE
-        expected, remedy = "weights of an earlier run", "run rescore_nbest --tune on dev"
+        expected = "weights of an earlier rescoring"
+        remedy = "rescore a dev set, tuning the weights there, and give its weights.yaml"
         try:
             tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
             chosen = cls(
@@ -89,14 +90,14 @@ class ChosenWeights:
             raise InputError(
                 path,
                 found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                expected="lms, lmwt, wip and first_pass, as --tune writes them",
+                expected="lms, lmwt, wip and first_pass, as a rescoring writes them",
                 remedy=remedy,
             ) from error
         if lms is not None and chosen.lms != tuple(lms):
             raise InputError(
                 path,
                 found="weights of models " + (", ".join(lm[:12] for lm in chosen.lms) or "(none)"),
-                expected="of " + ", ".join(lm[:12] for lm in lms) + " (the language models given, in their order)",
-                remedy="give the models the weights were tuned with, or tune again",
+                expected="of " + ", ".join(lm[:12] for lm in lms) + " (the given language models, in this order)",
+                remedy="give the models that the weights were tuned with, or tune again",
             )
         return chosen

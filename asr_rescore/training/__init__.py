@@ -1,9 +1,10 @@
-"""The one training loop, for language models from hard labels and from teachers."""
+"""The one training loop, for language models that learn from text and for students that also learn from a teacher."""
 
+from asr_rescore.lm_config import CacheConfig
 from asr_rescore.training.loop import train
 from asr_rescore.training.run import TrainingRun
 from asr_rescore.training.teacher import OnlineTeacher, Teacher
-from asr_rescore.training.teacher_cache import CacheConfig, CachedTeacher, TeacherCache, build_cache
+from asr_rescore.training.teacher_cache import CachedTeacher, TeacherCache, build_cache
 
 __all__ = [
     "CacheConfig",

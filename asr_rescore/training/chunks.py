@@ -8,12 +8,12 @@ import torch
 
 from asr_rescore.config import TrainConfig
 
-SHORTEST = 5  # a chunk's bounds: the first as in the reference,
-LONGEST_OVER_BPTT = 40  # the second 110 at its bptt of 70
+SHORTEST = 5  # tokens of the shortest chunk, as in the reference code
+LONGEST_OVER_BPTT = 40  # how far a chunk may exceed bptt; the reference code allows 110 at its bptt of 70
 
 
 def chunk_length(config: TrainConfig, generator: torch.Generator) -> int:
-    """Length of the next chunk: N(bptt, or now and then half of it; deviation), within bounds."""
+    """Draw the length of the next chunk from N(bptt, deviation), or sometimes N(bptt / 2, deviation), within bounds."""
     if config.bptt_deviation == 0 and config.bptt_half == 0:
         return config.bptt
     halved = torch.rand((), generator=generator).item() < config.bptt_half
@@ -23,7 +23,7 @@ def chunk_length(config: TrainConfig, generator: torch.Generator) -> int:
 
 
 def column_groups(batch: int, small_batch: int) -> Iterator[slice]:
-    """The streams that go through the model together, group after group."""
+    """Yield the streams that go through the model together, group after group."""
     step = small_batch or batch
     for begin in range(0, batch, step):
         yield slice(begin, min(begin + step, batch))

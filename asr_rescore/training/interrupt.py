@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a good moment."""
+"""Ctrl-C that waits until the state can be saved."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import FrameType
 class Interrupt:
     """A context in which the first Ctrl-C is only noted; a second one interrupts at once.
 
-    Outside the main thread, and where Ctrl-C is handled or ignored by somebody else, it changes nothing.
+    It changes nothing outside the main thread, or if the program already handles or ignores Ctrl-C.
 
     Attributes:
-        wanted: whether Ctrl-C came.
+        wanted: whether Ctrl-C was pressed.
     """
 
     def __init__(self) -> None:

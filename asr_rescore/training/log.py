@@ -1,4 +1,4 @@
-"""log.jsonl: what a run says of itself, a line of JSON at a time."""
+"""log.jsonl: the course of a training run, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ LOG_FILE = "log.jsonl"
 
 
 class TrainingLog:
-    """The log of the run in ``directory``; its lines have rising ``step``."""
+    """The log of the run in ``directory``; ``step`` increases from line to line."""
 
     def __init__(self, directory: Path):
         self.path = directory / LOG_FILE
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line."""
+        """Add one line."""
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
     def cut(self, step: int) -> None:
-        """Drop what was logged after ``step``, which a run that goes on from there will log again."""
+        """Remove all lines after ``step``: a run that continues from there logs them again."""
         kept = []
         if self.path.exists():
             for text in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
-                # A kill may have cut the last line short.
+                # If the process was killed, the last line may be incomplete.
                 if not text.endswith("\n") or json.loads(text)["step"] > step:
                     break
                 kept.append(text)

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from asr_rescore.config import TrainConfig
 
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer that ``config`` names."""
-    kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    """Return the optimizer that ``config`` names."""
+    return OPTIMIZERS[config.optimizer](parameters, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def learning_rate(config: TrainConfig, done: float) -> float:
-    """The rate at ``done``, the share of all epochs that is behind (0 to 1), before scaling by a chunk's length."""
+    """The learning rate after the fraction ``done`` (0 to 1) of all epochs, for a chunk of ``bptt`` tokens."""
     if config.schedule == "constant":
         return config.lr
     return config.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
 def nonmonotone(valid_costs: Sequence[float], nonmono: int) -> bool:
-    """NT-ASGD's trigger: the last valid cost exceeds the best of those more than ``nonmono`` epochs old."""
+    """NT-ASGD's trigger: whether the last cost exceeds the least of those more than ``nonmono`` epochs before it."""
     earlier = valid_costs[:-1]
     return len(earlier) > nonmono and valid_costs[-1] > min(earlier[:-nonmono])
 
 
 def averaging_starts(config: TrainConfig, epoch: int, valid_costs: Sequence[float]) -> bool:
-    """Whether the mean of the weights begins now, after ``epoch`` epochs."""
+    """Whether averaging of the weights begins now, after ``epoch`` epochs."""
     if config.averaging == "nonmono":
         return nonmonotone(valid_costs, config.nonmono)
     if config.averaging == "tail":
@@ -39,7 +40,12 @@ def averaging_starts(config: TrainConfig, epoch: int, valid_costs: Sequence[floa
 
 
 class ParameterMean:
-    """The running mean of the parameters since averaging began: ASGD with t0 = 0 and λ = 0, beside any optimizer."""
+    """The running mean of the parameters since averaging began: ASGD with t0 = 0 and λ = 0, for any optimizer.
+
+    Attributes:
+        means: one tensor per parameter.
+        count: number of updates in the mean.
+    """
 
     def __init__(self, parameters: Sequence[torch.nn.Parameter]):
         self.parameters = parameters
@@ -48,14 +54,14 @@ class ParameterMean:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the parameters as they are into the mean."""
+        """Include the present parameters in the mean."""
         self.count += 1
         for mean, parameter in zip(self.means, self.parameters, strict=True):
             mean.lerp_(parameter, 1 / self.count)
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange parameters and means: once to use the means, once more to train on."""
+        """Exchange parameters and means: once to use the means, once more to go on with the training."""
         for mean, parameter in zip(self.means, self.parameters, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(mean)

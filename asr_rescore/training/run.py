@@ -1,4 +1,4 @@
-"""A training run: what it is made of, and where it stands."""
+"""A training run: what goes into it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 
 from asr_rescore.config import Config
 from asr_rescore.corpus import TokenStream
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.vocab import Vocabulary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """What a run is made of; a state on disk goes on only with the same run.
+    """Everything that decides how a training ends, except the network itself.
 
     Attributes:
-        config: model, objective and training options.
-        vocabulary: of the model and both texts.
-        train, valid: texts.
-        seed: of every random draw.
-        directory: where model, log and state go.
-        facts: for the model's provenance, e.g. the teachers.
-        trained: whether the model is trained on from what it is, which stays the best until an epoch is better.
+        config: the settings of model, objective and training.
+        vocabulary: the vocabulary of the model and of both texts.
+        train: text to train on.
+        valid: text by which the best epoch is chosen.
+        seed: seed of every random draw.
+        directory: output directory for the model, the log and the state.
+        facts: further facts for the model's provenance, e.g. the teachers.
+        trained: whether the model already has trained weights; they count as the best until an epoch is better.
     """
 
     config: Config
@@ -36,29 +38,15 @@ class TrainingRun:
     trained: bool = False
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """Plain values that tell this run from any other."""
-        return {
-            "config": self.config.to_dict(),
-            "vocabulary": self.vocabulary.hash,
-            "train": self.train.hash,
-            "valid": self.valid.hash,
-            "seed": self.seed,
-            **self.facts,
-        }
-
-
-@dataclass
-class Progress:
-    """Where a run stands; JSON-able."""
-
-    epoch: int = 0  # epochs finished
-    steps: int = 0  # updates of the weights
-    position: int = 0  # time steps of the present epoch behind
-    tokens: int = 0  # of this epoch so far
-    loss: float = 0.0  # summed over them
-    seconds: float = 0.0  # spent in this epoch so far
-    # Cost per token after each epoch, nats; first of all that of the start, where a model is trained on.
-    valid: list[float] = field(default_factory=list)
-    averaged: int = 0  # steps in the mean of the weights; 0 until averaging starts
-    finished: bool = False
+    def fingerprint(self) -> Fingerprint:
+        """The facts that decide the result; a state on disk is only continued by a run with the same fingerprint."""
+        return Fingerprint(
+            {
+                "config": self.config.to_dict(),
+                "vocabulary": self.vocabulary.hash,
+                "train": self.train.hash,
+                "valid": self.valid.hash,
+                "seed": self.seed,
+                **self.facts,
+            }
+        )

@@ -1,8 +1,8 @@
-"""Where the teacher's distributions come from while a student trains."""
+"""Where the distributions of the teacher come from while a student trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -13,26 +13,26 @@ from asr_rescore.objectives import SoftLabels
 
 
 class Teacher(Protocol):
-    """Gives Q for each chunk of an epoch, in the order in which the student reads them."""
+    """Gives the distribution Q over each token of an epoch, in the order in which the student reads the tokens."""
 
     def start(self, streams: Sequence[int]) -> None:
         """Begin an epoch whose streams are read in groups of these sizes."""
 
     def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
-        """Q of a group's chunk, its tokens in the order of (time, streams)."""
+        """Return Q for the chunk of one group, with its (time, streams) tokens in row-major order."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What must be saved for going on in the middle of an epoch."""
+        """Return what must be saved to continue in the middle of an epoch."""
 
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up a saved state after :meth:`start`."""
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Continue from a saved state; called after :meth:`start`."""
 
 
 class OnlineTeacher:
-    """A model that reads beside the student, with a state of its own and no dropout.
+    """A model that reads the same text as the student, with its own recurrent state and without dropout.
 
     Args:
-        model: on the student's device.
+        model: on the same device as the student.
     """
 
     def __init__(self, model: LanguageModel):
@@ -40,20 +40,20 @@ class OnlineTeacher:
         self.states: list[State] = []
 
     def start(self, streams: Sequence[int]) -> None:
-        """Begin with zero states."""
+        """Begin an epoch with zero states."""
         self.states = [self.model.initial_state(size) for size in streams]
 
     @torch.no_grad()
     def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
-        """Read on."""
+        """Read the chunk and return the distributions."""
         output = self.model(chunk.inputs, self.states[group])
         self.states[group] = output.state
         return SoftLabels.from_log_probs(output.log_probs.flatten(0, 1), chunk.labels.flatten())
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The hidden states."""
+        """Return the recurrent states."""
         return flatten_state(tuple(self.states))
 
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take the hidden states back."""
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Set the recurrent states."""
         self.states = list(unflatten_state(tuple(self.states), tensors))

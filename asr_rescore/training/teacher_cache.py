@@ -1,79 +1,55 @@
-"""The teacher's distributions over a text, computed once and read in every epoch of every student."""
+"""A teacher's distributions over a text, computed once and read by every student in every epoch."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from asr_rescore.checkpoint import load_training_state, save_training_state
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.files import atomic_text
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Chunk
-from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
+from asr_rescore.lm_config import CacheConfig
+from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
+from asr_rescore.progress import progress_bar
 from asr_rescore.training.interrupt import Interrupt
 
-DESCRIPTION_FILE = "cache.json"  # written last: where it stands, the cache is complete
+DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 STATE_FILE = "building.safetensors"
 SAVE_EVERY = 60.0  # seconds
-CHUNK_BYTES = 64 << 20  # of distributions, in float32, that are computed at once
-# float16 has all its 11 bits down to 6e-5 and a largest number of 65,504: times 2^15, probabilities from 1 down to
-# 1.9e-9 keep a relative precision of 2^-12.
+CHUNK_BYTES = 64 << 20  # size of the float32 distributions that are computed at once
+# float16 has all its 11 bits down to 6e-5, and its largest number is 65,504. Multiplied by 2^15, probabilities from 1
+# down to 1.9e-9 keep a relative precision of 2^-12.
 SCALE = 2.0**15
-
-
-@dataclass(frozen=True)
-class CacheConfig:
-    """How much of each distribution is kept.
-
-    Whole distributions take 2 bytes a word of the vocabulary. With ``top`` the most probable words are kept exactly,
-    and ``samples`` draws from the others, each with an equal share of their mass, stand for the rest: for any student
-    that has not yet read these draws, the expected loss and gradient are those of the whole distribution (Anshumann et
-    al. 2025 sample all of it).
-    """
-
-    top: int = 0  # words kept exactly; 0: all of them
-    samples: int = 16  # draws from the rest, where there is one
-    streams: int = 32  # places in which the teacher reads at once; fewer where they would be shorter than warmup
-    warmup: int = 100  # tokens read before each place, whose distributions are thrown away
-    seed: int = 1  # of the draws
-
-    def __post_init__(self) -> None:
-        if self.top < 0 or self.warmup < 0:
-            raise UsageError("teacher cache: top and warmup must be 0 or more")
-        if self.streams < 1 or self.samples < 1:
-            raise UsageError("teacher cache: streams and samples must be 1 or more")
-
-    def to_dict(self) -> dict[str, int]:
-        """Plain values, as JSON takes them."""
-        return asdict(self)
 
 
 class TeacherCache:
     """A cache on disk, memory-mapped.
 
     Attributes:
-        options: how it was made.
-        weights: float16 (tokens, kept), times ``SCALE``.
-        words: int32 (tokens, kept), or None where all words are kept.
-        label: float32 (tokens,), ln Q of the word that stands there.
+        config: how much of each distribution is kept.
+        weights: float16 (tokens, kept), probabilities times ``SCALE``.
+        words: int32 (tokens, kept), the words of ``weights``; None if all words are kept.
+        label: float32 (tokens,), ln Q of the token itself.
     """
 
-    def __init__(self, directory: Path, tokens: int, vocabulary_size: int, options: CacheConfig, mode: str):
-        self.options = options
-        kept = options.top + options.samples if options.top else vocabulary_size
+    def __init__(
+        self, directory: Path, tokens: int, vocabulary_size: int, config: CacheConfig, mode: Literal["c", "r+"]
+    ):
+        self.config = config
+        kept = config.top + config.samples if config.top else vocabulary_size
         self.weights = _map(directory / "weights.f16", np.float16, (tokens, kept), mode)
-        self.words = _map(directory / "words.i32", np.int32, (tokens, kept), mode) if options.top else None
+        self.words = _map(directory / "words.i32", np.int32, (tokens, kept), mode) if config.top else None
         self.label = _map(directory / "label.f32", np.float32, (tokens,), mode)
 
     @classmethod
@@ -81,32 +57,40 @@ class TeacherCache:
         """Open a finished cache for reading.
 
         Raises:
-            InputError: there is none, or it is unfinished or damaged.
-            UsageError: it is of another text or of other teachers (hashes).
+            InputError: there is no cache, or it is unfinished or damaged.
+            UsageError: it was made with another text or other teachers (hashes).
         """
-        description = _read_description(directory)
-        for what, wanted in {"text": text.hash, "teachers": list(teachers)}.items():
-            if description[what] != wanted:
-                raise UsageError(
-                    f"{directory}: a cache of another text or other teachers ({what} differ); make it anew"
-                )
-        options = CacheConfig(**description["options"])
-        # "c": writable in memory only, as torch likes it.
-        return cls(directory, len(text), description["vocabulary_size"], options, "c")
+        found = _read_fingerprint(directory)
+        vocabulary_size = found.facts["vocabulary_size"]
+        config = CacheConfig(**found.facts["options"])
+        _refuse_other(directory, found, _fingerprint(text, teachers, vocabulary_size, config))
+        # "c" makes the map writable in memory only, since torch warns about arrays that are not writable.
+        return cls(directory, len(text), vocabulary_size, config, "c")
 
 
-def _read_description(directory: Path) -> dict[str, Any]:
+def _fingerprint(text: TokenStream, teachers: Sequence[str], vocabulary_size: int, config: CacheConfig) -> Fingerprint:
+    return Fingerprint(
+        {
+            "text": text.hash,
+            "teachers": list(teachers),
+            "vocabulary_size": vocabulary_size,
+            "options": config.to_dict(),
+        }
+    )
+
+
+def _read_fingerprint(directory: Path) -> Fingerprint:
     path = directory / DESCRIPTION_FILE
     kinds = {"text": str, "teachers": list, "vocabulary_size": int} | dict.fromkeys(CacheConfig().to_dict(), int)
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        CacheConfig(**description["options"])  # checks their ranges
-        values = {**description, **description["options"]}
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        CacheConfig(**facts["options"])  # checks their ranges
+        values = {**facts, **facts["options"]}
         wrong = [f"{name}: {values[name]!r}" for name, kind in kinds.items() if type(values[name]) is not kind]
         if wrong:
             raise TypeError(", ".join(wrong))
     except FileNotFoundError as error:
-        remedy = "make it with cache_teacher; an unfinished one goes on where it was"
+        remedy = "make it with cache_teacher, which also continues an unfinished one"
         raise InputError(path, found="no such file", expected="a finished cache", remedy=remedy) from error
     except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise InputError(
@@ -115,20 +99,27 @@ def _read_description(directory: Path) -> dict[str, Any]:
             expected="text, teachers, vocabulary_size and options, as cache_teacher writes them",
             remedy="remove the file and run cache_teacher again",
         ) from error
-    return description
+    return Fingerprint(facts)
 
 
-def _map(path: Path, kind: type[np.generic], shape: tuple[int, ...], mode: str) -> np.ndarray:
+def _refuse_other(directory: Path, found: Fingerprint, wanted: Fingerprint) -> None:
+    differences = found.differences(wanted)
+    if differences:
+        names = ", ".join(differences)
+        raise UsageError(f"{directory} holds another cache (different: {names}); remove it or name another directory")
+
+
+def _map(path: Path, kind: type[np.generic], shape: tuple[int, ...], mode: Literal["c", "r+"]) -> np.memmap:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if mode == "r+":
-        # Reserved at once: writing to a map on a disk that is full later would kill the process.
+        # All space is reserved now: writing to a map on a full disk would kill the process later.
         with path.open("ab") as stream:
-            if stream.tell() > size:  # of another cache; what a build goes on from has its size
+            if stream.tell() > size:  # left by another cache; that of an unfinished build has the right size
                 stream.truncate(size)
             try:
                 os.posix_fallocate(stream.fileno(), 0, size)
             except OSError as error:
-                remedy = "free space, or keep less of each distribution: --top"
+                remedy = "free some space, or keep less of each distribution with `top`"
                 raise RescoreError(f"{path}: cannot reserve {size:,} bytes ({error.strerror}); {remedy}") from error
     elif not path.exists() or path.stat().st_size != size:
         found = f"{path.stat().st_size} bytes" if path.exists() else "no such file"
@@ -141,175 +132,175 @@ def build_cache(
     model: LanguageModel,
     text: TokenStream,
     teachers: Sequence[str],
-    options: CacheConfig,
+    config: CacheConfig,
     device: torch.device,
 ) -> None:
-    """Let ``model`` read ``text`` once and write its distribution over every token; after a stop, go on.
+    """Let ``model`` read ``text`` once and write its distribution over every token.
+
+    A build that was stopped continues from its last state; a finished cache is left alone.
 
     Args:
-        directory: where the cache goes.
+        directory: output directory.
         model: one teacher or an ensemble, on ``device``.
-        text: a student's training text.
+        text: the training text of the students.
         teachers: hashes of the models, for the students to check.
-        options: what to keep.
+        config: how much to keep.
         device: where to compute.
 
     Raises:
-        InputError: the directory holds a cache that is damaged.
-        UsageError: the directory holds another cache.
-        RescoreError: no room on the disk.
-        KeyboardInterrupt: Ctrl-C; the state was saved.
+        InputError: the directory holds a damaged cache.
+        UsageError: the directory holds another cache, or ``top`` and ``samples`` exceed the vocabulary.
+        RescoreError: there is no room on the disk.
+        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
     """
-    description = {
-        "text": text.hash,
-        "teachers": list(teachers),
-        "vocabulary_size": model.vocabulary_size,
-        "options": options.to_dict(),
-    }
+    if config.top and config.top + config.samples > model.vocabulary_size:
+        raise UsageError(
+            f"teacher cache: `top` {config.top} and `samples` {config.samples} are more than the "
+            f"{model.vocabulary_size} words of the vocabulary"
+        )
+    fingerprint = _fingerprint(text, teachers, model.vocabulary_size, config)
     finished = directory / DESCRIPTION_FILE
-    if options.top + options.samples > model.vocabulary_size and options.top:
-        raise UsageError(f"teacher cache: top {options.top} and {options.samples} samples are more than all words")
     if finished.exists():
-        _refuse_other(directory, _read_description(directory), description)
+        _refuse_other(directory, _read_fingerprint(directory), fingerprint)
         return
     directory.mkdir(parents=True, exist_ok=True)
     with Interrupt() as interrupt:
-        _Builder(directory, model.eval(), text, options, device).run(description, interrupt)
+        _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
     with atomic_text(finished) as stream:
-        json.dump(description, stream, indent=2)
+        json.dump(fingerprint.facts, stream, indent=2)
     (directory / STATE_FILE).unlink(missing_ok=True)
 
 
-def _refuse_other(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differs = [key for key, value in wanted.items() if found.get(key) != value]
-    if differs:
-        raise UsageError(
-            f"{directory} holds a cache of another {', '.join(differs)}; remove it or name another directory"
-        )
-
-
 class _Builder:
-    """The text cut into as many streams as are read at once, each continued from the one before it by a warm-up."""
+    """Reads the text in parallel streams; each begins some tokens early, in the end of the stream before it."""
 
     def __init__(
-        self, directory: Path, model: LanguageModel, text: TokenStream, options: CacheConfig, device: torch.device
+        self, directory: Path, model: LanguageModel, text: TokenStream, config: CacheConfig, device: torch.device
     ):
-        self.directory, self.model, self.options, self.device = directory, model, options, device
+        self.directory = directory
+        self.model = model
+        self.config = config
+        self.device = device
         self.ids = torch.from_numpy(text.ids)
-        self.length = max(-(-len(text) // options.streams), options.warmup)
+        self.length = max(-(-len(text) // config.streams), config.warmup)  # tokens of each stream but the last
         self.begins = torch.arange(0, len(text), self.length)
-        self.cache = TeacherCache(directory, len(text), model.vocabulary_size, options, "r+")
+        self.cache = TeacherCache(directory, len(text), model.vocabulary_size, config, "r+")
         self.steps = max(1, CHUNK_BYTES // (len(self.begins) * model.vocabulary_size * 4))
-        self.draw = torch.Generator(device).manual_seed(options.seed)
+        self.draw = torch.Generator(device).manual_seed(config.seed)
 
     @torch.inference_mode()
-    def run(self, description: dict[str, Any], interrupt: Interrupt) -> None:
-        """Read from the saved state, or the start, to the end."""
+    def run(self, fingerprint: Fingerprint, interrupt: Interrupt) -> None:
+        """Read from the saved state, or from the start, to the end."""
         path = self.directory / STATE_FILE
-        step = -min(self.options.warmup, len(self.ids) - 1)
+        step = -min(self.config.warmup, len(self.ids) - 1)
         state = self.model.initial_state(len(self.begins), self.device)
         if path.exists():
             tensors, saved = load_training_state(path)
-            _refuse_other(self.directory, saved["description"], description)
-            step, state = saved["step"], unflatten_state(state, tensors)
+            _refuse_other(self.directory, Fingerprint(saved["description"]), fingerprint)
+            step = saved["step"]
+            state = unflatten_state(state, tensors)
             self.draw.set_state(tensors["draw"])
         saved_at = time.monotonic()
-        with tqdm(total=self.length, initial=max(0, step), desc="teacher cache", unit="step", disable=None) as bar:
+        with progress_bar(total=self.length, initial=max(0, step), desc="teacher cache", unit="step") as bar:
             while step < self.length:
                 if step == 0:
                     for tensor in flatten_state(state).values():
-                        tensor[:, 0] = 0.0  # before the first stream there is no text
+                        tensor[:, 0] = 0.0  # there is no text before the first stream
                 until = min(step + self.steps, self.length if step >= 0 else 0)
                 state = self._read(step, until, state)
                 bar.update(max(0, until) - max(0, step))
                 step = until
                 if step < self.length and (interrupt.wanted or time.monotonic() - saved_at > SAVE_EVERY):
-                    self._save(path, step, state, description)
+                    self._save(path, step, state, fingerprint)
                     saved_at = time.monotonic()
                     if interrupt.wanted:
                         raise KeyboardInterrupt
-        for array in (self.cache.weights, self.cache.label, self.cache.words):
-            if array is not None:
-                array.flush()
+        self.cache.weights.flush()
+        self.cache.label.flush()
+        if self.cache.words is not None:
+            self.cache.words.flush()
 
     def _read(self, step: int, until: int, state: State) -> State:
         positions = self.begins + torch.arange(step, until).unsqueeze(1)  # (time, streams)
-        # Before the first stream the text's end stands in, beyond the last one its last token; neither is written.
+        # Before the start of the text, its end is read; after its end, its last token. Neither is written.
         inputs = self.ids[(positions - 1).clamp(max=len(self.ids) - 1)].to(self.device)
-        output = self.model(inputs, state)
+        output: Output = self.model(inputs, state)
         if step < 0:
             return output.state
         inside = (positions < len(self.ids)).flatten()
-        positions = positions.flatten()[inside]
-        log_probs = output.log_probs.flatten(0, 1)[inside.to(self.device)].float()
-        rows, labels = positions.numpy(), self.ids[positions].to(self.device)
+        positions = positions.flatten()[inside]  # (tokens,)
+        log_probs = output.log_probs.flatten(0, 1)[inside.to(self.device)].float()  # (tokens, vocabulary)
+        rows = positions.numpy()
+        labels = self.ids[positions].to(self.device)
         self.cache.label[rows] = log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).cpu().numpy()
-        weights, words = log_probs.exp_(), None
-        if self.options.top:
-            weights, words = top_and_samples(weights, self.options.top, self.options.samples, self.draw)
+        weights = log_probs.exp_()
+        if self.cache.words is not None:
+            weights, words = top_and_samples(weights, self.config.top, self.config.samples, self.draw)
             self.cache.words[rows] = words.cpu().numpy()
         self.cache.weights[rows] = (weights * SCALE).half().cpu().numpy()
         return output.state
 
-    def _save(self, path: Path, step: int, state: State, description: dict[str, Any]) -> None:
+    def _save(self, path: Path, step: int, state: State, fingerprint: Fingerprint) -> None:
         tensors = flatten_state(state) | {"draw": self.draw.get_state()}
-        save_training_state(path, tensors, {"step": step, "description": description})
+        save_training_state(path, tensors, {"step": step, "description": fingerprint.facts})
 
 
 def top_and_samples(
     probs: torch.Tensor, top: int, samples: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``top`` words of each distribution, and ``samples`` of the others that share their mass.
+    """Keep the ``top`` words of each distribution, and ``samples`` draws from the others, which share their mass.
 
     Args:
         probs: (tokens, vocabulary).
-        top: words kept with their probability.
-        samples: draws, with replacement, from the rest in proportion to its probabilities.
-        generator: of the draws.
+        top: number of words that keep their probability.
+        samples: number of draws, with replacement, from the other words in proportion to their probabilities.
+        generator: for the draws.
 
     Returns:
-        Weights (tokens, top + samples), of the sum of ``probs``, and their words. Σ weights · f(words) has Σ probs · f
-        as its expectation, for any f.
+        Weights (tokens, top + samples) with the same sum as ``probs``, and their words, int64 of the same shape. For
+        any f, the expectation of Σ weights · f(words) is Σ probs · f.
     """
     kept, words = probs.topk(top, dim=-1)
     rest = probs.scatter(-1, words, 0.0)
     mass = rest.sum(-1, keepdim=True)
-    # Where nothing is left, any word will do: its weight is zero.
+    # If no mass is left, any word will do: its weight is zero.
     drawn = torch.multinomial(torch.where(mass > 0, rest, 1.0), samples, replacement=True, generator=generator)
     return torch.cat([kept, (mass / samples).expand(-1, samples)], -1), torch.cat([words, drawn], -1)
 
 
 class CachedTeacher:
-    """Reads a cache instead of a model.
+    """A teacher whose distributions are read from a cache.
 
     Args:
-        cache: of the student's training text.
-        device: the student's. A GPU takes the whole cache in where it has twice the room; else the rows of each chunk
-            are copied there.
+        cache: made with the training text of the student.
+        device: the device of the student. A GPU holds the whole cache if twice its size is free; otherwise the rows of
+            each chunk are copied to it.
     """
 
     def __init__(self, cache: TeacherCache, device: torch.device):
         self.device = device
-        self.weights, self.label = torch.from_numpy(cache.weights), torch.from_numpy(cache.label)
+        self.weights = torch.from_numpy(cache.weights)
+        self.label = torch.from_numpy(cache.label)
         self.words = None if cache.words is None else torch.from_numpy(cache.words)
         size = self.weights.nbytes + (0 if self.words is None else self.words.nbytes)
         if device.type == "cuda" and 2 * size < torch.cuda.mem_get_info(device)[0]:
-            self.weights, self.label = self.weights.to(device), self.label.to(device)
+            self.weights = self.weights.to(device)
+            self.label = self.label.to(device)
             self.words = None if self.words is None else self.words.to(device)
 
     def start(self, streams: Sequence[int]) -> None:
-        """Nothing to begin: every position has its row."""
+        """Do nothing: every position has its own row, so there is no state."""
 
     def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
-        """Look the positions up."""
+        """Return the rows of the chunk's positions."""
         positions = chunk.positions.flatten().to(self.weights.device)
         weights = self.weights[positions].to(self.device)
         words = None if self.words is None else self.words[positions].to(self.device, torch.int64)
         return SoftLabels(weights, self.label[positions].to(self.device), words, 1 / SCALE)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Nothing."""
+        """Return nothing: there is no state."""
         return {}
 
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Nothing."""
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Do nothing: there is no state."""

@@ -1,4 +1,4 @@
-"""What the benchmarks share: their report, on the screen and in benchmarks/results/, and what the demo has left."""
+"""Shared by the benchmarks: their report, on the screen and in benchmarks/results/, and the paths of the demo."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ DEMO = ROOT / "recipes/wsj/exp/mini"
 
 
 class Report:
-    """Lines for the screen, kept for a file that is named after the script, the hardware and the day."""
+    """Prints lines and keeps them for a file that is named after the script, the hardware and the date."""
 
     def __init__(self, title: str, device: torch.device | None = None) -> None:
-        name, date, script = hardware(device), time.strftime("%Y-%m-%d"), Path(sys.argv[0])
+        name = hardware(device)
+        date = time.strftime("%Y-%m-%d")
+        script = Path(sys.argv[0])
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         self.path = RESULTS / f"{script.stem}_{slug}_{date}.md"
         self._lines: list[str] = []
         self(f"# {title}\n")
         self(f"{name}, {torch.get_num_threads()} threads on {os.cpu_count()} cores,")
         self(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}, {date}. Printed by")
-        # Where things lie on this machine says nothing to others.
+        # Directories of this machine mean nothing to others.
         arguments = [Path(argument).name if argument.startswith(("/", "..")) else argument for argument in sys.argv[1:]]
         self(f"`{shlex.join(['python', f'benchmarks/{script.name}', *arguments])}`.\n")
 
     def __call__(self, line: str = "") -> None:
-        """Print ``line`` and keep it."""
+        """Print a line and keep it for the file."""
         print(line, flush=True)
         self._lines.append(line)
 
     def write(self) -> None:
-        """All lines."""
+        """Write all lines to the file."""
         with atomic_text(self.path) as stream:
             stream.write("\n".join(self._lines) + "\n")
 
 
 def hardware(device: torch.device | None = None) -> str:
-    """The GPU's name, or the processor's as far as Linux knows it."""
+    """The name of the GPU, or of the processor if Linux knows it."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
     path = Path("/proc/cpuinfo")
@@ -55,7 +57,7 @@ def hardware(device: torch.device | None = None) -> str:
 
 
 def need(*directories: Path) -> None:
-    """End the script where a directory is missing: by default they are the demo's."""
+    """End the script if one of the directories is missing; by default, the demo writes them."""
     for directory in directories:
         if not directory.is_dir():
-            sys.exit(f"{directory}: not there; run 'make demo' first, or give others (see --help)")
+            sys.exit(f"{directory}: not found; run 'make demo' first, or give another directory (see --help)")

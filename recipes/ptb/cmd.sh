@@ -1,4 +1,5 @@
-# How trainings are run: here, side by side. On a cluster, change this to "queue.pl --gpu 1" or "slurm.pl --gpu 1" of Kaldi.
+# How trainings are run: by default on this machine, several at a time. On a cluster, change this to Kaldi's
+# "queue.pl --gpu 1" or "slurm.pl --gpu 1".
 # shellcheck shell=bash disable=SC2034
 
 train_cmd=../steps/run_local.sh

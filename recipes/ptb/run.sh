@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Penn Treebank: teachers and their ensemble, the student distilled from it by trust regularization, its finetuning and
-# dynamic evaluation, and the ablations: Tables 1 to 3 of the paper.
+# Penn Treebank, Tables 1 to 3 of the paper: teachers and their ensemble, a student distilled from it with trust
+# regularization, finetuning and dynamic evaluation of the student, and ablations.
 #
 # Usage: run.sh [options]
 #  e.g.: run.sh --ptb-dir /data/ptb --size full     on a GPU
@@ -8,18 +8,19 @@
 #        run.sh                                     without Penn Treebank, on the embedded corpus of ../wsj/mini
 #
 # Options:
-#   --ptb-dir DIR          with ptb.train.txt, ptb.valid.txt and ptb.test.txt (LDC99T42, Mikolov's preprocessing)
-#   --size cpu|full        cpu: smaller models and a part of the text; full: the paper's
-#   --sentences N          of the training text, from its start; 0 for all of them (cpu: 8000, full: 0)
-#   --seeds "1 2 3"        of the students
+#   --ptb-dir DIR          directory with ptb.train.txt, ptb.valid.txt and ptb.test.txt (LDC99T42, as preprocessed by
+#                          Mikolov)
+#   --size cpu|full        cpu: smaller models and part of the text; full: the paper's sizes (cpu)
+#   --sentences N          use the first N sentences of the training text; 0: all (cpu: 8000, full: 0)
+#   --seeds "1 2 3"        seeds of the students
 #   --teacher-seeds "31 37"
-#                          of the teacher's components (cpu: these, full: 31 37 61 71 83)
-#   --exp DIR              where everything is written (exp/<size>)
+#                          seeds of the teacher's members (cpu: these, full: 31 37 61 71 83)
+#   --exp DIR              output directory (exp/<size>)
 #   --stage N, --stop-stage N
-#                          0 prepare the text     1 teachers   2 their distributions, cached   3 student, finetuned
-#                          4 Tables 2 and 3       5 options past the paper   6 perplexities   7 tables
-#   --nj N                 trainings side by side (as many as there are processors; on a GPU that they share, 3)
-#   --top K                cache K words of each distribution and draws from the rest; 0 for all words
+#                          0 prepare the text     1 teachers   2 cache their distributions   3 student, finetuning
+#                          4 Tables 2 and 3       5 options that are not in the paper   6 perplexities   7 tables
+#   --nj N                 number of trainings at a time (cpu: one per processor; full: 3, which share the GPU)
+#   --top K                cache the K most probable words of each distribution and draws from the rest; 0: all words
 
 set -euo pipefail
 
@@ -49,12 +50,12 @@ fi
 case $size in
   cpu)
     sentences=${sentences:-8000} teacher_seeds=${teacher_seeds:-31 37} nj=${nj:-$(getconf _NPROCESSORS_ONLN)}
-    rates="--dynamic-lr 0.0003 --dynamic-decay 0.005" # of some, the best on 500 sentences of valid
+    rates="--dynamic-lr 0.0003 --dynamic-decay 0.005" # the best of those tried on 500 sentences of valid
     alone="no_averaging asgd twice"
     ;;
   full)
     sentences=${sentences:-0} teacher_seeds=${teacher_seeds:-31 37 61 71 83} nj=${nj:-3}
-    rates= # the reference's
+    rates= # empty: the rates of the reference
     alone="adamw"
     ;;
   *)
@@ -70,7 +71,7 @@ options="shuffle temperature alpha_0.3 $alone"
 cache=$exp/cache
 teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
 
-side_by_side() { # side_by_side: reads "<name> <command ...>" lines; a finished training is not done again
+side_by_side() { # reads "<name> <command ...>" lines; a finished training is not done again
   sed "s|^|$exp/log/|; s| |.log |" | ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$nj" -
 }
 
@@ -96,7 +97,7 @@ if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
 fi
 
 if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
-  echo "$0: stage 1: teachers of seeds $teacher_seeds, each finetuned"
+  echo "$0: stage 1: train and finetune teachers with seeds $teacher_seeds"
   for seed in $teacher_seeds; do
     echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --vocab $exp/text $text --seed $seed" \
       "$exp/teacher_$seed"
@@ -110,11 +111,11 @@ if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
 fi
 
 if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
-  echo "$0: stage 2: the ensemble's distribution over every token of the text"
+  echo "$0: stage 2: cache the ensemble's distribution for every token of the text"
   asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$cache"
 fi
 
-distill() { # distill <name> [<more options>]: a line for side_by_side for each seed
+distill() { # distill <name> [<more options>]: writes one line for side_by_side per seed
   local seed
   for seed in $seeds; do
     echo "student_$1_$seed asr-rescore distill_lm --config $conf/student.yaml ${*:2} $text --seed $seed" \
@@ -123,7 +124,7 @@ distill() { # distill <name> [<more options>]: a line for side_by_side for each 
 }
 
 if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
-  echo "$0: stage 3: the student, by trust regularization, and finetuned"
+  echo "$0: stage 3: train the student with trust regularization, and finetune it"
   distill trust | side_by_side
   for seed in $seeds; do
     seeds=$seed distill finetuned --config "$conf/finetune.yaml" --init "$exp/student_trust_$seed"
@@ -136,9 +137,9 @@ if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
 fi
 
 if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
-  echo "$0: stage 5: past the paper, one change at a time: $options"
+  echo "$0: stage 5: options that are not in the paper, one at a time: $options"
   for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
-  # As much text again, written by the teacher.
+  # Sample as much text as there is already from the teacher.
   asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
   cat "$exp"/text/{part,sampled}.txt >"$exp/text/more.txt"
   asr-rescore cache_teacher --top "$top" --train "$exp/text/more.txt" "$exp/teacher_ensemble" "${cache}_more"
@@ -146,7 +147,7 @@ if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
 fi
 
 if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
-  echo "$0: stage 6: perplexities, of the finetuned student with dynamic evaluation too"
+  echo "$0: stage 6: perplexities, also with dynamic evaluation for the finetuned student"
   for model in "$exp"/teacher_* "$exp"/student_*; do
     dynamic=
     case $model in */student_finetuned_*) dynamic="--dynamic --statistics $exp/text/part.txt $rates" ;; esac

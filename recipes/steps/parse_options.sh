@@ -1,15 +1,15 @@
-# Reads a script's options into the variables of its configuration block. Source it at top level, after that block:
+# Sets the variables of a script's configuration block from its options. Source this file at top level, after the block:
 #
 #   # Configuration
 #   nj=4          # --nj 8 sets this
-#   use_phi=false # --use-phi true sets this; an option that is true or false by default takes nothing else
+#   use_phi=false # --use-phi true sets this; if the default is true or false, no other value is allowed
 #
 #   . steps/parse_options.sh
 #
-# The block opens with a comment that starts with "Configuration" and ends at the first blank line; only names assigned
-# in it are options, so that neither a variable of the environment nor one of the script's own passes for one.
-# --config FILE reads lines name=value, which options on the command line override; --help prints the comment at the
-# script's head. The first argument that is no option ends the options; it and what follows remain in "$@".
+# The block starts with a comment that begins with "Configuration" and ends at the first blank line. Only names assigned
+# in it are options, so an environment variable or another variable of the script cannot be set as an option.
+# --config FILE reads lines name=value; options on the command line override them. --help prints the comment at the top
+# of the script. The first argument that is not an option ends the options; it and all later arguments remain in "$@".
 # shellcheck shell=bash
 
 _options_die() {
@@ -45,7 +45,7 @@ _options_read_file() { # <file>
   done <"$1"
 }
 
-_options_parse() { # <argument> ...: leaves the number of arguments that were options in _options_count
+_options_parse() { # <argument> ...: stores the number of arguments that were options in _options_count
   local _options_pair _options_given=()
   _options_count=0
   while [ $# -gt 0 ]; do
@@ -75,7 +75,7 @@ _options_parse() { # <argument> ...: leaves the number of arguments that were op
 }
 
 _options_script=${BASH_SOURCE[1]}
-[ -r "$_options_script" ] || _options_script=$OLDPWD/$_options_script # the script has gone to another directory by now
+[ -r "$_options_script" ] || _options_script=$OLDPWD/$_options_script # the script has changed its directory
 _options_known=$(sed -n '/^# Configuration/,/^$/s/^\([A-Za-z][A-Za-z0-9_]*\)=.*/\1/p' "$_options_script" | tr '\n' ' ')
 [ -n "$_options_known" ] || _options_die "it has no configuration block for parse_options.sh to read"
 _options_parse "$@"

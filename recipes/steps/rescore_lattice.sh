@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Rescores the lattices of a Kaldi decode directory with language models of asr_rescore, in $nj jobs, and scores the
-# result. The output is a decode directory again: lat.JOB.gz, wer_LMWT_WIP, scoring_kaldi/, weights.yaml.
-# Usable from any Kaldi s5 directory; needs no Kaldi itself.
+# result. The output is again a decode directory: lat.JOB.gz, wer_LMWT_WIP, scoring_kaldi/, weights.yaml.
+# It can be used from any Kaldi s5 directory and does not need Kaldi itself.
 #
 # Usage: rescore_lattice.sh [options] <old-lang-dir> <lm-dir> [<lm-dir> ...] <data-dir> <decode-dir> <out-dir>
 #  e.g.: rescore_lattice.sh --weights exp/student/dev data/lang_test_tgpr exp/student data/test_eval92 \
 #          exp/tri4b/decode_tgpr_eval92 exp/student/eval92_lattices
 #
 # Options:
-#   --cmd "run.pl --mem 4G"   how jobs are run: run.pl, queue.pl or slurm.pl of Kaldi, or steps/run_local.sh
-#   --nj 4                    jobs
-#   --weights F               weights.yaml of a dev set (or the out-dir of rescore_nbest.sh that has it)
-#   --order 6                 histories with the same last words, one fewer than this, are one; 0: none are
-#   --normaliser float32      int8 or bfloat16 on a CPU that has it, float16 on a GPU: faster; none: for students trained so
-#   --beam 6                  what looks so much dearer than the best is left out
+#   --cmd "run.pl --mem 4G"   runs the jobs: Kaldi's run.pl, queue.pl or slurm.pl (steps/run_local.sh)
+#   --nj 4                    number of jobs (2)
+#   --weights F               weights.yaml of a dev set, or the out-dir of rescore_nbest.sh that contains it (required)
+#   --order 6                 n-gram order for merging histories; 0: never merge (6)
+#   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
+#                             students trained with self_normalization (float32)
+#   --beam 6                  pruning beam (6)
 
 set -euo pipefail
 
@@ -39,9 +40,9 @@ cmd=${cmd:-$steps/run_local.sh}
 common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
 
 mkdir -p "$out_dir/log"
-if [ "$nj" -gt 1 ]; then # the dear part; with one job, the last call does it too
+if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too
   $cmd JOB=1:"$nj" "$out_dir/log/rescore.JOB.log" asr-rescore rescore_lattice "${common[@]}" --job JOB "$@"
 fi
 $cmd "$out_dir/log/finish.log" asr-rescore rescore_lattice "${common[@]}" "$@"
 echo "$out_dir:"
-grep '%WER' "$out_dir/log/finish.log" || true # without references there is none
+grep '%WER' "$out_dir/log/finish.log" || true # without references there is no WER

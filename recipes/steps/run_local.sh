@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs a command, or JOB=1:n copies of it with JOB replaced by 1 … n, on this machine: what run.pl of Kaldi does, for
-# those who have no Kaldi. As many copies run at once as there are processors.
+# Runs a command on this machine, or with JOB=1:n runs n copies of it, with JOB replaced by 1 … n. This is what
+# Kaldi's run.pl does, for users without Kaldi. At most as many copies run at a time as there are processors.
 #
 # Usage: run_local.sh [<option> <value>] ... [JOB=<first>:<last>] <log> <command> [<argument> ...]
 #  e.g.: run_local.sh JOB=1:4 exp/log/count.JOB.log wc -l exp/part.JOB
 #
-# As with run.pl, an argument without blanks reaches the shell as it is, so that \| and \> make pipes and redirections;
-# one with blanks stays one argument. Options (--mem 4G, say) are for clusters and do nothing here.
-# Exit status: 0, or not 0 if any copy failed; their logs are named.
+# As with run.pl, an argument without blanks is passed to the shell unchanged, so \| and \> make pipes and redirections.
+# An argument with blanks stays one argument. Options such as --mem 4G are for clusters and have no effect here.
+# Exit status: 0 if all copies succeeded. Otherwise the logs of the failed copies are named.
 
 set -euo pipefail
 
@@ -47,7 +47,7 @@ for argument in "$@"; do
   if [[ $argument =~ ^[^[:space:]]+$ ]]; then line+="$argument "; else line+="'${argument//\'/\'\\\'\'}' "; fi
 done
 
-run_job() { # <job>: on failure prints its log's name
+run_job() { # <job>: prints the name of its log if it fails
   local log=$log line=$line status=0
   if [ -n "$name" ]; then log=${log//$name/$1} line=${line//$name/$1}; fi
   mkdir -p "$(dirname "$log")"
@@ -64,7 +64,7 @@ run_job() { # <job>: on failure prints its log's name
 processors=$(getconf _NPROCESSORS_ONLN)
 copies=$((last - first + 1))
 at_once=$((copies < processors ? copies : processors))
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors / at_once))} # share the processors; by default each takes all
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors / at_once))} # by default each copy would use all processors
 export -f run_job
 export name log line
 failed=$(seq "$first" "$last" | xargs -P "$at_once" -I{} bash -euc 'run_job "$1"' _ {})

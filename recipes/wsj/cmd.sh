@@ -1,5 +1,5 @@
-# How jobs are run: with run.pl of your Kaldi, or without Kaldi with its stand-in. On a cluster, change this to
-# "queue.pl --mem 4G" or "slurm.pl --mem 4G"; a job of rescoring needs about 2 GB and profits from several cores.
+# How jobs are run: with run.pl of your Kaldi, or with run_local.sh if there is no Kaldi. On a cluster, change this to
+# "queue.pl --mem 4G" or "slurm.pl --mem 4G". A rescoring job needs about 2 GB and benefits from several cores.
 # shellcheck shell=bash disable=SC2034
 
 if command -v run.pl >/dev/null; then
@@ -9,4 +9,4 @@ elif [ -x "${KALDI_ROOT:-}/egs/wsj/s5/utils/run.pl" ]; then
 else
   rescore_cmd=../steps/run_local.sh
 fi
-train_cmd=$rescore_cmd # a training profits from a GPU: on a cluster, "queue.pl --gpu 1"
+train_cmd=$rescore_cmd # training benefits from a GPU: on a cluster, use "queue.pl --gpu 1"

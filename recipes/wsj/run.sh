@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# From Kaldi's lattices to a table of word error rates: teachers, their ensemble, distilled students, and all of them
-# rescoring the same N-best lists, with weights tuned on dev and applied unchanged to eval; then the lattices themselves.
+# From Kaldi's lattices to a table of word error rates. Trains teachers, their ensemble and distilled students, and
+# rescores the same N-best lists with each of them. Weights are tuned on dev and applied unchanged to eval. In the end
+# it rescores the lattices themselves.
 #
 # Usage: run.sh [options]
-#   --corpus mini|wsj      mini: the corpus in mini/, which needs nothing; wsj: a Kaldi egs/wsj/s5 that has been run
-#   --s5 DIR               with --corpus wsj: that directory
-#   --exp DIR              where everything is written (exp/<corpus>)
+#   --corpus mini|wsj      mini: the corpus in mini/; wsj: a Kaldi egs/wsj/s5 that has been run (mini)
+#   --s5 DIR               with --corpus wsj: the egs/wsj/s5 directory
+#   --exp DIR              output directory (exp/<corpus>)
 #   --stage N, --stop-stage N
 #                          0 check and prepare   1 N-best lists   2 teachers and ensemble   3 students
 #                          4 rescore dev         5 rescore eval   6 rescore lattices        7 table
-#   --nj N                 jobs of a rescoring; as many rescorings run side by side as there are graphs
-#   --n N                  hypotheses of an utterance
+#   --nj N                 number of jobs per rescoring; the rescorings of all graphs run at the same time
+#   --n N                  at most N hypotheses per utterance
 
 set -euo pipefail
 
@@ -53,27 +54,27 @@ if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
 fi
 
 if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
-  echo "$0: stage 1: $n-best lists"
+  echo "$0: stage 1: N-best lists, N = $n"
   for graph in $graphs; do
     for set in $dev $eval; do
-      asr-rescore lattice_to_nbest --n "$n" --acoustic-scale 0.083333 "$(decode_dir "$graph" "$set")" \
+      asr-rescore lattice_to_nbest --n "$n" --inv-acwt 12 "$(decode_dir "$graph" "$set")" \
         "$(lang_dir "$graph")/words.txt" "$exp/nbest/${graph}_$set"
     done
   done
 fi
 
-threads_of() { # threads_of <processes side by side>: each one's share of the cores
+threads_of() { # threads_of <number of processes at a time>: prints the number of cores for each
   echo $(($(nproc) >= $1 ? $(nproc) / $1 : 1))
 }
 
-# Trainings run side by side, each with a log of its own.
-train_side_by_side() { # train_side_by_side <how many>: reads "<log> <command ...>" lines
+# Several trainings run at the same time, each with its own log.
+train_side_by_side() { # train_side_by_side <number at a time>: reads "<log> <command ...>" lines
   ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$1" -
   tail -qn 1 "$exp"/log/teacher_*.log "$exp"/log/student_*.log 2>/dev/null || true
 }
 
 if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
-  echo "$0: stage 2: teachers of seeds $teacher_seeds, and their ensemble"
+  echo "$0: stage 2: teachers with seeds $teacher_seeds, and their ensemble"
   members=$(printf "$exp/teacher_%s " $teacher_seeds)
   for seed in $teacher_seeds; do
     echo "$exp/log/teacher_$seed.log asr-rescore train_lm --config $conf/teacher.yaml --train $exp/text/train.txt" \
@@ -84,14 +85,14 @@ if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
 fi
 
 if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
-  echo "$0: stage 3: students by hard labels only, by fixed interpolation and by trust regularization"
+  echo "$0: stage 3: students: hard labels only, fixed interpolation, trust regularization"
   for student in $students; do
     echo "$exp/log/student_$student.log asr-rescore distill_lm --config $conf/student_$student.yaml --train $exp/text/train.txt" \
       "--valid $exp/text/valid.txt --seed 1 $exp/teacher_ensemble $exp/student_$student"
   done | train_side_by_side "$(echo "$students" | wc -w)"
 fi
 
-rescore() { # rescore <set>: every system; the graphs side by side, each by $nj jobs
+rescore() { # rescore <set>: with every system; all graphs at the same time, each in $nj jobs
   local system graph weights pids pid threads
   threads=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
   for system in $systems; do
@@ -108,17 +109,17 @@ rescore() { # rescore <set>: every system; the graphs side by side, each by $nj 
 }
 
 if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
-  echo "$0: stage 4: rescore $dev, tuning each system's weights there"
+  echo "$0: stage 4: rescore $dev and tune the weights of each system"
   rescore "$dev"
 fi
 
 if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
-  echo "$0: stage 5: rescore $eval with the weights of $dev"
+  echo "$0: stage 5: rescore $eval with the weights tuned on $dev"
   rescore "$eval"
 fi
 
 if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
-  echo "$0: stage 6: rescore the lattices themselves with $lattice_system, by the weights its lists got on $dev"
+  echo "$0: stage 6: rescore the lattices themselves with $lattice_system and the weights of its lists on $dev"
   for set in $dev $eval; do
     pids=()
     for graph in $graphs; do

@@ -1,5 +1,5 @@
 # Wall Street Journal as Kaldi's egs/wsj/s5 leaves it, decoded with the small and the big pronunciation dictionary.
-# Sourced by run.sh, which reads these names.
+# run.sh sources this file and uses these names.
 # shellcheck shell=bash disable=SC2034
 
 graphs="tgpr bd_tgpr"
@@ -14,7 +14,7 @@ lang_dir() { case $1 in tgpr) echo "$s5/data/lang_nosp_test_tgpr" ;; bd_tgpr) ec
 data_dir() { echo "$s5/data/test_$1"; }
 decode_dir() { echo "$s5/exp/tri4b/decode_nosp_$1_$2"; }
 
-# Everything that is missing, in one list, each with where it comes from.
+# Lists everything that is missing, with the script that makes it, and exits if anything is.
 check_corpus() {
   local missing=()
   [ -n "$s5" ] || missing+=("--s5 DIR: Kaldi's egs/wsj/s5, which needs LDC93S6B and LDC94S13B")

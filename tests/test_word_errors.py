@@ -17,8 +17,8 @@ from asr_rescore.word_errors import (
     align,
     count,
     edit_distances,
-    score,
-    score_by_utterance,
+    errors_by_utterance,
+    wer,
 )
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
@@ -32,14 +32,14 @@ ANY_WORDS = st.lists(
 
 @pytest.mark.parametrize("mode", ["all", "present"])
 def test_odd_cases_as_compute_wer_counts_them(mode):
-    counted = score(read_table(GOLDENS / "ref.txt"), read_table(GOLDENS / "hyp.txt"), mode)
+    counted = wer(read_table(GOLDENS / "ref.txt"), read_table(GOLDENS / "hyp.txt"), mode)
     assert counted.lines() == (GOLDENS / f"wer.{mode}").read_text()
 
 
 @pytest.mark.parametrize("wip", ["0.0", "1.0"])
 @pytest.mark.parametrize("lmwt", [7, 12, 17])
 def test_whole_sets_as_compute_wer_counts_them(lmwt, wip):
-    counted = score(read_table(GOLDENS / "mini_dev.ref.txt"), read_table(GOLDENS / f"mini_dev.hyp.{lmwt}.{wip}.txt"))
+    counted = wer(read_table(GOLDENS / "mini_dev.ref.txt"), read_table(GOLDENS / f"mini_dev.hyp.{lmwt}.{wip}.txt"))
     assert counted.lines() == (GOLDENS / f"mini_dev.wer_{lmwt}_{wip}").read_text()
 
 
@@ -107,14 +107,14 @@ def test_distances_by_hand(reference, hypotheses, expected):
 
 def test_a_missing_hypothesis_is_all_deletions_and_said():
     references = {"u1": ["a", "b"], "u2": ["c"], "silent": []}
-    counts = score_by_utterance(references, {"u2": ["c"], "nobody": ["x"]})
+    counts = errors_by_utterance(references, {"u2": ["c"], "nobody": ["x"]})
     assert counts == {
         "u1": ErrorCount(deletions=2, reference_words=2, sentences=1, wrong_sentences=1, missing=1),
         "u2": ErrorCount(reference_words=1, sentences=1),
         "silent": ErrorCount(sentences=1, missing=1),
     }
-    assert score_by_utterance(references, {"u2": ["c"]}, "present")["u1"] == ErrorCount(missing=1)
-    assert score(references, {}).lines() == (
+    assert errors_by_utterance(references, {"u2": ["c"]}, "present")["u1"] == ErrorCount(missing=1)
+    assert wer(references, {}).lines() == (
         "%WER 100.00 [ 3 / 3, 0 ins, 3 del, 0 sub ] [PARTIAL]\n"
         "%SER 66.67 [ 2 / 3 ]\n"
         "Scored 3 sentences, 3 not present in hyp.\n"
@@ -123,8 +123,8 @@ def test_a_missing_hypothesis_is_all_deletions_and_said():
 
 def test_utterances_are_paired_by_id_not_by_position():
     references = {"u1": ["a"], "u2": ["b"]}
-    assert score(references, {"u2": ["b"], "u1": ["a"]}).errors == 0
-    assert score(references, {"u2": ["a"], "u1": ["b"]}).errors == 2
+    assert wer(references, {"u2": ["b"], "u1": ["a"]}).errors == 0
+    assert wer(references, {"u2": ["a"], "u1": ["b"]}).errors == 2
 
 
 def test_counts_add_up_field_by_field():
@@ -135,7 +135,7 @@ def test_counts_add_up_field_by_field():
 
 
 def test_without_words_there_is_no_rate():
-    assert math.isnan(score({"u": []}, {"u": []}).wer)
+    assert math.isnan(wer({"u": []}, {"u": []}).wer)
     assert math.isnan(ErrorCount().ser)
 
 

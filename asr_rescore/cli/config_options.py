@@ -1,0 +1,83 @@
+"""Command-line options made from a config dataclass, the only place that knows their defaults."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def add_config_options(
+    parser: argparse._ActionsContainer,
+    config_class: type[DataclassInstance],
+    names: Sequence[str] | None = None,
+    prefix: str = "",
+) -> None:
+    """Add one option for each field of a config.
+
+    A field's default decides how the option is read: a number or a text as such, a tuple as numbers separated by
+    commas, and a bool as a flag without a value. An option that the user does not give is left out of the parsed
+    arguments, so that the default comes from the dataclass alone.
+
+    Args:
+        parser: the parser, or a group of one.
+        config_class: a dataclass whose fields have a default and ``metadata["help"]``. ``metadata["choices"]`` lists
+            the values that are allowed, ``metadata["metavar"]`` names the value in the help; both may be missing.
+        names: the fields to add, in this order; None for all fields.
+        prefix: put before each field's name: with ``dynamic_``, the field ``lr`` becomes ``--dynamic-lr``.
+    """
+    by_name = {option.name: option for option in fields(config_class)}
+    for name in by_name if names is None else names:
+        _add_option(parser, by_name[name], prefix)
+
+
+def given(arguments: argparse.Namespace, config_class: type[DataclassInstance], prefix: str = "") -> dict[str, Any]:
+    """The fields that the user gave on the command line, with their values."""
+    values = vars(arguments)
+    names = [option.name for option in fields(config_class)]
+    return {name: values[prefix + name] for name in names if prefix + name in values}
+
+
+def read_config(config_class: type[Config], arguments: argparse.Namespace, prefix: str = "") -> Config:
+    """Build the config from the options that the user gave; all other fields keep the dataclass's default.
+
+    Raises:
+        UsageError: the config refuses a value.
+    """
+    return config_class(**given(arguments, config_class, prefix))
+
+
+def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: str) -> None:
+    flag = "--" + (prefix + option.name).replace("_", "-")
+    text = option.metadata["help"]
+    if isinstance(option.default, bool):
+        parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+        return
+    choices = option.metadata.get("choices")
+    parser.add_argument(
+        flag,
+        type=_numbers if isinstance(option.default, tuple) else type(option.default),
+        choices=choices,
+        metavar=None if choices else option.metadata.get("metavar", option.name.upper()),
+        default=argparse.SUPPRESS,
+        help=f"{text} (default: {_shown(option.default)})",
+    )
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.0,0.5") from error

@@ -1,0 +1,114 @@
+"""Settings of what is done with trained language models; each field's ``help`` is shown on the command line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+
+from asr_rescore.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DynamicConfig:
+    """How dynamic evaluation moves the weights. The defaults are those of the AWD-LSTM-MoS reference code.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    lr: float = field(default=0.002, metadata={"help": "learning rate", "metavar": "RATE"})
+    decay: float = field(
+        default=0.075,
+        metadata={
+            "help": "how far each step moves the weights back to the trained weights, from 0 to 1",
+            "metavar": "RATE",
+        },
+    )
+    epsilon: float = field(
+        default=0.001,
+        metadata={
+            "help": "added to the usual size of a gradient, by which each step is divided; it keeps weights that "
+            "rarely have a gradient from large steps",
+            "metavar": "SIZE",
+        },
+    )
+    bptt: int = field(default=5, metadata={"help": "number of tokens between two updates"})
+    statistics_batch: int = field(
+        default=100, metadata={"help": "parallel streams in which the text for the gradient statistics is read"}
+    )
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.lr < math.inf and 0 < self.epsilon < math.inf and 0 <= self.decay <= 1):
+            raise UsageError("dynamic evaluation: expected lr at least 0, epsilon above 0 and decay from 0 to 1")
+        if self.bptt < 1 or self.statistics_batch < 1:
+            raise UsageError("dynamic evaluation: bptt and statistics_batch must be 1 or more")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How text is drawn from a language model.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    seed: int = field(default=1, metadata={"help": "seed of the random draws"})
+    temperature: float = field(
+        default=1.0,
+        metadata={"help": "below 1: probable words become more frequent; above 1: the words vary more", "metavar": "T"},
+    )
+    streams: int = field(default=64, metadata={"help": "number of texts that are drawn in parallel"})
+    max_tokens: int = field(default=200, metadata={"help": "number of words after which a sentence is cut"})
+
+    def __post_init__(self) -> None:
+        for name in ("streams", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` is {getattr(self, name)}, expected 1 or more")
+        if not 0 < self.temperature < math.inf:
+            raise UsageError(f"`temperature` is {self.temperature}, expected a finite number above 0")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"`seed` is {self.seed}, expected at least 0 and below 2^63")
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """How much of each distribution a teacher's cache keeps.
+
+    A whole distribution takes 2 bytes per word of the vocabulary. With ``top``, the most probable words are kept
+    exactly. ``samples`` words are then drawn from the others, and each of them gets an equal part of the others'
+    probability. For any student that has not yet read these draws, the expected loss and gradient are those of the
+    whole distribution (Anshumann et al. 2025, who sample all words).
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    top: int = field(
+        default=0,
+        metadata={"help": "keep the N most probable words of each distribution; 0: all words", "metavar": "N"},
+    )
+    samples: int = field(
+        default=16, metadata={"help": "number of words drawn from the others when top is set", "metavar": "N"}
+    )
+    streams: int = field(
+        default=32,
+        metadata={
+            "help": "positions of the text that are read in parallel; fewer if the text is short",
+            "metavar": "N",
+        },
+    )
+    warmup: int = field(
+        default=100,
+        metadata={"help": "tokens read before each position, whose distributions are not kept", "metavar": "N"},
+    )
+    seed: int = field(default=1, metadata={"help": "seed of the random draws", "metavar": "N"})
+
+    def __post_init__(self) -> None:
+        if self.top < 0 or self.warmup < 0:
+            raise UsageError("teacher cache: `top` and `warmup` must be 0 or more")
+        if self.streams < 1 or self.samples < 1:
+            raise UsageError("teacher cache: `streams` and `samples` must be 1 or more")
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain values, as JSON takes them."""
+        return asdict(self)

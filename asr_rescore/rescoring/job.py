@@ -1,0 +1,136 @@
+"""One job of a rescoring: which lattices are its own, and the marker it leaves when it is finished."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_rescore.errors import InputError, UsageError
+from asr_rescore.failures import Failures
+from asr_rescore.files import atomic_text
+from asr_rescore.fingerprint import Fingerprint, file_stamp
+
+FILES_OF_A_JOB = ("job.{}.json", "lat.{}.gz", "archives.{}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One of ``jobs`` equal parts of a decode directory, as Kaldi's ``$cmd JOB=1:$nj`` hands them out.
+
+    Attributes:
+        number: from 1 to ``jobs``.
+        jobs: how many there are.
+    """
+
+    number: int
+    jobs: int
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1 or not 1 <= self.number <= self.jobs:
+            raise UsageError(f"job {self.number} of {self.jobs}, expected 1 job or more, and a number from 1 to that")
+
+    @classmethod
+    def all(cls, jobs: int) -> list[Job]:
+        """Every one of ``jobs`` jobs."""
+        if jobs < 1:
+            raise UsageError(f"{jobs} jobs, expected 1 or more")
+        return [cls(number, jobs) for number in range(1, jobs + 1)]
+
+    def parts(self, files: int) -> list[tuple[int, int, int]]:
+        """Which entries of lat.1.gz … lat.``files``.gz are this job's.
+
+        Returns:
+            (file number, offset, step): entries offset, offset + step, … of that file. If there are more jobs than
+            files, several jobs take turns in one file, and each reads only that file.
+        """
+        if self.jobs <= files:
+            return [(number, 0, 1) for number in range(self.number, files + 1, self.jobs)]
+        file = (self.number - 1) % files + 1
+        takes_turns = range(file, self.jobs + 1, files)
+        return [(file, takes_turns.index(self.number), len(takes_turns))]
+
+
+class JobMarker:
+    """job.JOB.json: written last, it says that a job is finished, what its results were made from and what failed.
+
+    Args:
+        out_dir: directory of the rescoring.
+        number: of the job.
+    """
+
+    def __init__(self, out_dir: Path, number: int):
+        self.out_dir = out_dir
+        self.path = out_dir / f"job.{number}.json"
+
+    def write(self, fingerprint: Fingerprint, results: Iterable[Path], failures: Failures) -> None:
+        """Say that a job is finished.
+
+        Args:
+            fingerprint: what the results were made from.
+            results: the files that the job wrote.
+            failures: what the job could not do.
+        """
+        stamps = {str(file.relative_to(self.out_dir)): file_stamp(file) for file in results}
+        tree = {"made_from": fingerprint.facts, "results": stamps, "failures": failures.reasons}
+        with atomic_text(self.path) as stream:
+            json.dump(tree, stream, indent=1)
+
+    def matches(self, fingerprint: Fingerprint) -> bool:
+        """Whether the job is finished, made from just this, and its results are still the files that it wrote.
+
+        A job that is killed while it runs again leaves new results next to the old marker, which then does not match.
+        """
+        if not self.path.exists():
+            return False
+        tree = self._read()
+        for name, stamp in tree["results"].items():
+            file = self.out_dir / name
+            if not file.exists() or list(file_stamp(file)) != stamp:
+                return False
+        return Fingerprint(tree["made_from"]) == fingerprint
+
+    def failures(self, fingerprint: Fingerprint) -> dict[str, str]:
+        """What the finished job could not do: utterance or file → reason.
+
+        Raises:
+            InputError: the job is not finished, or its results were made from something else.
+        """
+        if not self.matches(fingerprint):
+            found = "the marker of other results" if self.path.exists() else "no such file"
+            raise InputError(self.path, found=found, expected="a finished job", remedy="run this job again")
+        failures: dict[str, str] = self._read()["failures"]
+        return failures
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            tree = json.loads(self.path.read_text(encoding="utf-8"))
+            for name in ("made_from", "results", "failures"):
+                if not isinstance(tree[name], dict):
+                    raise TypeError(f"{name} is not a mapping")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                self.path,
+                found=f"{type(error).__name__}: {error}",
+                expected="the marker of a finished job",
+                remedy="remove the file; the job is then run again",
+            ) from error
+        return dict(tree)
+
+
+def remove_jobs_beyond(jobs: int, out_dir: Path) -> None:
+    """Remove what an earlier run with more jobs left in ``out_dir``, which readers would take for part of this run."""
+    for number in itertools.count(jobs + 1):
+        paths = [out_dir / name.format(number) for name in FILES_OF_A_JOB]
+        found = [path for path in paths if path.exists()]
+        if not found:
+            return
+        for path in found:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

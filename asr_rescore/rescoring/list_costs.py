@@ -1,0 +1,128 @@
+"""The expensive half of rescoring N-best lists: every hypothesis of a job costed by every language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_rescore.errors import RescoreError
+from asr_rescore.failures import Failures
+from asr_rescore.lattice import Lattice
+from asr_rescore.lm import SentenceScorer
+from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
+from asr_rescore.progress import progress_bar
+from asr_rescore.ranking import neural_column
+from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
+from asr_rescore.rescoring.history import History
+
+# Lists are costed together up to this many words: enough rows for fast matrix products, few enough to hold.
+GROUP_WORDS = 150_000
+
+
+@dataclass(frozen=True)
+class _Uncosted:
+    """A list of the first pass. ``usable`` is False if the old LM does not fit it, so that no new LM can help."""
+
+    nbest: NBest
+    usable: bool
+
+
+class ListCoster:
+    """Turns a job's lattices into N-best lists with a column of costs for every LM.
+
+    An utterance that an LM cannot cost keeps the ranking of the first pass: its neural costs are set to the old LM's,
+    and the reason is noted in ``failures``.
+
+    Args:
+        first_pass: gives the hypotheses.
+        n: maximum number of hypotheses per utterance.
+        old_lm: the language model of the first pass.
+        lms: how many neural language models there are.
+        history: costs sentences by each of them.
+        failures: gets what could not be done.
+    """
+
+    def __init__(
+        self, first_pass: FirstPass, n: int, old_lm: SentenceScorer, lms: int, history: History, failures: Failures
+    ):
+        self.first_pass = first_pass
+        self.n = n
+        self.old_lm = old_lm
+        self.lms = lms
+        self.history = history
+        self.failures = failures
+
+    def lists(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[NBest]:
+        """Yield the costed list of each utterance that has a hypothesis."""
+        with progress_bar(unit="utt") as bar:
+            for abreast in self.history.rounds(lattices):
+                for group in self._groups(abreast):
+                    yield from self._cost_group(group)
+                    bar.update(len(group))
+
+    def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
+        group: list[_Uncosted] = []
+        words = 0
+        for utt, lattice in lattices:
+            uncosted = self._uncosted(utt, lattice)
+            if uncosted is None:
+                continue
+            group.append(uncosted)
+            words += sum(len(hypothesis) + 1 for hypothesis in uncosted.nbest.words)
+            if words >= GROUP_WORDS:
+                yield group
+                group = []
+                words = 0
+        if group:
+            yield group
+
+    def _uncosted(self, utt: str, lattice: Lattice) -> _Uncosted | None:
+        try:
+            paths = self.first_pass.paths(lattice, self.n)
+            if not paths:
+                self.failures.add_empty(utt)
+                return None
+            nbest = NBest.of_paths(utt, paths, self.first_pass.words.word)
+        except RescoreError as error:
+            self.failures.add(utt, error)
+            return None
+        try:
+            return _Uncosted(split_old_lm(nbest, self.old_lm), usable=True)
+        except RescoreError as error:
+            self.failures.add(utt, f"first pass kept: {error}")
+        nbest = nbest.with_cost(OLD_LM, np.zeros(len(nbest))).with_cost(NO_LM, nbest.costs[GRAPH])
+        return _Uncosted(self._neutral(nbest), usable=False)
+
+    def _neutral(self, nbest: NBest) -> NBest:
+        """The list with neural costs that leave the first pass's ranking unchanged, whatever the LM weights."""
+        for lm in range(self.lms):
+            nbest = nbest.with_cost(neural_column(lm), nbest.costs[OLD_LM])
+        return nbest
+
+    def _cost_group(self, group: list[_Uncosted]) -> list[NBest]:
+        usable = [uncosted.nbest for uncosted in group if uncosted.usable]
+        try:
+            costed = self._cost(usable)
+        except RescoreError:  # one by one, so that a bad list does not take the good ones with it
+            costed = [self._cost_or_keep(nbest) for nbest in usable]
+        by_utt = {nbest.utt: nbest for nbest in costed}
+        return [by_utt.get(uncosted.nbest.utt, uncosted.nbest) for uncosted in group]
+
+    def _cost(self, lists: list[NBest]) -> list[NBest]:
+        if not lists:
+            return []
+        ends = np.cumsum([len(nbest) for nbest in lists])
+        for lm in range(self.lms):
+            columns = np.split(self.history.list_costs(lm, lists), ends[:-1])
+            lists = [nbest.with_cost(neural_column(lm), column) for nbest, column in zip(lists, columns, strict=True)]
+        self.history.follow(lists)
+        return lists
+
+    def _cost_or_keep(self, nbest: NBest) -> NBest:
+        try:
+            return self._cost([nbest])[0]
+        except RescoreError as error:
+            self.failures.add(nbest.utt, f"first pass kept: {error}")
+            return self._neutral(nbest)

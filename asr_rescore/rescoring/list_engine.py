@@ -1,0 +1,209 @@
+"""Rescoring by N-best lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_rescore import kaldi
+from asr_rescore.checkpoint import LoadedModel
+from asr_rescore.errors import InputError, UsageError
+from asr_rescore.failures import Failures
+from asr_rescore.files import atomic_directory
+from asr_rescore.fingerprint import COST_VERSION, Fingerprint
+from asr_rescore.lattice import Lattice, from_paths
+from asr_rescore.lm import CachedScorer, SentenceScorer
+from asr_rescore.nbest import NBest
+from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.rescoring.config import ListConfig
+from asr_rescore.rescoring.engine import Outcome, Texts
+from asr_rescore.rescoring.history import CarriedHistory, History, NoHistory, chains_of
+from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.job import Job
+from asr_rescore.rescoring.list_costs import ListCoster
+from asr_rescore.rescoring.outcome import points_to_score
+from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.tuning import tune
+from asr_rescore.word_errors import edit_distances
+
+
+@dataclass(frozen=True)
+class ListEngine:
+    """Costs N-best lists job by job into archives.JOB/, then weighs all of them together.
+
+    Attributes:
+        config: N, scales and operating points.
+        score_cache: directory of costs that this run or another computed before; None to compute all.
+    """
+
+    config: ListConfig
+    score_cache: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Nothing: lists are what tables show without a word."""
+        return ""
+
+    @property
+    def search(self) -> str:
+        """See :class:`Engine`."""
+        return f"N {self.config.n}"
+
+    def check(self, inputs: Inputs, weights: ChosenWeights | None) -> None:
+        """See :meth:`Engine.check`."""
+        if self.config.carry_over == "none":
+            return
+        if weights is None:
+            raise UsageError(
+                "`carry_over` continues from the best hypothesis: give `weights` or `lm_weight`, for example those "
+                "tuned without it"
+            )
+        if self.score_cache is not None:
+            raise UsageError("`carry_over` makes a sentence's cost depend on other sentences; leave out `score_cache`")
+
+    def facts(self, inputs: Inputs, job: Job, weights: ChosenWeights | None) -> dict[str, Any]:
+        """The weights and the chains of utterances, if an utterance's costs depend on other utterances."""
+        if self.config.carry_over == "none" or weights is None:
+            return {}
+        return {
+            "weights": asdict(weights.weights),
+            "chains": Fingerprint({"chains": self._chains(inputs)}).digest,
+        }
+
+    def run_job(
+        self, inputs: Inputs, job: Job, weights: ChosenWeights | None, out_dir: Path, failures: Failures
+    ) -> list[Path]:
+        """Write archives.JOB/: words, and one file of costs per language model."""
+        coster = ListCoster(
+            inputs.first_pass,
+            self.config.n,
+            inputs.old_lm(),
+            len(inputs.lms),
+            self._history(inputs, job, weights),
+            failures,
+        )
+        folder = out_dir / f"archives.{job.number}"
+        with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
+            for nbest in coster.lists(inputs.first_pass.lattices(job, failures)):
+                writer.write(nbest)
+        return sorted(folder.iterdir())
+
+    def gather(
+        self, inputs: Inputs, jobs: int, weights: ChosenWeights | None, out_dir: Path, failures: Failures
+    ) -> Outcome:
+        """Tune the weights unless they are given, and write lat.JOB.gz with them."""
+        gathered = _Gathered.read(out_dir, jobs, len(inputs.lms), failures)
+        if weights is None:
+            tuning = tune(gathered.lists.values(), inputs.references, len(inputs.lms), self.config.points)
+            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+        lm_weights = weights.weights.lm
+        for job in Job.all(jobs):
+            rescored = self._rescored(inputs, job, gathered.lists, lm_weights)
+            kaldi.write_lattices(out_dir / f"lat.{job.number}.gz", rescored)
+        kaldi.write_num_jobs(out_dir, jobs)
+        without_lms = Weights((0.0,) * len(lm_weights), weights.first_pass)
+        return Outcome(
+            weights,
+            {point: gathered.best(Weights(lm_weights, point)) for point in points_to_score(self.config, weights)},
+            gathered.best(without_lms),
+            gathered.oracle(inputs.references) if inputs.data.text is not None else None,
+        )
+
+    def _history(self, inputs: Inputs, job: Job, weights: ChosenWeights | None) -> History:
+        if self.config.carry_over == "none" or weights is None:
+            return NoHistory([self._scorer(inputs, lm) for lm in inputs.lms])
+        files = len(kaldi.lattice_files(inputs.first_pass.decode_dir))
+        if job.jobs > files:
+            raise UsageError(
+                f"`carry_over`: {job.jobs} jobs would have to share {files} lat.JOB.gz; give at most as many jobs"
+            )
+        scorers = [inputs.scorer(lm) for lm in inputs.lms]
+        return CarriedHistory(self._chains(inputs), scorers, weights.weights)
+
+    def _chains(self, inputs: Inputs) -> list[list[str]]:
+        return chains_of(inputs.data, kaldi.read_places(inputs.data_dir), self.config.carry_over)
+
+    def _scorer(self, inputs: Inputs, lm: LoadedModel) -> SentenceScorer:
+        scorer = inputs.scorer(lm)
+        if self.score_cache is None:
+            return scorer
+        made_from = Fingerprint(
+            {
+                "costs": COST_VERSION,
+                "model": lm.hash,
+                "normaliser": self.config.normaliser,
+                "device": inputs.device.type,  # decides the last digits
+            }
+        )
+        return CachedScorer(scorer, self.score_cache, made_from)
+
+    def _rescored(
+        self, inputs: Inputs, job: Job, lists: Mapping[str, NBest], lm_weights: tuple[float, ...]
+    ) -> Iterator[tuple[str, Lattice]]:
+        """Each utterance's hypotheses as a prefix tree that keeps the words' times and acoustic costs.
+
+        The old LM's part of the graph cost is replaced on the final weights, so that a path's total is exactly its
+        list's.
+        """
+        first_pass = inputs.first_pass
+        for utt, lattice in first_pass.lattices(job, Failures()):  # the job has noted what fails
+            nbest = lists.get(utt)
+            if nbest is None:
+                continue
+            paths = first_pass.paths(lattice, self.config.n)
+            if NBest.of_paths(utt, paths, first_pass.words.word).words != nbest.words:
+                raise UsageError(
+                    f"{utt}: its lattice no longer gives the hypotheses of archives.{job.number}; "
+                    "remove the output directory and run again"
+                )
+            yield utt, from_paths(lattice, paths, graph_costs(nbest, lm_weights))
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """The N-best lists of all jobs, each with every model's costs.
+
+    Attributes:
+        lists: utterance → list, in the order of the jobs.
+    """
+
+    lists: Mapping[str, NBest]
+
+    @classmethod
+    def read(cls, out_dir: Path, jobs: int, lms: int, failures: Failures) -> _Gathered:
+        """Read archives.1 … archives.``jobs``; of an utterance that two jobs have, the first list holds.
+
+        Raises:
+            InputError: a model's costs are missing.
+        """
+        lists: dict[str, NBest] = {}
+        columns = [neural_column(lm) for lm in range(lms)]
+        for number in range(1, jobs + 1):
+            for nbest in kaldi.read_nbest_dir(out_dir, number):
+                missing = [column for column in columns if column not in nbest.costs]
+                if missing:
+                    raise InputError(
+                        out_dir / f"archives.{number}",
+                        found=f"no file {missing[0]}",
+                        expected="one for each language model",
+                        remedy="remove the directory and run again",
+                    )
+                if nbest.utt in lists:
+                    failures.add(nbest.utt, f"archives.{number}: a second list of this utterance; the first one holds")
+                    continue
+                lists[nbest.utt] = nbest
+        return cls(lists)
+
+    def best(self, weights: Weights) -> dict[str, Sequence[str]]:
+        """Utterance → words of its cheapest hypothesis."""
+        return {utt: nbest.words[best_hypothesis(nbest, weights)] for utt, nbest in self.lists.items()}
+
+    def oracle(self, references: Texts) -> dict[str, Sequence[str]]:
+        """Utterance → the hypothesis with the fewest errors."""
+        return {
+            utt: nbest.words[int(edit_distances(references[utt], nbest.words).argmin())]
+            for utt, nbest in self.lists.items()
+            if utt in references
+        }

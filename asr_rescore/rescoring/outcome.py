@@ -1,0 +1,84 @@
+"""The outcome of a rescoring, scored: Kaldi's files and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence, Set
+from pathlib import Path
+
+from asr_rescore.failures import Failures
+from asr_rescore.lattice import oracle
+from asr_rescore.ranking import OperatingPoint
+from asr_rescore.report import SystemReport, write_scoring
+from asr_rescore.rescoring.config import RescoringConfig
+from asr_rescore.rescoring.engine import Engine, Outcome, Texts
+from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.job import Job
+from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer
+
+
+def points_to_score(config: RescoringConfig, weights: ChosenWeights) -> tuple[OperatingPoint, ...]:
+    """The points of the grid, and the two points of ``weights``, which may be off the grid."""
+    extra = {weights.weights.point, weights.first_pass} - set(config.points)
+    return config.points + tuple(extra)
+
+
+def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
+    """Note utterances that no lattice was found for, and those that cannot be scored because they have no reference."""
+    wanted = inputs.first_pass.utterances
+    for utt in sorted(wanted - done):
+        failures.add(utt, "no lattice in the decode directory; it counts as deletions where it has a reference")
+    if inputs.data.text is not None:
+        for utt in sorted(wanted - inputs.data.text.keys()):
+            failures.add(utt, "no reference in the data directory's text; rescored, but not scored")
+
+
+def lattice_oracle(inputs: Inputs, utterances: Container[str]) -> dict[str, Sequence[str]]:
+    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
+    references = inputs.references
+    words = inputs.first_pass.words
+    best: dict[str, Sequence[str]] = {}
+    for utt, lattice in inputs.first_pass.lattices(Job(1, 1), Failures()):
+        if utt in references and utt in utterances:
+            found = oracle(lattice, [words.get(word, -1) for word in references[utt]])
+            if found is not None:
+                path, _ = found
+                best[utt] = [words.word(index) for index in path.words]
+    return best
+
+
+def to_report(
+    inputs: Inputs, engine: Engine, outcome: Outcome, failures: Failures, with_lattice_oracle: bool
+) -> SystemReport:
+    """Score an outcome. Without references in the data directory, the report has no errors in it."""
+    references = inputs.references
+    weights = outcome.weights
+    best = outcome.rescored[weights.weights.point]
+    lattice_texts = lattice_oracle(inputs, best.keys()) if with_lattice_oracle and references else None
+
+    def total(texts: Texts | None) -> ErrorCount | None:
+        return None if texts is None or not references else wer(references, texts)
+
+    return SystemReport(
+        system=inputs.system + engine.suffix,
+        decoding=inputs.first_pass.decode_dir.name,
+        data=inputs.data_dir.name,
+        lms=inputs.lm_facts,
+        lm_weights=weights.weights.lm,
+        point=weights.weights.point,
+        first_pass_point=weights.first_pass,
+        source=weights.source,
+        search=engine.search,
+        rescored=errors_by_utterance(references, best),
+        first_pass=errors_by_utterance(references, outcome.first_pass),
+        nbest_oracle=total(outcome.nbest_oracle),
+        lattice_oracle=total(lattice_texts),
+        failures=failures.reasons,
+    )
+
+
+def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
+    """Write wer_LMWT_WIP and scoring_kaldi/, as Kaldi's score.sh leaves them; nothing without references."""
+    if inputs.data.text is not None:
+        point = outcome.weights.weights.point
+        write_scoring(out_dir, inputs.references, outcome.rescored, inputs.data.utt2spk, point)

@@ -1,0 +1,156 @@
+"""The state of a training run: what is saved, so that a stopped run continues bit for bit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from asr_rescore.checkpoint import load_training_state, save_training_state
+from asr_rescore.errors import UsageError
+from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.lm.streams import Streams
+from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
+from asr_rescore.training.optimizer import ParameterMean
+from asr_rescore.training.teacher import Teacher
+
+STATE_FILE = "training_state.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a run has come, in plain values, as JSON takes them."""
+
+    epoch: int = 0  # number of finished epochs
+    steps: int = 0  # number of updates of the weights
+    position: int = 0  # time steps of the present epoch that are done
+    tokens: int = 0  # tokens of the present epoch that are done
+    loss: float = 0.0  # sum of their losses
+    seconds: float = 0.0  # time spent on them
+    # Valid cost after each epoch, in nats per token. If the model was trained before, the first one is its own cost.
+    valid: list[float] = field(default_factory=list)
+    averaged: int = 0  # number of steps in the mean of the weights; 0 until averaging starts
+    finished: bool = False
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Number of epochs after the best one."""
+        return len(self.valid) - 1 - self.valid.index(min(self.valid))
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while a model trains.
+
+    Attributes:
+        model: the network.
+        optimizer: with its moments.
+        streams: the text, which may be rotated in each epoch.
+        teacher: with a state of its own, or None.
+        generator: draws chunk lengths and rotations.
+        device: where the model is.
+        hidden: the recurrent state of the model, one for each group of streams.
+        mean: the mean of the weights, or None before averaging starts.
+        progress: how far the run has come.
+    """
+
+    model: LanguageModel
+    optimizer: torch.optim.Optimizer
+    streams: Streams
+    teacher: Teacher | None
+    generator: torch.Generator
+    device: torch.device
+    hidden: list[State] = field(default_factory=list)
+    mean: ParameterMean | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def start_averaging(self) -> None:
+        """From now on, validate and save the mean of the weights."""
+        self.mean = ParameterMean(list(self.model.parameters()))
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """A context in which the model has the averaged weights, once averaging has started."""
+        if self.mean is None:
+            yield
+            return
+        self.mean.swap()
+        try:
+            yield
+        finally:
+            self.mean.swap()
+
+    def save(self, path: Path, fingerprint: Fingerprint) -> None:
+        """Write the state and the fingerprint of its run to one file."""
+        facts = {"run": fingerprint.facts, "progress": vars(self.progress)}
+        save_training_state(path, self._put_together(), facts)
+
+    def load(self, path: Path, fingerprint: Fingerprint) -> None:
+        """Become the state that :meth:`save` wrote.
+
+        Raises:
+            UsageError: the state is of a run with another fingerprint.
+            InputError: the file is damaged.
+        """
+        tensors, facts = load_training_state(path)
+        differences = Fingerprint(facts["run"]).differences(fingerprint)
+        if differences:
+            raise UsageError(
+                f"{path.parent} holds another training run (different: {', '.join(differences)}); remove it or name "
+                "another directory"
+            )
+        self.progress = Progress(**facts["progress"])
+        self._take_apart(tensors)
+
+    def _put_together(self) -> dict[str, torch.Tensor]:
+        """All tensors, each named after the part that it belongs to."""
+        parts: dict[str, Mapping[str, torch.Tensor]] = {
+            "model": self.model.state_dict(),
+            "optimizer": {
+                f"{index}.{slot}": value
+                for index, slots in self.optimizer.state_dict()["state"].items()
+                for slot, value in slots.items()
+                if value is not None
+            },
+            "student": flatten_state(tuple(self.hidden)),
+            "streams": {"shifts": self.streams.shifts},
+        }
+        if self.mean is not None:
+            parts["mean"] = {str(index): mean for index, mean in enumerate(self.mean.means)}
+        if self.teacher is not None:
+            parts["teacher"] = self.teacher.state()
+        random = {"own": self.generator.get_state(), "cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        parts["random"] = random
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def _take_apart(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """The inverse of :meth:`_put_together`."""
+        parts: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+        for key, tensor in tensors.items():
+            part, name = key.split(".", 1)
+            parts[part][name] = tensor
+        self.model.load_state_dict(parts["model"])
+        slots: defaultdict[int, dict[str, torch.Tensor]] = defaultdict(dict)
+        for key, tensor in parts["optimizer"].items():
+            index, slot = key.split(".", 1)
+            slots[int(index)][slot] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(slots)})
+        if parts["mean"]:
+            mean = ParameterMean(list(self.model.parameters()))
+            mean.means = [parts["mean"][str(index)].to(self.device) for index in range(len(mean.means))]
+            mean.count = self.progress.averaged
+            self.mean = mean
+        self.hidden = list(unflatten_state(tuple(self.hidden), parts["student"]))
+        self.streams.rotate(parts["streams"]["shifts"])
+        if self.teacher is not None:
+            self.teacher.restore(parts["teacher"])
+        self.generator.set_state(parts["random"]["own"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(parts["random"]["cuda"], self.device)

@@ -1,0 +1,28 @@
+"""What the tests of rescoring share: a language model with random weights, and the hypotheses a rescoring leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from asr_rescore import kaldi, models
+from asr_rescore.checkpoint import save_model
+from asr_rescore.config import ModelConfig
+from asr_rescore.vocab import Vocabulary
+
+
+def save_random_lm(folder: Path, words: list[str], seed: int) -> Path:
+    torch.manual_seed(seed)
+    vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1), size=900, lexicon=["yesterday"])
+    model = models.build(ModelConfig(embedding=8, hidden=(8,), experts=2, embedding_init=2.0), len(vocabulary))
+    save_model(folder, model, vocabulary, {"valid_ppl": 123.0})
+    return folder
+
+
+def hypotheses(out: Path, lmwt: int, wip: float) -> dict[str, list[str]]:
+    return {utt: list(words) for utt, words in texts(out, lmwt, wip).items()}
+
+
+def texts(out: Path, lmwt: int, wip: float):
+    return kaldi.read_table(out / "scoring_kaldi" / f"penalty_{wip}" / f"{lmwt}.txt")

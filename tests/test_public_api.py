@@ -1,0 +1,80 @@
+"""The names that ``asr_rescore`` exports, and ``rescore`` as a function that returns its result."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+
+import numpy as np
+import pytest
+
+import asr_rescore
+from asr_rescore import kaldi
+from asr_rescore.errors import InputError, UsageError
+from conftest import ROOT
+
+
+def test_every_name_is_there_and_nothing_else():
+    assert sorted(asr_rescore._MODULE_OF) == asr_rescore.__all__ == sorted(asr_rescore.__all__)
+    for name, module in asr_rescore._MODULE_OF.items():
+        assert getattr(asr_rescore, name) is getattr(importlib.import_module(module), name)
+        assert getattr(asr_rescore, name).__doc__
+    assert set(asr_rescore.__all__) <= set(dir(asr_rescore))
+    with pytest.raises(AttributeError, match="has no attribute 'perplexity'"):
+        _ = asr_rescore.perplexity
+
+
+def test_a_type_checker_sees_the_same_names():
+    tree = ast.parse((ROOT / "asr_rescore/__init__.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name: node.module for node in imports for alias in node.names}
+    assert {name: seen.get(name) for name in asr_rescore.__all__} == asr_rescore._MODULE_OF
+
+
+def test_rescore_returns_its_report_and_prints_nothing(lang, lm, data, decode, tmp_path, capfd):
+    report = asr_rescore.rescore(lang, [lm], data, decode, tmp_path / "out", lm_weight=[0.5], device="cpu")
+    assert capfd.readouterr() == ("", "")
+    assert report == asr_rescore.SystemReport.load(tmp_path / "out")
+    assert report.total.reference_words == sum(map(len, kaldi.read_table(data / "text").values()))
+    lattices = asr_rescore.rescore(
+        str(lang),
+        [str(lm)],
+        str(data),
+        str(decode),
+        str(tmp_path / "lattices"),
+        weights=str(tmp_path / "out"),
+        config=asr_rescore.LatticeConfig(order=2),
+        jobs=2,
+        lattice_oracle=False,
+        device="cpu",
+    )
+    assert (lattices.system, lattices.lattice_oracle) == ("random, lattices", None)
+    assert lattices.lm_weights == report.lm_weights
+    assert (tmp_path / "lattices" / "num_jobs").read_text() == "2\n"
+
+
+def test_without_references_the_report_has_no_errors(lang, lm, data, decode, tmp_path):
+    (tmp_path / "silent").mkdir()
+    (tmp_path / "silent" / "utt2spk").write_text((data / "utt2spk").read_text())
+    report = asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "out", lm_weight=[0.5])
+    assert (report.rescored, report.nbest_oracle, report.lattice_oracle) == ({}, None, None)
+    assert np.isnan(report.total.wer)
+    with pytest.raises(InputError, match="expected references to tune on"):
+        asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists(), "refused before any work"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are both given"),
+        ({"lm_weight": [0.5, 0.1]}, "2 `lm_weight` for 1 language models"),
+        ({"config": asr_rescore.LatticeConfig()}, "lattices need known weights: give `weights` or `lm_weight`"),
+        ({"lm_weight": [0.5], "jobs": 0}, "0 jobs, expected 1 or more"),
+        ({"lm_weight": [0.5], "device": "tpu"}, "`device` is tpu, expected auto, cpu or cuda"),
+    ],
+)
+def test_the_library_names_fields(lang, lm, data, decode, tmp_path, arguments, message):
+    with pytest.raises(UsageError) as caught:
+        asr_rescore.rescore(lang, [lm], data, decode, tmp_path / "out", **arguments)
+    assert message in str(caught.value)
