@@ -1,4 +1,4 @@
-"""Directories that rebuild their own model, and the state from which a killed training run goes on."""
+"""Model directories, which rebuild their own model, and files for the state of an unfinished run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,19 @@ from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabu
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
-DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # what the weights were made for
+DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # the files that the weights belong to
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model as its directory describes it.
+    """A model read from its directory.
 
     Attributes:
-        name: the directory's name.
-        model: in evaluation mode, float32.
-        vocabulary: its words.
-        provenance: where it comes from: versions, command, data, seed, valid perplexity, …
-        hash: SHA-256 (hex) of config.yaml, vocab.txt, unk_probs.txt and model.safetensors, one after the other; part
-            of every score's signature.
+        name: the name of the directory.
+        model: the network, in evaluation mode and float32.
+        vocabulary: the words of the model.
+        provenance: how the model was made: versions, command, data, seed, valid perplexity, …
+        hash: SHA-256 (hex) of config.yaml, vocab.txt, unk_probs.txt and model.safetensors, one after the other.
     """
 
     name: str
@@ -52,7 +51,7 @@ class LoadedModel:
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """The facts every model carries, and those given."""
+    """Return the facts that every model is stored with (versions, Git revision, command line), and ``facts``."""
     return {
         "version": __version__,
         "torch": str(torch.__version__),
@@ -64,19 +63,19 @@ def provenance(**facts: Any) -> dict[str, Any]:
 
 
 def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
-    """Write a model directory; each file is replaced whole, the weights last.
+    """Write a model directory; each file is replaced as a whole, the weights last.
 
-    The weights know for which configuration and vocabulary they were made, so that a directory whose files come from
-    two models (by a kill between two files, or by hand) is refused when it is read.
+    The file of the weights holds a hash of the config and the vocabulary. If the process is killed between two files,
+    or if somebody mixes the files of two models, :func:`load_model` therefore refuses the directory.
 
     Args:
-        directory: made where it is missing; other files in it stay.
-        model: its configuration is its own.
-        vocabulary: of as many entries as the model has.
+        directory: created if it is missing; other files in it are kept.
+        model: stored together with its config.
+        vocabulary: the vocabulary of the model.
         facts: see :func:`provenance`.
 
     Raises:
-        UsageError: model and vocabulary differ in size.
+        UsageError: the model and the vocabulary differ in size.
     """
     if len(vocabulary) != model.vocabulary_size:
         raise UsageError(f"{directory}: a model of {model.vocabulary_size} words and a vocabulary of {len(vocabulary)}")
@@ -93,7 +92,7 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
     """Rebuild a model from its directory; weights in half precision become float32.
 
     Raises:
-        InputError: a file is missing, damaged, or does not fit the others.
+        InputError: a file is missing, is damaged, or does not fit the other files.
     """
     directory = Path(directory)
     path = directory / WEIGHTS_FILE
@@ -106,71 +105,67 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
         )
     vocabulary = load_vocabulary(directory)
     config = load_model_config(directory / CONFIG_FILE)
-    with torch.device("meta"):  # sizes only: initial weights would cost time and random numbers
+    with torch.device("meta"):  # sizes only: to draw initial weights would take time and random numbers
         model = models.build(config, len(vocabulary))
     tensors, metadata = _read_tensors(path, "the model's weights")
     made_for = _hash(directory, DESCRIPTION_FILES)
     if metadata.get("made_for", made_for) != made_for:
-        raise _misfit(path, "weights of another model", f"those of {CONFIG_FILE} and {VOCABULARY_FILE} beside them")
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in sorted(expected.keys() | tensors.keys()):
-        found = list(tensors[name].shape) if name in tensors else "nothing"
-        if found != expected.get(name, "nothing"):
-            raise _misfit(
-                path, f"{name}: {found}", f"{expected.get(name, 'nothing')} by {CONFIG_FILE} and {VOCABULARY_FILE}"
-            )
+        raise _misfit(path, "weights of another model", f"weights for this {CONFIG_FILE} and {VOCABULARY_FILE}")
+    differences = _size_differences(tensors, model.state_dict())
+    if differences:
+        name, found, expected = differences[0]
+        raise _misfit(path, f"{name}: {found}", f"{expected} according to {CONFIG_FILE} and {VOCABULARY_FILE}")
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return LoadedModel(
-        directory.name,
-        model.to(device).eval(),
-        vocabulary,
-        _read_facts(directory),
-        _hash(directory, (*DESCRIPTION_FILES, WEIGHTS_FILE)),
+        name=directory.name,
+        model=model.to(device).eval(),
+        vocabulary=vocabulary,
+        provenance=_read_facts(directory),
+        hash=_hash(directory, (*DESCRIPTION_FILES, WEIGHTS_FILE)),
     )
 
 
 def load_weights(directory: str | Path, model: LanguageModel, vocabulary: Vocabulary) -> str:
-    """Let ``model`` start from the weights of another model's directory; dropout rates may differ.
+    """Copy the weights of a model directory into ``model``; only the dropout rates may differ.
 
     Returns:
-        The other model's hash.
+        The hash of the model in the directory.
 
     Raises:
         InputError: see :func:`load_model`.
-        UsageError: its vocabulary or its sizes are others.
+        UsageError: the two models differ in vocabulary or sizes.
     """
     loaded = load_model(directory)
     if loaded.vocabulary.hash != vocabulary.hash:
-        raise UsageError(f"{directory}: its vocabulary is another; give the training the one of that directory")
+        raise UsageError(f"{directory}: the model has another vocabulary; train with the vocabulary of this directory")
     tensors = loaded.model.state_dict()
-    sizes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in sorted(sizes.keys() | tensors.keys()):
-        found = list(tensors[name].shape) if name in tensors else "nothing"
-        if found != sizes.get(name, "nothing"):
-            raise UsageError(f"{directory}: its {name} is {found}, expected {sizes.get(name, 'nothing')} by the config")
+    differences = _size_differences(tensors, model.state_dict())
+    if differences:
+        name, found, expected = differences[0]
+        raise UsageError(f"{directory}: {name} is {found}, expected {expected} according to the config")
     model.load_state_dict(tensors)
     return loaded.hash
 
 
 def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
-    """One model as it is, several as their ensemble, with the vocabulary they share.
+    """Return the shared vocabulary of some models, and their ensemble; a single model is returned as it is.
 
     Raises:
-        UsageError: their vocabularies differ.
+        UsageError: the vocabularies differ.
     """
     first = loaded[0]
     for other in loaded[1:]:
         if other.vocabulary.hash != first.vocabulary.hash:
             raise UsageError(
-                f"{first.name} and {other.name} have different vocabularies; train all members of an ensemble with one "
-                "--vocab"
+                f"{first.name} and {other.name} have different vocabularies; train all members of an ensemble with the "
+                "same vocabulary"
             )
     model = first.model if len(loaded) == 1 else Ensemble([part.model for part in loaded])
     return first.vocabulary, model
 
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
-    """Write tensors and JSON-able progress as one file: a kill at any moment leaves the last state or this one."""
+    """Write tensors and plain values to one file; if the process is killed, the file holds the old or the new state."""
     _write_tensors(path, tensors, {"progress": json.dumps(progress)})
 
 
@@ -183,14 +178,14 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     tensors, metadata = _read_tensors(path, "the state of a run")
     if "progress" not in metadata:
         raise InputError(
-            path, found="tensors only", expected="the state of a run", remedy="remove the file to start anew"
+            path, found="tensors only", expected="the state of a run", remedy="remove the file to start again"
         )
     return tensors, json.loads(metadata["progress"])
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    # Copies, since safetensors refuses tensors that share memory, as cuDNN's flat weights do. With a single key in
-    # the metadata the same tensors always give the same bytes: its order is a hash map's.
+    # safetensors refuses tensors that share memory, as cuDNN's flat weights do, so they are copied. The metadata has a
+    # single key, because its keys are written in random order: thus the same tensors always give the same bytes.
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_binary(path) as stream:
         stream.write(safetensors.torch.save(copies, metadata))
@@ -211,10 +206,24 @@ def _read_facts(directory: Path) -> dict[str, Any]:
     try:
         facts = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(path, found=f"no JSON ({error})", expected="facts", remedy="copy the file again") from error
+        found = f"invalid JSON ({error})"
+        raise InputError(path, found=found, expected="a JSON object", remedy="copy the file again") from error
     if not isinstance(facts, dict):
-        raise InputError(path, found=text[:40], expected="facts by name", remedy="copy the file again")
+        raise InputError(path, found=text[:40], expected="a JSON object", remedy="copy the file again")
     return facts
+
+
+def _size_differences(
+    found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> list[tuple[str, str, str]]:
+    """Name, size found and size expected of each tensor that differs, in the order of their names."""
+    names = sorted(found.keys() | expected.keys())
+    sizes = [(name, _size(found, name), _size(expected, name)) for name in names]
+    return [(name, one, other) for name, one, other in sizes if one != other]
+
+
+def _size(tensors: Mapping[str, torch.Tensor], name: str) -> str:
+    return str(list(tensors[name].shape)) if name in tensors else "nothing"
 
 
 def _misfit(path: Path, found: str, expected: str) -> InputError:
@@ -231,7 +240,7 @@ def _hash(directory: Path, names: Sequence[str]) -> str:
 
 
 def _revision() -> str | None:
-    """Git revision of the source tree, marked where files were changed; None for an installed package."""
+    """Git revision of the source tree, with -dirty if files were changed; None for an installed package."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None

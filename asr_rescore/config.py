@@ -21,7 +21,7 @@ Precision = Literal["float32", "mixed"]
 OptimizerKind = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
 Averaging = Literal["nonmono", "start", "tail", "none"]
-NormaliserKind = Literal["float32", "bfloat16", "float16", "int8", "none"]
+NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # how scoring normalises softmaxes
 
 
 def _require(condition: bool, message: str) -> None:

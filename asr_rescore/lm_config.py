@@ -27,8 +27,8 @@ class DynamicConfig:
     epsilon: float = field(
         default=0.001,
         metadata={
-            "help": "added to the usual size of a gradient, by which each step is divided; it keeps weights that "
-            "rarely have a gradient from large steps",
+            "help": "added to the usual size of each gradient before the step is divided by it, so that rarely used "
+            "weights do not take large steps",
             "metavar": "SIZE",
         },
     )
@@ -39,9 +39,9 @@ class DynamicConfig:
 
     def __post_init__(self) -> None:
         if not (0 <= self.lr < math.inf and 0 < self.epsilon < math.inf and 0 <= self.decay <= 1):
-            raise UsageError("dynamic evaluation: expected lr at least 0, epsilon above 0 and decay from 0 to 1")
+            raise UsageError("dynamic evaluation: expected `lr` at least 0, `epsilon` above 0 and `decay` from 0 to 1")
         if self.bptt < 1 or self.statistics_batch < 1:
-            raise UsageError("dynamic evaluation: bptt and statistics_batch must be 1 or more")
+            raise UsageError("dynamic evaluation: `bptt` and `statistics_batch` must be 1 or more")
 
 
 @dataclass(frozen=True)

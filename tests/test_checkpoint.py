@@ -1,4 +1,4 @@
-"""Model directories and training states: what is written comes back, and what is broken is said."""
+"""Model directories and training states: what is saved can be loaded, and damage is reported."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class TestModel:
 
     @pytest.mark.slow
     def test_trains_on_after_loading(self, saved):
-        original, loaded = network(), load_model(saved).model
+        original = network()
+        loaded = load_model(saved).model
         for model in (original, loaded):
             optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
             torch.manual_seed(3)  # the same dropout
@@ -74,7 +75,7 @@ class TestModel:
             optimizer.step()
             model.eval()
         assert torch.equal(log_probs(loaded), log_probs(original))
-        assert torch.equal(log_probs(load_model(saved).model), log_probs(network()))  # and leaves the file alone
+        assert torch.equal(log_probs(load_model(saved).model), log_probs(network()))  # the file is unchanged
 
     def test_loading_draws_no_random_number(self, saved):
         before = torch.get_rng_state()
@@ -103,7 +104,7 @@ class TestModel:
         names = ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors")
         content = b"".join((saved / name).read_bytes() for name in names)
         assert load_model(saved).hash == hashlib.sha256(content).hexdigest()
-        save_model(tmp_path / "again", network(), VOCABULARY, provenance(seed=2))  # provenance is no part of it
+        save_model(tmp_path / "again", network(), VOCABULARY, provenance(seed=2))  # provenance is not part of the hash
         assert load_model(tmp_path / "again").hash == load_model(saved).hash
 
     def test_hash_tells_weights_config_and_vocabulary_apart(self, saved, tmp_path):
@@ -162,7 +163,7 @@ class TestBrokenDirectory:
         other = Vocabulary((*VOCABULARY.words[:-1], "z"), unk_probs=VOCABULARY.unk_probs)
         save_model(tmp_path / "other", network(2), other, {})
         shutil.copy(tmp_path / "other/model.safetensors", saved)
-        with pytest.raises(InputError, match="found weights of another model, expected those of config.yaml"):
+        with pytest.raises(InputError, match="found weights of another model, expected weights for this config.yaml"):
             load_model(saved)
 
     @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ class TestBrokenDirectory:
         [
             ("vocab.txt", "a\nb\n", "a vocabulary starts with </s>"),
             ("vocab.txt", "", "a vocabulary starts with </s>"),
-            ("vocab.txt", "</s>\n<RNN_UNK>\na\na\n", "'a' stands in the vocabulary twice"),
+            ("vocab.txt", "</s>\n<RNN_UNK>\na\na\n", "'a' is in the vocabulary twice"),
             ("unk_probs.txt", "<RNN_UNK>\ne one\n", "unk_probs.txt: line 2: found 'e one'"),
             ("unk_probs.txt", "<RNN_UNK>\ne 0.5\n", "sum to 0.5"),
             ("unk_probs.txt", "", "found the vocabulary holds '', expected words without blanks"),
@@ -227,7 +228,8 @@ class TestVocabulary:
 class TestCombine:
     def test_one_is_itself_and_several_are_their_mean(self, saved, tmp_path):
         save_model(tmp_path / "other", network(2), VOCABULARY, {})
-        one, two = load_model(saved), load_model(tmp_path / "other")
+        one = load_model(saved)
+        two = load_model(tmp_path / "other")
         assert combine([one]) == (VOCABULARY, one.model)
         vocabulary, ensemble = combine([one, two])
         assert vocabulary == VOCABULARY
@@ -262,9 +264,9 @@ class TestProvenance:
         (tmp_path / ".git").mkdir()
         (tmp_path / "asr_rescore").mkdir()
         monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "asr_rescore/checkpoint.py"))
-        assert provenance()["revision"] is None  # a .git that is no repository
+        assert provenance()["revision"] is None  # .git is not a repository
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert provenance()["revision"] is None  # no git program
+        assert provenance()["revision"] is None  # there is no git program
 
 
 class TestTrainingState:
@@ -296,7 +298,7 @@ class TestTrainingState:
         assert not load_training_state(tmp_path / "state")[0]["mean"].any()
 
     def test_training_goes_on_bit_for_bit(self, tmp_path):
-        """Weights, AdamW's moments and the random generator, through the file and into a fresh process's shape."""
+        """Weights, the moments of AdamW and the random generator are saved and loaded into new objects."""
 
         def steps(model, optimizer, count):
             for _ in range(count):

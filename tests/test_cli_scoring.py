@@ -30,14 +30,14 @@ def test_a_whole_set_is_scored_silently(options, capsys):
 
 
 @pytest.mark.parametrize("mode", ["all", "present"])
-def test_what_is_missing_is_scored_as_asked_and_said(mode, capsys):
+def test_missing_hypotheses_are_scored_by_mode_and_named(mode, capsys):
     assert main(["score_wer", "--mode", mode, str(GOLDENS / "ref.txt"), str(GOLDENS / "hyp.txt")]) == 1
     printed = capsys.readouterr()
     assert printed.out == (GOLDENS / f"wer.{mode}").read_text()
     assert printed.err == f"{GOLDENS / 'hyp.txt'}: no hypothesis for utt7\n"
 
 
-def test_a_hypothesis_without_reference_is_said_not_scored(tmp_path, capsys):
+def test_a_hypothesis_without_reference_is_named_and_not_scored(tmp_path, capsys):
     reference, hypothesis = table(tmp_path / "ref", "u1 a b"), table(tmp_path / "hyp", "u1 a b", "u2 c")
     assert main(["score_wer", reference, hypothesis]) == 1
     printed = capsys.readouterr()
@@ -65,7 +65,7 @@ def test_details_follow_the_mode(tmp_path, capsys):
     assert "52.17" in total
 
 
-def test_speakers_without_a_place_for_them_are_wrong_usage(tmp_path, capsys):
+def test_speakers_without_a_details_dir_are_wrong_usage(tmp_path, capsys):
     assert main(["score_wer", "--data-dir", str(tmp_path), *mini_dev(12, 1.0)]) == 2
     assert "--details-dir" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""The commands that make and judge language models, from text to a distilled student."""
+"""The commands that prepare text, train language models and evaluate them."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ class TestPrepareText:
     @pytest.mark.parametrize("given", ["text", "--valid"])
     @pytest.mark.parametrize("name", ["train.txt", "valid.txt"])
     def test_it_does_not_write_over_what_it_reads(self, text, data, capsys, given, name):
-        before, path = (data / name).read_bytes(), f"{data}/../data/{name}"
+        before = (data / name).read_bytes()
+        path = f"{data}/../data/{name}"
         named = [path] if given == "text" else ["--valid", path, str(text)]
         assert main(["prepare_text", *named, str(data)]) == 2
         error = capsys.readouterr().err
@@ -209,14 +210,16 @@ class TestDistillLm:
         assert weights[0] == weights[1] != weights[2]
 
     def test_a_forgotten_student_directory_spares_the_teacher(self, train_lm, data, config, capsys):
-        first, second = train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")
+        first = train_lm("t1", "--seed", "1")
+        second = train_lm("t2", "--seed", "2")
         before = (second / "model.safetensors").read_bytes()
         assert main(["distill_lm", "--config", config("kl"), *texts(data), str(first), str(second)]) == 2
         assert "t2 holds another training run" in capsys.readouterr().err
         assert (second / "model.safetensors").read_bytes() == before
 
     def test_teachers_of_different_words(self, train_lm, data, config, capsys):
-        first, second = train_lm("t1"), data.parent / "t2"
+        first = train_lm("t1")
+        second = data.parent / "t2"
         assert main(["train_lm", "--config", config(), *texts(data), str(second)]) == 0
         command = ["distill_lm", "--config", config("kl"), *texts(data), str(first), str(second)]
         assert main([*command, str(data.parent / "student")]) == 2
@@ -227,7 +230,7 @@ class TestEnsembleLm:
     def test_it_notes_its_members_and_its_perplexity(self, train_lm, data, capsys):
         members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")]
         target = data.parent / "ensemble"
-        for _ in range(2):  # safe to repeat
+        for _ in range(2):  # the command can be repeated
             assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
         loaded = load_model(target)
         assert isinstance(loaded.model.config, EnsembleConfig)
@@ -240,7 +243,7 @@ class TestEnsembleLm:
         members = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2"), train_lm("t3", "--seed", "3")]
         target = data.parent / "ensemble"
         assert main(["ensemble_lm", "--valid", str(data / "valid.txt"), *map(str, members), str(target)]) == 0
-        # By Jensen's inequality not even than their geometric mean.
+        # By Jensen's inequality, it is not even worse than their geometric mean.
         logs = [math.log(load_model(member).provenance["valid_ppl"]) for member in members]
         assert 1 < load_model(target).provenance["valid_ppl"] < math.exp(sum(logs) / 3)
 
@@ -273,7 +276,8 @@ class TestComputePpl:
         assert re.fullmatch(r"ppl \d+\.\d\d, 8 tokens in 2 sentences, 3 OOVs\nOOVs: zebra 2, aardvark 1\n", out)
 
     def test_one_sentence_is_the_same_either_way(self, train_lm, tmp_path, capsys):
-        directory, path = train_lm("lm"), self.write(tmp_path, "a share rose zebra\n")
+        directory = train_lm("lm")
+        path = self.write(tmp_path, "a share rose zebra\n")
         values = []
         for options in ([], ["--by-sentence"]):
             capsys.readouterr()
@@ -284,15 +288,11 @@ class TestComputePpl:
         assert values == [pytest.approx(math.exp(cost / 5), abs=0.005)] * 2
 
     def test_by_sentence_forgets(self, train_lm, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr("asr_rescore.lm.perplexity.SENTENCES_AT_ONCE", 2)
+        monkeypatch.setattr("asr_rescore.lm.text_cost.SENTENCES_AT_ONCE", 2)
         directory = train_lm("lm")
         values = []
-        for content in (
-            "the board met\n",
-            "the board met\n" * 5,
-            "the board met\noil rose\n",
-            "oil rose\nthe board met\n",
-        ):
+        first = "the board met\n"
+        for content in (first, first * 5, first + "oil rose\n", "oil rose\n" + first):
             capsys.readouterr()
             assert main(["compute_ppl", "--by-sentence", str(directory), self.write(tmp_path, content)]) == 0
             values.append(self.ppl(capsys))
@@ -301,10 +301,8 @@ class TestComputePpl:
     def test_kaldi_text(self, train_lm, tmp_path, capsys):
         directory = train_lm("lm")
         values = []
-        for content, options in (
-            ("the board met\noil rose\n", []),
-            ("u1 the board met\nu2 oil rose\n", ["--kaldi-text"]),
-        ):
+        cases = [("the board met\noil rose\n", []), ("u1 the board met\nu2 oil rose\n", ["--kaldi-text"])]
+        for content, options in cases:
             for way in ([], ["--by-sentence"]):
                 capsys.readouterr()
                 assert main(["compute_ppl", *way, *options, str(directory), self.write(tmp_path, content)]) == 0
@@ -335,13 +333,15 @@ SAVING = ("-c", f"{SAVE_ALWAYS}; from asr_rescore.cli.main import main; exit(mai
 )
 @in_the_foreground()
 def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, averaging, program):
-    path, train = config(), str(data / "train.txt")
+    path = config()
+    train = str(data / "train.txt")
     options = f"epochs: 30, nonmono: 30, averaging: {averaging}"
     Path(path).write_text(Path(path).read_text().replace("epochs: 2", options))
-    # Validated on what it learns, so that the best model is of an epoch after the stop.
+    # The valid text is the training text, so that the best epoch comes after the stop.
     command = [sys.executable, *program, "train_lm", "--config", path, "--train", train, "--valid", train]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    straight, stopped = data.parent / "straight", data.parent / "stopped"
+    straight = data.parent / "straight"
+    stopped = data.parent / "stopped"
     subprocess.run([*command, straight], env=environment, check=True, capture_output=True)
     assert load_model(straight).provenance["epoch"] > 20
 
@@ -365,7 +365,8 @@ def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, ave
 class TestTeacherCache:
     def test_from_teachers_to_a_student(self, train_lm, data, config, capsys):
         teachers = [str(train_lm("one")), str(train_lm("two", "--seed", "2"))]
-        cache, student = str(data.parent / "cache"), data.parent / "student"
+        cache = str(data.parent / "cache")
+        student = data.parent / "student"
         capsys.readouterr()
         assert main(["cache_teacher", "--train", str(data / "train.txt"), *teachers, cache]) == 0
         tokens = sum(len(line.split()) + 1 for line in lines(data / "train.txt"))
@@ -374,7 +375,7 @@ class TestTeacherCache:
         assert main([*distill, *teachers, str(student)]) == 0
         assert load_model(student).provenance["teacher_cache"]["top"] == 0
         capsys.readouterr()
-        assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # not the teachers it was made from
+        assert main([*distill, teachers[0], str(data.parent / "other")]) == 2  # the cache was made from two teachers
         assert "cache holds another cache (different: teachers)" in capsys.readouterr().err
 
 
@@ -394,6 +395,6 @@ class TestInit:
         command = ["train_lm", "--config", config(), *texts(data), "--init", first]
         other = ["--config", str(tmp_path / "other.yaml"), "--vocab", str(data), str(tmp_path / "lm")]
         assert main([*command, *other]) == 2
-        assert "latent.bias is [8], expected [12] by the config" in capsys.readouterr().err
+        assert "latent.bias is [8], expected [12] according to the config" in capsys.readouterr().err
         assert main([*command, str(tmp_path / "lm")]) == 2
-        assert "its vocabulary is another" in capsys.readouterr().err
+        assert "the model has another vocabulary" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a YAML file may say, and what is said to it when it may not."""
+"""What a YAML file may contain, and the errors about everything else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import get_args
 import pytest
 import yaml
 
-from asr_rescore import models
+from asr_rescore import models, objectives
 from asr_rescore.config import (
     Averaging,
     Config,
     EnsembleConfig,
     ModelConfig,
     ModelKind,
+    NormaliserKind,
     ObjectiveConfig,
     ObjectiveKind,
     OptimizerKind,
@@ -27,6 +28,7 @@ from asr_rescore.config import (
     model_to_dict,
 )
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.lm.neural_scorer import NORMALISERS
 
 NESTED = EnsembleConfig((ModelConfig(), EnsembleConfig((ModelConfig(experts=3), ModelConfig(hidden=(4,))))))
 
@@ -42,11 +44,11 @@ def config_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "model:\ntrain:\n"])
-def test_nothing_said_is_all_defaults(config_file, text):
+def test_an_empty_file_gives_the_defaults(config_file, text):
     assert load_config(config_file(text)) == Config()
 
 
-def test_only_differences_need_be_said(config_file):
+def test_a_file_needs_only_the_differences(config_file):
     text = "model: {hidden: [8, 4], dropout_rows: 0.1}\nobjective: {kind: trust}\ntrain: {lr: 20, epochs: 3}\n"
     expected = Config(
         ModelConfig(hidden=(8, 4), dropout_rows=0.1), ObjectiveConfig("trust"), TrainConfig(lr=20.0, epochs=3)
@@ -84,7 +86,7 @@ def test_plain_values_and_back(config_file):
         ("train: {lr: 1.0}\n\xff".encode("latin-1"), r"config.yaml: line 2: found bytes that are not UTF-8"),
     ],
 )
-def test_what_a_file_may_not_hold(config_file, text, message):
+def test_a_broken_file_is_refused(config_file, text, message):
     with pytest.raises(InputError, match=message):
         load_config(config_file(text))
 
@@ -153,8 +155,17 @@ def test_a_broken_models_config(config_file, text, message):
         load_model_config(config_file(text))
 
 
-def test_registry_and_config_know_the_same_models():
-    assert set(models.REGISTRY) == set(get_args(ModelKind)) == {ModelConfig.kind, EnsembleConfig.kind}
+@pytest.mark.parametrize(
+    ("registry", "kinds"),
+    [(models.REGISTRY, ModelKind), (objectives.REGISTRY, ObjectiveKind), (NORMALISERS, NormaliserKind)],
+    ids=["models", "objectives", "normalisers"],
+)
+def test_a_registry_has_every_kind_and_no_other(registry, kinds):
+    assert set(registry) == set(get_args(kinds))
+
+
+def test_every_model_has_a_config():
+    assert {ModelConfig.kind, EnsembleConfig.kind} == set(get_args(ModelKind))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def text(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["text", "text.gz"])
-def test_sentences_are_lines_and_blank_lines_are_none(text, name):
+def test_sentences_are_lines_and_blank_lines_are_skipped(text, name):
     path = text("a  b\tc \n\n   \nd\r\ne f", name)
     assert list(read_sentences(path)) == [["a", "b", "c"], ["d"], ["e", "f"]]
 
@@ -66,7 +66,7 @@ def test_other_first_words_are_words(text, first_words):
     assert list(read_sentences(text("".join(" ".join(words) + "\n" for words in sentences)))) == sentences
 
 
-def test_a_stream_has_one_sentence_end_a_sentence(text):
+def test_a_stream_has_one_sentence_end_per_sentence(text):
     stream = TokenStream.read(text("a b\nb\n"), VOCABULARY)
     assert stream.ids.dtype == np.int64
     assert stream.ids.tolist() == [2, 3, 0, 3, 0]

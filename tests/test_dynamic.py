@@ -1,4 +1,4 @@
-"""Dynamic evaluation by hand, against a plain float64 copy of its definition, and what it must leave alone."""
+"""Dynamic evaluation: by hand, against a plain float64 copy of its definition, and what it must not change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class TwoWeights(LanguageModel):
 
     def __init__(self, a: float, b: float):
         super().__init__()
-        self.config, self.vocabulary_size, self.experts = ModelConfig(), 2, 1
+        self.config = ModelConfig()
+        self.vocabulary_size = 2
+        self.experts = 1
         self.a = torch.nn.Parameter(torch.tensor(a, dtype=torch.float64))
         self.b = torch.nn.Parameter(torch.tensor(b, dtype=torch.float64))
 
@@ -64,9 +66,11 @@ class TestByHand:
     def test_two_updates(self):
         """M = (1, 3), mean 2, λ = 1/2: a is pulled back by λ·1/2 = 1/4, b by λ·min(3/2, 2) = 3/4."""
         config = DynamicConfig(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
-        model, ids = TwoWeights(0.0, 0.0), np.array([0, 0, 1])
+        model = TwoWeights(0.0, 0.0)
+        ids = np.array([0, 0, 1])
         statistics = [torch.tensor(1.0).double(), torch.tensor(3.0).double()]
-        a1, b1 = -0.1 * -0.5 / 2, -0.1 * 0.5 / 4  # nothing to come back from yet
+        a1 = -0.1 * -0.5 / 2
+        b1 = -0.1 * 0.5 / 4  # the weights are still the trained ones
         p1 = 1 / (1 + math.exp(b1 - a1))
         a2 = a1 + 0.25 * (0 - a1) - 0.1 * (p1 - 1) / 2
         b2 = b1 + 0.75 * (0 - b1) - 0.1 * (1 - p1) / 4
@@ -78,9 +82,11 @@ class TestByHand:
         """M = (0, 1), mean 1/2, λ = 1: a is never pulled back, b by λ·min(2, 1/λ) = 1, not by 2."""
         config = DynamicConfig(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
         statistics = [torch.tensor(0.0).double(), torch.tensor(1.0).double()]
-        a1, b1 = 0.1 * 0.5 / 1, -0.1 * 0.5 / 2
+        a1 = 0.1 * 0.5 / 1
+        b1 = -0.1 * 0.5 / 2
         p1 = 1 / (1 + math.exp(b1 - a1))
-        a2, b2 = a1 + 0.1 * (1 - p1), 0 - 0.1 * (1 - p1) / 2
+        a2 = a1 + 0.1 * (1 - p1)
+        b2 = 0 - 0.1 * (1 - p1) / 2
         expected = -math.log(0.5) - math.log(p1) - math.log(1 / (1 + math.exp(b2 - a2)))
         assert dynamic_cost(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, statistics, config) == pytest.approx(
             expected, rel=1e-12
@@ -88,7 +94,7 @@ class TestByHand:
 
 
 def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[float]:
-    """Yield the cost of each ``bptt`` time steps of ``text`` (time, streams), its mean's gradients in ``.grad``.
+    """Yield the cost of each ``bptt`` time steps of ``text`` (time, streams); ``.grad`` has the gradients of its mean.
 
     Read one time step at a time; what the caller does to the weights acts on all that follows.
     """
@@ -96,10 +102,12 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
     # Each stream goes on from the end of the one to its left, the first from the end of the text.
     before = torch.from_numpy(np.roll(text[-1], 1))
     for begin in range(0, len(text), bptt):
-        cost, some = 0.0, text[begin : begin + bptt]
+        cost = 0.0
+        some = text[begin : begin + bptt]
         for labels in torch.from_numpy(some):
             output = model(before.unsqueeze(0), state)
-            state, before = output.state, labels
+            state = output.state
+            before = labels
             cost = cost - output.log_probs[0].gather(-1, labels.unsqueeze(-1)).sum()
         model.zero_grad()
         (cost / some.size).backward()
@@ -108,14 +116,14 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
 
 
 def plain_statistics(model: LanguageModel, ids: np.ndarray, config: DynamicConfig) -> list[torch.Tensor]:
-    """The definition; the text fills its streams."""
+    """The definition, for a text that fills its streams."""
     text = ids.reshape(config.statistics_batch, -1).T
     squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, config.bptt)]
     return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
 
 
 def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], config: DynamicConfig) -> float:
-    """The definition; the weights stay where they have come to."""
+    """The definition; the weights are not restored."""
     trained = [parameter.detach().clone() for parameter in model.parameters()]
     mean = torch.cat([part.flatten() for part in statistics]).mean()
     total = 0.0
@@ -129,13 +137,14 @@ def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Ten
 
 
 OPTIONS = DynamicConfig(statistics_batch=7)
-FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # what fills seven streams
+FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # fills seven streams
 
 
 @pytest.mark.parametrize("config", [PLAIN, DROPPED], ids=["plain", "dropouts"])
 def test_is_the_definition(config):
-    """Trained with dropouts or without: in dynamic evaluation none is left."""
-    model, plain = network(config).double(), network(PLAIN).double()
+    """There is no dropout in dynamic evaluation, even if the model was trained with it."""
+    model = network(config).double()
+    plain = network(PLAIN).double()
     statistics = gradient_statistics(model, FULL, CPU, OPTIONS)
     for part, expected in zip(statistics, plain_statistics(plain, FULL, OPTIONS), strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-15)
@@ -154,34 +163,40 @@ def test_without_a_rate_it_is_the_static_cost(decay):
 
 def test_a_text_of_one_token():
     model = network().double()
-    statistics, ids = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS), VALID.ids[:1]
+    statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
+    ids = VALID.ids[:1]
     assert dynamic_cost(model, ids, CPU, statistics, OPTIONS) == pytest.approx(stream_cost(model, ids, CPU))
 
 
 def test_it_learns_from_what_it_reads():
-    model, config = network(), DynamicConfig(decay=0.001)
+    model = network()
+    config = DynamicConfig(decay=0.001)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, config)
     again = np.tile(VALID.ids, 10)
     assert dynamic_cost(model, again, CPU, statistics, config) < stream_cost(model, again, CPU)
 
 
 def test_repetition_halves_the_perplexity_at_the_default_rates():
-    model, ids = network(), np.tile(TokenStream.encode([["a", "a", "a"]], VOCABULARY).ids, 40)
+    model = network()
+    ids = np.tile(TokenStream.encode([["a", "a", "a"]], VOCABULARY).ids, 40)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, DynamicConfig())
     gain = stream_cost(model, ids, CPU) - dynamic_cost(model, ids, CPU, statistics, DynamicConfig())
     assert gain / len(ids) > math.log(2)
 
 
 def test_an_ensemble_learns_as_one():
-    model, again = Ensemble([network(seed=1), network(seed=2)]), np.tile(VALID.ids, 10)
+    model = Ensemble([network(seed=1), network(seed=2)])
+    again = np.tile(VALID.ids, 10)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
     assert dynamic_cost(model, again, CPU, statistics, OPTIONS) < stream_cost(model, again, CPU)
 
 
 def test_half_precision_is_left_for_the_while(monkeypatch):
-    model, seen = network(), []
+    model = network()
+    seen = []
     model.layers[0].half_on_gpu = True
-    statistics, forward = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS), model.forward
+    statistics = gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
+    forward = model.forward
     monkeypatch.setattr(model, "forward", lambda *given: seen.append(model.layers[0].half_on_gpu) or forward(*given))
     dynamic_cost(model, VALID.ids, CPU, statistics, OPTIONS)
     assert seen and not any(seen) and model.layers[0].half_on_gpu
@@ -211,7 +226,8 @@ class TestWhatItCannotDo:
             dynamic_cost(network(), VALID.ids, CPU, statistics, OPTIONS)
 
     def test_statistics_of_no_gradient(self):
-        model, ids = TwoWeights(0.0, 0.0), np.array([0, 1])
+        model = TwoWeights(0.0, 0.0)
+        ids = np.array([0, 1])
         statistics = gradient_statistics(model, ids, CPU, OPTIONS)
         with pytest.raises(UsageError, match="all gradient statistics are zero"):
             dynamic_cost(model, ids, CPU, statistics, OPTIONS)
@@ -274,7 +290,8 @@ class TestCommand:
         assert static == f"ppl {figures['ppl']:.2f}, 360 tokens in 60 sentences, 0 OOVs"
         assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.05, epsilon 0.01"
         assert (figures["lr"], figures["decay"], figures["epsilon"]) == (0.001, 0.05, 0.01)
-        model, ids = load_model(files[0]).model, TokenStream.read(files[1], VOCABULARY).ids
+        model = load_model(files[0]).model
+        ids = TokenStream.read(files[1], VOCABULARY).ids
         config = DynamicConfig(lr=0.001, decay=0.05, epsilon=0.01)
         cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, config), config)
         assert figures["dynamic_ppl"] == pytest.approx(math.exp(cost / len(ids)))
@@ -292,7 +309,10 @@ class TestCommand:
         [
             (["--dynamic"], "--dynamic needs --statistics"),
             (["--dynamic", "--by-sentence", "--statistics", "text"], "cannot be combined with --by-sentence"),
-            (["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"], "expected lr at least 0"),
+            (
+                ["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"],
+                "expected --dynamic-lr at least 0, --dynamic",
+            ),
             (["--statistics", "text"], "--dynamic-epsilon need --dynamic"),
             (["--dynamic-lr", "0"], "--dynamic-epsilon need --dynamic"),
             (["--dynamic-decay", "0"], "--dynamic-epsilon need --dynamic"),

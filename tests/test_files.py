@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read whether gzipped or not."""
+"""Files are written completely or not at all, and read whether they are gzipped or not."""
 
 import gzip
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_what_is_written_is_read(tmp_path, name):
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
-def test_gzip_is_told_by_content(tmp_path):
+def test_gzip_is_detected_by_content(tmp_path):
     (tmp_path / "no_suffix").write_bytes(gzip.compress(b"packed\n"))
     with open_binary(tmp_path / "no_suffix") as stream:
         assert stream.read() == b"packed\n"

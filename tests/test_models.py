@@ -111,7 +111,7 @@ def test_a_text_in_pieces_is_the_text_in_one():
     torch.testing.assert_close(torch.cat(pieces), log_probs(model, ids))
 
 
-def test_evaluation_knows_no_dropout():
+def test_evaluation_has_no_dropout():
     rates = {f"dropout_{name}": 0.5 for name in ("rows", "input", "hidden", "output", "latent")}
     with_dropout, without, ids = network(**rates, dropconnect=0.5), network(), text()
     torch.testing.assert_close(log_probs(with_dropout.eval(), ids), log_probs(without.train(), ids), rtol=0, atol=0)
@@ -132,7 +132,7 @@ def test_hidden_dropout_is_between_layers_only():
     assert torch.equal(log_probs(single.train(), ids), log_probs(single.eval(), ids))
 
 
-def test_masks_are_drawn_anew_each_pass_and_repeat_with_the_seed():
+def test_masks_differ_between_passes_and_repeat_with_the_seed():
     model, ids = network(dropout_input=0.5, dropconnect=0.5), text()
     torch.manual_seed(3)
     first, second = log_probs(model, ids), log_probs(model, ids)
@@ -153,7 +153,7 @@ def test_the_prior_and_ar_see_the_dropped_output_and_tar_the_raw_one():
     torch.testing.assert_close(output.log_probs, expected)
 
 
-def test_locked_dropout_has_one_mask_over_time_and_one_a_stream():
+def test_locked_dropout_has_one_mask_over_time_and_one_per_stream():
     torch.manual_seed(0)
     dropped = locked_dropout(torch.ones(7, 300, 40), 0.4, training=True)
     assert torch.equal(dropped, dropped[:1].expand_as(dropped))
@@ -163,7 +163,7 @@ def test_locked_dropout_has_one_mask_over_time_and_one_a_stream():
 
 
 def zeros_of_two_passes(model: models.AwdLstmMos, way: str) -> Iterator[dict[str, torch.Tensor]]:
-    """Which numbers training drops, by the layer that reads them, bool (time, batch, width), in either of two passes.
+    """The numbers that training drops, by the layer that reads them, bool (time, batch, width), in two passes.
 
     Zeros of the experts' latent vectors, and of the recurrent weights, are those of their gradients. Every stream says
     a word of its own again and again, so that a dropped row of the embedding is as lasting as any other mask.
@@ -214,7 +214,7 @@ def test_each_experts_latent_vector_has_its_own_mask():
     assert all(not torch.equal(masks[i], masks[j]) for i in range(3) for j in range(i))
 
 
-def test_row_dropout_takes_a_word_away_wherever_it_stands():
+def test_row_dropout_drops_a_word_everywhere():
     torch.manual_seed(0)
     weight = torch.ones(100, 5, requires_grad=True)
     ids = torch.arange(100).repeat(2, 3).view(2, 300)

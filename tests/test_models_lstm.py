@@ -36,7 +36,7 @@ def test_dropconnect_is_the_lstm_with_masked_hidden_weights_and_its_gradient_rea
 
 
 def test_dropconnect_hands_on_all_weights_in_one_buffer(monkeypatch):
-    """In nn.LSTM's order, without gaps: weights that lie otherwise cuDNN packs again at every pass."""
+    """In nn.LSTM's order, without gaps; cuDNN copies weights in any other layout in every pass."""
     given, call = [], torch._VF.lstm
 
     def spy(inputs, state, weights, *rest):
@@ -85,7 +85,7 @@ def test_zero_padding_changes_nothing(inputs, cells, batch, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("inputs", "cells", "batch"), [(4, 6, 3), (128, 128, 8), (200, 129, 12)])
-@pytest.mark.parametrize("slope", [1.0, 1e-3])  # gradients of the second, unscaled, are below float16's range
+@pytest.mark.parametrize("slope", [1.0, 1e-3])  # with the second, unscaled gradients are below the range of float16
 def test_half_precision_costs_a_few_roundings(inputs, cells, batch, slope):
     """Outputs, states and all gradients of a mean over tokens."""
     draw = torch.Generator().manual_seed(1)

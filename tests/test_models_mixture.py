@@ -46,7 +46,7 @@ def test_by_hand():
 
 @given(st.floats(0.1, 60), st.integers(0, 1000), st.sampled_from([1, 4]), st.sampled_from([1, 2, 50]))
 def test_sums_to_one_and_stays_finite_at_any_scale(scale, seed, experts, vocabulary):
-    """Logits of some thousands: probabilities far below float32's least are still right in log space."""
+    """With logits of some thousands, probabilities far below the range of float32 are still right in log space."""
     single = arguments(experts=experts, vocabulary=vocabulary, scale=scale, dtype=torch.float32, seed=seed)
     log_probs = mixture_log_probs(*single)
     assert torch.isfinite(log_probs).all()
@@ -79,7 +79,7 @@ def test_gradient_of_one_token_of_one_expert():
 @pytest.mark.parametrize("form", [mixture_log_probs, lambda *inputs: mixture_loss(*inputs, lambda rows, _: rows[:, 2])])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_half_precision_is_left_before_the_sums(form, autocast):
-    """Latents and priors as autocast's layers give them; nothing is rounded but they, forward or backward."""
+    """Latents and priors come from layers under autocast; nothing else is rounded, forward or backward."""
     latent, prior, weight, bias = arguments(time=5, dtype=torch.float32)
     half = [tensor.bfloat16().requires_grad_() for tensor in (latent, prior)]
     inputs = [*half, weight.requires_grad_(), bias.requires_grad_()]

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
 
-from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.models import normaliser
-from asr_rescore.models.normaliser import NORMALISERS, Normaliser, check_precision
-
-
-def test_every_kind_has_a_number_format():
-    assert set(NORMALISERS) == set(get_args(NormaliserKind))
+from asr_rescore.models.normaliser import Normaliser, check_precision
 
 
 def layer(vectors=50, vocabulary=500, embedding=64, shift=0.0):
@@ -30,7 +23,7 @@ def definition(z, weight, bias):
 
 @pytest.mark.parametrize("shift", [0.0, 80.0, 500.0, -50.0, -80.0, -500.0])
 def test_a_float_need_not_hold_the_sum(shift):
-    """e^88 is a float's largest and e^-87 its least whole one; both have vectors on either side of the bounds."""
+    """The range of normal floats is about e^-87 to e^88; there are vectors on both sides of each bound."""
     inputs = layer(shift=shift)
     found = Normaliser(*inputs[1:], torch.float32)(inputs[0])
     torch.testing.assert_close(found.double(), definition(*inputs), rtol=2e-7, atol=2e-6)
@@ -58,10 +51,12 @@ def test_fewer_bits_round_a_little(monkeypatch, precision, largest, mean, tile):
     inputs = layer()
     error = Normaliser(*inputs[1:], precision)(inputs[0]).double() - definition(*inputs)
     assert 0 < error.abs().max() < largest
-    assert error.mean().abs() < mean  # each logit's rounding is its own; their sum's is small
+    assert (
+        error.mean().abs() < mean
+    )  # the rounding errors of single logits are independent, so that of the sum is small
 
 
-def test_whole_numbers_are_exact_where_nothing_is_to_be_rounded():
+def test_integers_are_exact_where_nothing_is_to_be_rounded():
     """By hand: vectors and weights of ±1 and 0 are multiples of their scales."""
     z = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     weight, bias = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, -1.0]]), torch.tensor([0.0, 0.0, -1.0])
@@ -70,7 +65,7 @@ def test_whole_numbers_are_exact_where_nothing_is_to_be_rounded():
     torch.testing.assert_close(Normaliser(weight, bias, torch.int8)(z).exp(), expected, rtol=1e-5, atol=0)
 
 
-def test_whole_numbers_are_the_nearest(monkeypatch):
+def test_integers_are_the_nearest(monkeypatch):
     """By hand, with 63 steps to the largest number: 63 times 0.6 of a step are 63 steps, and 0.4 none."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     z = torch.tensor([[1.0, *[part / 63] * 63] for part in (0.6, 0.4, -0.6)])

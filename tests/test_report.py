@@ -1,4 +1,4 @@
-"""report.json, the table by hand, the page, and the command that writes them."""
+"""report.json, the table, the page, and the command that writes them."""
 
 import json
 from html.parser import HTMLParser
@@ -71,7 +71,7 @@ def test_report_json_says_the_rate_and_what_it_depends_on(tmp_path):
     ],
     ids=["no mapping", "unknown", "lacking", "weights", "LMWT", "other utterances", "negative"],
 )
-def test_a_report_that_is_none_is_refused_by_file(tmp_path, spoil):
+def test_a_broken_report_is_refused_with_its_path(tmp_path, spoil):
     report().save(tmp_path)
     file = tmp_path / "report.json"
     file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
@@ -81,14 +81,14 @@ def test_a_report_that_is_none_is_refused_by_file(tmp_path, spoil):
 
 
 @pytest.mark.parametrize("content", [None, "{", "\x00"], ids=["none", "cut off", "other bytes"])
-def test_a_file_that_is_no_json_is_refused(tmp_path, content):
+def test_a_file_that_is_not_json_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(InputError, match=r"report\.json: found .*run rescore_nbest"):
         SystemReport.load(tmp_path)
 
 
-def test_weights_and_models_are_as_many():
+def test_each_model_needs_a_weight():
     with pytest.raises(RescoreError, match="2 weights for 1"):
         report(lm_weights=(0.5, 0.25))
 
@@ -108,7 +108,7 @@ def test_the_summary_has_a_line_for_each_rate_and_for_the_weights(lattice_oracle
 
 def test_without_references_the_summary_has_only_the_weights():
     written = report(rescored={}, first_pass={}, nbest_oracle=None, lattice_oracle=None)
-    assert written.summary() == f"weights:        {written.signature}"
+    assert written.summary() == f"weights:        {written.signature}\n"
 
 
 # Table
@@ -163,7 +163,7 @@ def test_a_star_is_for_weights_of_that_very_set(source, data, starred):
     assert report(source=source, data=data).tuned_here == starred
 
 
-def test_what_was_not_run_leaves_a_gap():
+def test_a_missing_result_leaves_a_gap():
     text = to_text(
         Comparison.of(
             [
@@ -210,7 +210,7 @@ def test_reports_that_make_no_table(reports, message):
         Comparison.of(reports)
 
 
-def test_first_passes_that_differ_are_said():
+def test_first_passes_that_differ_are_noted():
     same, other = report("same"), report("other", first_pass=errors(4, 2, 3))
     assert not [line for line in Comparison.of([report(), same]).legend() if "first pass" in line]
     [line] = [line for line in Comparison.of([report(), same, other]).legend() if "first pass" in line]
@@ -234,7 +234,7 @@ def test_lists_and_lattices_of_one_decoding_with_different_first_passes(lattices
     assert rates["N-best oracle"] == "6.67"
 
 
-def test_n_best_oracles_that_differ_are_said():
+def test_n_best_oracles_that_differ_are_noted():
     other = report("other", nbest_oracle=ErrorCount(0, 0, 3, 30, 3, 1))
     lattices = report("lattices", nbest_oracle=None)
     lines = [line for line in Comparison.of([lattices, report(), other]).legend() if "first pass" in line]
@@ -252,7 +252,7 @@ def test_failures_are_listed_but_not_without_end(number, last):
 
 
 class Page(HTMLParser):
-    """Checks that each tag is closed, and collects the text and what would be fetched."""
+    """Checks that each tag is closed, and collects the text and the links that a browser would fetch."""
 
     def __init__(self, html: str):
         super().__init__()

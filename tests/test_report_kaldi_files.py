@@ -1,4 +1,4 @@
-"""The files of a scored decode directory against Kaldi's, and the bootstrap against compute-wer-bootci."""
+"""The files of a scored decode directory, compared with Kaldi's, and the bootstrap with compute-wer-bootci."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def references() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def scored(references, tmp_path_factory):
-    """A decode directory scored at six points, and what was returned."""
+    """A decode directory scored at six points, and the errors that were returned."""
     folder = tmp_path_factory.mktemp("decode")
     speakers = {utt: utt.split("-")[0] for utt in references}
     texts = {point: hypotheses(point) for point in POINTS}

@@ -1,4 +1,4 @@
-"""Tables of perplexities: rows over seeds, columns only for what was measured."""
+"""Tables of perplexities: rows over several seeds, columns only for existing results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_row_is_the_mean_over_its_seeds(experiment):
     assert student == ["student", "7,012,380", "71.00 ± 1.41 (2)", "69.00", "–"]
 
 
-def test_what_was_not_trained_is_a_row_of_dashes(experiment):
+def test_a_model_that_was_not_trained_is_a_row_of_dashes(experiment):
     assert cells(to_markdown(read_tables(experiment / "tables.yaml"), experiment))[-1] == ["never trained", *"––––"]
 
 

@@ -1,4 +1,4 @@
-"""Text drawn from models whose distribution is known, and from a trained one by the command."""
+"""Text drawn from models whose distribution is known, and with the command from a trained model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUANTILE = {2: 13.82, 5: 20.52, 11: 31.26}
 
 
 class Bigram(LanguageModel):
-    """P(next | last) from a table; no state to speak of."""
+    """P(next | last) from a table, without a state."""
 
     experts = 1
 
@@ -54,13 +54,15 @@ class Bigram(LanguageModel):
 
 
 class Clock(LanguageModel):
-    """Says a pattern of ids over and over, sentence ends or not; stream n starts n · stride places into it."""
+    """Repeats a pattern of ids, whatever it reads; stream n starts at position n · stride of the pattern."""
 
-    experts, vocabulary_size = 1, 4
+    experts = 1
+    vocabulary_size = 4
 
     def __init__(self, pattern, stride=1):
         super().__init__()
-        self.pattern, self.stride = torch.tensor(pattern), stride
+        self.pattern = torch.tensor(pattern)
+        self.stride = stride
 
     def initial_state(self, batch, device=None):
         return (torch.arange(batch) * self.stride).reshape(1, batch, 1)
@@ -103,14 +105,14 @@ class TestDistribution:
     @pytest.mark.parametrize("amount", [{"sentences": 2000}, {"tokens": 6000}])
     @pytest.mark.parametrize("streams", [1, 100, 2000])
     def test_short_sentences_are_not_favoured(self, streams, amount):
-        """One word in three ends the sentence behind it: geometric lengths, however many streams they are cut from."""
+        """A sentence ends after each word with probability 1/3, so lengths are geometric for any number of streams."""
         table = [[0, 0, 0.5, 0.5]] + [[1 / 3, 0, 1 / 3, 1 / 3]] * 3
         lengths = Counter(min(len(words), 6) for words in sample(Bigram(table), streams=streams, seed=9, **amount))
         observed = np.array([lengths[length] for length in range(1, 7)], dtype=float)
         probabilities = np.array([(2 / 3) ** n / 3 for n in range(5)] + [(2 / 3) ** 5])
         if "sentences" in amount:
             assert chi_square(observed, probabilities) < QUANTILE[5]
-        else:  # the sentence in which a share ends is a longer one, but Wald's identity makes the mean right
+        else:  # the last sentence of a stream tends to be long, but by Wald's identity the mean is right
             mean = np.dot(observed, range(1, 7)) / observed.sum()
             assert mean == pytest.approx(np.dot(probabilities, range(1, 7)), abs=0.12)
 
@@ -136,16 +138,16 @@ class TestDistribution:
 
 
 class TestStreams:
-    def test_the_state_is_carried_over_sentence_ends_and_streams_stand_one_behind_the_other(self):
+    def test_the_state_is_carried_over_sentence_ends_and_streams_follow_one_another(self):
         pattern = [2, 3, 0, 3, 0, 2, 2, 0]  # a b / b / a a
         assert sample(Clock(pattern), sentences=4, streams=1) == [["a", "b"], ["b"], ["a", "a"], ["a", "b"]]
-        # Stream 1 starts behind the first word. It has the shorter share, and so leaves the batch first.
+        # Stream 1 starts after the first word. It has fewer sentences to draw, so it leaves the batch first.
         expected = [["a", "b"], ["b"], ["a", "a"], *[["b"], ["b"]]]
         assert sample(Clock(pattern), sentences=5, streams=2) == expected
 
     def test_a_stream_that_leaves_takes_nobody_elses_state_along(self):
         pattern = [2, 2, 2, 3, 0]
-        # Stream 3, then 2, 1 and 0 end their first sentence.
+        # Stream 3 ends its first sentence first, then 2, 1 and 0.
         expected = [["a", "a", "a", "b"], ["a", "a", "b"], ["a", "b"], ["b"]]
         assert sample(Clock(pattern), sentences=4, streams=4) == expected
 
@@ -160,7 +162,7 @@ class TestStreams:
 
     @pytest.mark.parametrize(("streams", "tokens"), [(1, 24), (3, 27), (8, 24), (24, 72)])
     def test_tokens_are_words_and_sentence_ends(self, streams, tokens):
-        """A stream's share of 24 tokens is filled up to a whole number of sentences of 3."""
+        """Each stream rounds its part of the 24 tokens up to whole sentences of 3 tokens."""
         texts = sample(Clock([2, 3, 0], stride=3), tokens=24, streams=streams)
         assert texts == [["a", "b"]] * (tokens // 3)
 
@@ -203,7 +205,7 @@ class TestRefusals:
         ],
     )
     def test_options_out_of_range(self, options, message):
-        with pytest.raises(UsageError, match=message):  # at the call, before anything is drawn
+        with pytest.raises(UsageError, match=message):  # already the call fails, before anything is drawn
             draw(Bigram(BIGRAM), **options)
 
     @pytest.mark.parametrize("row", [[math.nan] * 4, [1.0, 0.0, 0.0, 0.0]])
@@ -236,7 +238,8 @@ class TestSampleText:
         return main(["sample_text", "--device", "cpu", *map(str, arguments)])
 
     def test_its_text_has_no_unknown_words(self, trained, tmp_path, capsys):
-        path, vocabulary = tmp_path / "new/text", load_model(trained[0]).vocabulary
+        path = tmp_path / "new/text"
+        vocabulary = load_model(trained[0]).vocabulary
         assert self.run("--sentences", 300, trained[0], path) == 0
         text = TokenStream.read(path, vocabulary)
         assert text.sentences == 300
@@ -276,7 +279,7 @@ class TestSampleText:
     def test_wrong_usage_leaves_no_file(self, trained, tmp_path, capsys):
         (tmp_path / "text").write_text("old\n")
         assert self.run("--sentences", 5, "--temperature", 0, trained[0], tmp_path / "text") == 2
-        assert "is 0.0, expected a finite number above 0" in capsys.readouterr().err
+        assert "--temperature is 0.0, expected a finite number above 0" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["text"]
         assert (tmp_path / "text").read_text() == "old\n"
 
@@ -287,8 +290,9 @@ class TestSampleText:
 
     @pytest.mark.slow
     def test_its_door(self, trained, tmp_path):
-        door, path = str(ROOT / "bin/sample_text.py"), Path(tmp_path / "text")
+        door = str(ROOT / "bin/sample_text.py")
+        path = Path(tmp_path / "text")
         command = [sys.executable, door, "--tokens", "30", "--device", "cpu", trained[0], str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{path}: ")
-        assert not done.stderr  # no bar in a log
+        assert not done.stderr  # no progress bar, since stderr is not a terminal

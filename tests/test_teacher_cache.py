@@ -1,4 +1,4 @@
-"""A cached teacher is the teacher: rows equal its distributions, samples stand for them without bias."""
+"""A cache holds the distributions of its teacher; samples represent them without bias."""
 
 from __future__ import annotations
 
@@ -49,11 +49,13 @@ class TestDense:
 
     @pytest.mark.parametrize("streams", [2, 7, 32, 10_000])
     def test_streams_change_nothing_but_the_context(self, tmp_path, streams):
-        """Within the reach of a warm-up; this small network forgets in 60 tokens."""
+        """This small network forgets within 60 tokens, so a warm-up of 60 tokens gives it its context."""
         cache = build(tmp_path / "cache", streams=streams, warmup=60)
         torch.testing.assert_close(rows(cache), straight().exp(), rtol=2e-2, atol=1e-4)
         length = max(60, len(TRAIN) // streams)
-        torch.testing.assert_close(rows(cache)[:length], straight()[:length].exp(), rtol=1e-3, atol=0)  # no text before
+        torch.testing.assert_close(
+            rows(cache)[:length], straight()[:length].exp(), rtol=1e-3, atol=0
+        )  # the first stream has no text before it
 
     def test_a_small_budget_changes_nothing(self, tmp_path, monkeypatch):
         whole = build(tmp_path / "whole", streams=3)
@@ -79,8 +81,8 @@ class TestTopAndSamples:
         assert weights.tolist() == [[pytest.approx(0.6), pytest.approx(0.4), 0, 0, 0, 0]]
 
     def test_loss_and_gradient_are_unbiased(self):
-        """Their mean over many draws lies within four standard errors of the whole distribution's, in each coordinate;
-        top-k alone lies far outside."""
+        """Over many draws, each coordinate of their mean is within four standard errors of that of the whole
+        distribution; that of the top words alone is far outside."""
         draw = torch.Generator().manual_seed(3)
         teacher = torch.randn(1, 50, generator=draw).double().softmax(-1)
         logits = torch.randn(1, 50, generator=draw).double().requires_grad_()
@@ -166,7 +168,8 @@ class TestResume:
         monkeypatch.setattr(teacher_cache._Builder, "_read", read)
         again = build(tmp_path / "cache", streams=3, warmup=20, **options)
         for name in ("weights", "label", "words"):
-            one, other = getattr(whole, name), getattr(again, name)
+            one = getattr(whole, name)
+            other = getattr(again, name)
             assert (one is None and other is None) or np.array_equal(one, other)
         assert not (tmp_path / "cache" / teacher_cache.STATE_FILE).exists()
 
@@ -226,11 +229,12 @@ class TestRefusals:
         build(path.parent)
 
     def test_what_a_larger_cache_left_is_cut(self, tmp_path):
-        """Files without the description, as of a cache that was damaged and then made with other options."""
+        """The files remain if a damaged description is removed, and the next cache may be smaller."""
         build(tmp_path / "cache")
         (tmp_path / "cache/cache.json").unlink()
         (tmp_path / "cache/weights.f16").write_bytes(b"x" * (1 << 20))
-        cache, expected = build(tmp_path / "cache", top=2, samples=2), build(tmp_path / "new", top=2, samples=2)
+        cache = build(tmp_path / "cache", top=2, samples=2)
+        expected = build(tmp_path / "new", top=2, samples=2)
         assert np.array_equal(cache.weights, expected.weights)
 
     def test_a_full_disk(self, tmp_path, monkeypatch):
@@ -245,7 +249,7 @@ class TestRefusals:
 
 
 def test_a_run_with_a_cache_remembers_it(tmp_path):
-    """Going on with another cache, or without one, would be another run."""
+    """A run cannot be continued with another cache or without one."""
     cache = build(tmp_path / "cache")
     run = replace(make_run(tmp_path / "student", kind="kl"), facts={"teacher_cache": cache.config.to_dict()})
     train(run, network(run), CPU, CachedTeacher(cache, CPU))

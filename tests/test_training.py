@@ -1,8 +1,10 @@
-"""The training loop: what it computes, and what it leaves behind."""
+"""The training loop: what it computes, what it writes and what it logs."""
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm import stream_cost
 from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.models import Ensemble
 from asr_rescore.training import OnlineTeacher, loop, train
 from training_runs import (
     CPU,
@@ -40,7 +43,7 @@ from training_runs import (
 )
 @pytest.mark.slow
 def test_it_learns(tmp_path, options, bound):
-    """The words alone have perplexity 6; the text's own is 1.43: only a sentence's start and direction are chance."""
+    """A unigram model has perplexity 6, the best model 1.43: only the start and direction of a sentence are random."""
     run = make_run(tmp_path / "lm", epochs=25, clip=0.25, **options)
     ppl = go(run)
     assert 1.43 < ppl < bound
@@ -67,8 +70,8 @@ def test_the_best_model_is_what_is_left(tmp_path):
 
 def test_words_outside_the_vocabulary_count_in_the_valid_perplexity(tmp_path):
     run = make_run(tmp_path / "a", epochs=1)
-    dearer = replace(run, valid=replace(VALID, class_cost=10.0), directory=tmp_path / "b")
-    assert go(dearer) == pytest.approx(go(run) * math.exp(10.0 / len(VALID)))
+    costly = replace(run, valid=replace(VALID, class_cost=10.0), directory=tmp_path / "b")
+    assert go(costly) == pytest.approx(go(run) * math.exp(10.0 / len(VALID)))
 
 
 def test_the_seed_decides_whatever_was_drawn_before(tmp_path):
@@ -90,7 +93,8 @@ def test_one_step_by_hand(tmp_path, config):
     time = len(TRAIN) // 4
     options = {"bptt": time + 5, "epochs": 1, "weight_decay": 0.01, "activation_reg": 2.0, "temporal_reg": 1.0}
     run = make_run(tmp_path / "lm", config, clip=0.1, lr=2.0, **FIXED_CHUNKS, **options)
-    model, expected = network(run), network(run)
+    model = network(run)
+    expected = network(run)
     train(run, model, CPU)
 
     labels = torch.from_numpy(TRAIN.ids[: 4 * time]).view(4, time).t()
@@ -106,14 +110,16 @@ def test_one_step_by_hand(tmp_path, config):
     rate = 2.0 * time / (time + 5)
     for ours, weight, gradient in zip(model.parameters(), expected.parameters(), gradients, strict=True):
         torch.testing.assert_close(ours, weight - rate * (gradient * 0.1 / norm + 0.01 * weight))
-    assert log_of(run)[0]["train_loss"] == pytest.approx(train_loss)  # without the regularizers
+    assert log_of(run)[0]["train_loss"] == pytest.approx(train_loss)  # it does not include AR and TAR
 
 
 @pytest.mark.parametrize("small", [1, 3])
 def test_small_batches_add_up_to_the_whole(tmp_path, small):
     options = {"activation_reg": 2.0, "temporal_reg": 1.0, "epochs": 2, "batch": 4}
-    whole, parts = make_run(tmp_path / "a", **options), make_run(tmp_path / "b", small_batch=small, **options)
-    one, other = network(whole), network(parts)
+    whole = make_run(tmp_path / "a", **options)
+    parts = make_run(tmp_path / "b", small_batch=small, **options)
+    one = network(whole)
+    other = network(parts)
     train(whole, one, CPU)
     train(parts, other, CPU)
     torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-4, atol=1e-5)
@@ -122,9 +128,10 @@ def test_small_batches_add_up_to_the_whole(tmp_path, small):
 
 @pytest.mark.parametrize("small", [0, 3])
 def test_a_student_that_is_its_teacher_stays_so(tmp_path, small):
-    """Teacher and student read the same words with the same past, or the gradient of KL would not vanish."""
+    """If teacher and student did not read the same words in the same context, KL would have a gradient."""
     run = make_run(tmp_path / "lm", kind="kl", epochs=2, lr=5.0, small_batch=small)
-    student, before = network(run), network(run).state_dict()
+    student = network(run)
+    before = network(run).state_dict()
     train(run, student, CPU, OnlineTeacher(network(run)))
     torch.testing.assert_close(student.state_dict(), before, rtol=0, atol=1e-4)
 
@@ -148,19 +155,38 @@ def test_an_objective_with_a_teacher_needs_one(tmp_path, kind):
     assert not run.directory.exists()
 
 
+def test_each_epoch_is_logged_and_nothing_is_printed(tmp_path, caplog, capfd):
+    with caplog.at_level(logging.INFO, logger="asr_rescore.training"):
+        run = make_run(tmp_path / "lm", epochs=2)
+        ppl = go(run)
+    lines = caplog.messages
+    assert len(lines) == 2
+    assert re.fullmatch(r"epoch 1: train loss \d\.\d{3}, valid ppl \d\.\d\d, best valid ppl .*, \d+ tokens/s", lines[0])
+    assert lines[1].startswith("epoch 2: ") and f"best valid ppl {ppl:.2f}, " in lines[1]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("option", ["activation_reg", "temporal_reg"])
+def test_a_regularizer_needs_recurrent_layers(tmp_path, option):
+    run = make_run(tmp_path / "lm", **{option: 1.0})
+    with pytest.raises(UsageError, match="activation_reg and temporal_reg need a model with recurrent layers"):
+        train(run, Ensemble([network(run)]), CPU)
+
+
 def test_patience(tmp_path, monkeypatch):
     costs = iter([2.0, 1.5, 1.7, 1.6, 1.4, 1.4, 1.5, 1.45, 1.3])
     monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(costs) * len(VALID))
     run = make_run(tmp_path / "lm", epochs=50, patience=3)
     assert go(run) == pytest.approx(math.exp(1.4))
     assert load_model(run.directory).provenance["epoch"] == 5
-    assert len(log_of(run)) == 8  # three after the fifth; the sixth was as good, not better
+    assert len(log_of(run)) == 8  # three more after the fifth; the sixth is as good as the fifth, not better
 
 
 class TestAveraging:
     def test_the_mean_since_the_trigger_is_validated_and_saved(self, tmp_path, monkeypatch):
         run = make_run(tmp_path / "lm", epochs=4, lr=0.5, averaging="tail", averaging_tail=0.5)
-        model, seen = network(run), []
+        model = network(run)
+        seen = []
         step = torch.optim.SGD.step
 
         def spy(self, *args, **kwargs):
@@ -180,7 +206,7 @@ class TestAveraging:
         for index, parameter in enumerate(loaded.parameters()):
             mean = torch.stack([weights[index] for weights in averaged]).mean(0)
             torch.testing.assert_close(parameter, mean, rtol=1e-5, atol=1e-6)
-        assert all(map(torch.equal, model.parameters(), seen[-1]))  # SGD itself goes on from its own weights
+        assert all(map(torch.equal, model.parameters(), seen[-1]))  # SGD itself continues from its own weights
 
     @pytest.mark.parametrize(
         ("options", "averaged"),
@@ -205,12 +231,15 @@ class TestAveraging:
 
 class TestFinetuning:
     def test_three_steps_by_hand(self, tmp_path):
-        """Plain SGD on its own weights; what is saved is the mean of those after each step, not of the start's."""
-        time, rate = len(TRAIN) // 4, 0.5
+        """SGD continues from its own weights. The mean of the weights after each step is saved, without the start."""
+        time = len(TRAIN) // 4
+        rate = 0.5
         bptt = math.ceil(time / 3)
         run = make_run(tmp_path / "lm", epochs=1, averaging="start", lr=rate, clip=0.0, bptt=bptt, **FIXED_CHUNKS)
         run = replace(run, trained=True)
-        model, expected, seen = network(run), network(run), []
+        model = network(run)
+        expected = network(run)
+        seen = []
         train(run, model, CPU)
 
         sgd = torch.optim.SGD(expected.parameters())
@@ -300,7 +329,7 @@ class TestPartialShuffle:
             assert not torch.equal(epoch[0], torch.arange(4) * len(epoch))
 
 
-class TestNoNumber:
+class TestNotFinite:
     def test_a_loss_that_is_no_number_is_named_with_its_step(self, tmp_path, monkeypatch):
         monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
         run = make_run(tmp_path / "lm", epochs=4)
@@ -333,7 +362,7 @@ class TestNoNumber:
 
     @pytest.mark.parametrize(
         ("nats", "shown"),
-        [(math.nan, "nan"), (math.inf, "inf"), (800.0, "inf")],  # e⁸⁰⁰ is no float any more
+        [(math.nan, "nan"), (math.inf, "inf"), (800.0, "inf")],  # e⁸⁰⁰ exceeds the largest float
     )
     def test_a_valid_perplexity_that_is_no_number(self, tmp_path, monkeypatch, nats, shown):
         monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: nats * len(VALID))

@@ -1,4 +1,4 @@
-"""What the training loop is put together from."""
+"""The parts of the training loop."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 
 from asr_rescore import models
 from asr_rescore.config import ModelConfig, TrainConfig
+from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import UsageError
-from asr_rescore.lm.perplexity import perplexity, stream_cost
+from asr_rescore.lm import NeuralScorer
 from asr_rescore.lm.streams import Chunk, Streams
+from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text, perplexity, stream_cost
 from asr_rescore.models import Ensemble
 from asr_rescore.training.chunks import chunk_length, column_groups
 from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, learning_rate, nonmonotone
 from asr_rescore.training.teacher import OnlineTeacher
+from asr_rescore.vocab import Vocabulary
 from training_runs import in_the_foreground
 
 CPU = torch.device("cpu")
@@ -45,7 +48,9 @@ def random_ids(tokens: int, seed: int = 1) -> np.ndarray:
 
 class TestStreams:
     def test_each_label_follows_its_input(self):
-        streams = Streams(np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU)  # 7 tokens: the last fills no row
+        streams = Streams(
+            np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU
+        )  # the last of the 7 tokens fills no row and is left out
         assert streams.labels.tolist() == [[5, 3], [1, 4], [2, 6]]
         assert streams.inputs.tolist() == [[0, 2], [5, 3], [1, 4]]  # the first word follows a sentence end
         assert len(streams) == 3
@@ -80,7 +85,7 @@ class TestChunks:
         lengths = np.array(self.draw(4000))
         halved = lengths < 52.5
         assert halved.mean() == pytest.approx(0.05, abs=0.012)
-        # int() cuts half a token off on average.
+        # int() cuts off half a token on average.
         assert lengths[~halved].mean() == pytest.approx(69.5, abs=0.4)
         assert lengths[halved].mean() == pytest.approx(34.5, abs=1.5)
         assert lengths[~halved].std() == pytest.approx(5, abs=0.3)
@@ -139,11 +144,12 @@ class TestOptimizer:
         seen = []
         for step in range(6):
             gradient = torch.randn(5, dtype=torch.float64)
-            ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+            ours.grad = gradient.clone()
+            theirs.grad = gradient.clone()
             sgd.step()
             asgd.step()
             seen.append(ours.detach().clone())
-            if step:  # torch's leaves the first step out
+            if step:  # ASGD leaves out the first step
                 mean.update()
         torch.testing.assert_close(mean.means[0], asgd.state[theirs]["ax"])
         torch.testing.assert_close(mean.means[0], torch.stack(seen[1:]).mean(0))
@@ -165,22 +171,27 @@ class TestOptimizer:
 
 class TestStreamCost:
     def test_every_token_is_predicted_once_from_all_before_it(self):
-        model, ids = network().double().eval(), random_ids(30)
+        model = network().double().eval()
+        ids = random_ids(30)
         state = model.initial_state(1)
-        cost, left = 0.0, 0
+        cost = 0.0
+        left = 0
         for label in ids:
             output = model(torch.tensor([[left]]), state)
             cost -= output.log_probs[0, 0, label].item()
-            state, left = output.state, int(label)
+            state = output.state
+            left = int(label)
         assert stream_cost(model, ids, CPU) == pytest.approx(cost, rel=1e-12)
 
     @pytest.mark.parametrize("chunk", [1, 7, 30, 100])
     def test_chunks_do_not_matter(self, chunk):
-        model, ids = network().double(), random_ids(30)
+        model = network().double()
+        ids = random_ids(30)
         assert stream_cost(model, ids, CPU, chunk) == pytest.approx(stream_cost(model, ids, CPU, 13), rel=1e-12)
 
     def test_dropout_is_off_for_the_while(self):
-        model, ids = network(dropout_output=0.5), random_ids(30)
+        model = network(dropout_output=0.5)
+        ids = random_ids(30)
         assert model.training
         assert stream_cost(model, ids, CPU) == stream_cost(model, ids, CPU)
         assert model.training
@@ -200,6 +211,30 @@ class TestStreamCost:
         assert perplexity(cost) == expected
 
 
+class TestTextCost:
+    WORDS = Vocabulary.from_counts({"a": 6, "b": 5, "c": 4, "d": 3, "e": 2}, size=5)
+    SENTENCES = [["a", "b"], ["c", "e"], ["d"]]  # d and e are outside the vocabulary
+
+    def test_a_running_text(self):
+        model = network()
+        text = TokenStream.encode(self.SENTENCES, self.WORDS)
+        assert text.class_cost > 0
+        cost = evaluate_text(model, text, CPU)
+        assert cost.tokens == len(text) == 8
+        assert cost.total == stream_cost(model, text.ids, CPU) + text.class_cost
+        assert cost.ppl == pytest.approx(math.exp(cost.total / 8))
+
+    @pytest.mark.parametrize("at_once", [1, 2, 1000])
+    def test_sentences_by_themselves(self, at_once, monkeypatch):
+        monkeypatch.setattr("asr_rescore.lm.text_cost.SENTENCES_AT_ONCE", at_once)
+        scorer = NeuralScorer(network(), self.WORDS, CPU)
+        cost = evaluate_sentences(scorer, iter(self.SENTENCES))
+        assert cost.tokens == 8
+        assert cost.total == pytest.approx(scorer.costs(self.SENTENCES).sum(), rel=1e-6)
+        alone = [evaluate_text(network(), TokenStream.encode([words], self.WORDS), CPU) for words in self.SENTENCES]
+        assert cost.total == pytest.approx(sum(part.total for part in alone), rel=1e-5)
+
+
 def chunk_of(inputs: torch.Tensor) -> Chunk:
     return Chunk(inputs, torch.zeros_like(inputs), torch.zeros_like(inputs))
 
@@ -212,7 +247,7 @@ class TestOnlineTeacher:
         ids = torch.from_numpy(random_ids(40)).view(10, 4)
         teacher = OnlineTeacher(model)
         whole = model(ids, model.initial_state(4)).log_probs
-        for _ in range(2):  # each epoch starts anew
+        for _ in range(2):  # each epoch starts again
             teacher.start([3, 1])
             chunks = [(slice(0, 4), slice(0, 3), 0), (slice(0, 4), slice(3, 4), 1)]
             chunks += [(slice(4, 10), slice(0, 3), 0), (slice(4, 10), slice(3, 4), 1)]
@@ -225,7 +260,8 @@ class TestOnlineTeacher:
 
     def test_its_state_comes_back(self):
         ids = torch.from_numpy(random_ids(40)).view(10, 4)
-        teacher, other = OnlineTeacher(network()), OnlineTeacher(network())
+        teacher = OnlineTeacher(network())
+        other = OnlineTeacher(network())
         teacher.start([4])
         teacher.soft_labels(chunk_of(ids[:5]), 0)
         other.start([4])
@@ -241,7 +277,7 @@ class TestLog:
         for step in (3, 6, 7):
             log.append({"step": step})
         with log.path.open("a") as stream:
-            stream.write('{"step": 1')  # killed while it wrote
+            stream.write('{"step": 1')  # the process was killed while it wrote
         log.cut(6)
         log.append({"step": 7, "again": True})
         expected = [{"step": 3}, {"step": 6}, {"step": 7, "again": True}]
@@ -272,7 +308,7 @@ class TestInterrupt:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def test_somebody_elses_handler_stays(self):
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does
         try:
             with Interrupt() as interrupt:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A run that was stopped, wherever it was, ends like one that went through."""
+"""A run that is stopped, at any point, and continued ends like a run that is not stopped."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def kill_after(monkeypatch) -> Iterator:
-    """End the process, so to speak, in the middle of the given step."""
+    """Simulate a kill in the middle of the given step."""
     step = loop.Trainer.step
 
     def arm(steps: int) -> None:
         def count(self, length):
             nonlocal steps
             if steps == 0:
-                next(iter(self.parameters)).data.fill_(float("nan"))  # nothing of it may be seen again
+                next(iter(self.parameters)).data.fill_(float("nan"))  # must not appear again after resuming
                 raise Killed
             steps -= 1
             return step(self, length)
@@ -54,7 +54,8 @@ def assert_same_end(one: TrainingRun, other: TrainingRun) -> None:
     """Models, states and logs are equal, bit for bit."""
     for name in ("config.yaml", "vocab.txt", "unk_probs.txt", "model.safetensors"):
         assert (one.directory / name).read_bytes() == (other.directory / name).read_bytes(), name
-    ours, theirs = state_of(one)[0], state_of(other)[0]
+    ours = state_of(one)[0]
+    theirs = state_of(other)[0]
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert log_of(one) == log_of(other)
@@ -67,7 +68,7 @@ class TestResume:
         monkeypatch.setattr(loop, "SAVE_EVERY", save_every)
         straight = make_run(tmp_path / "straight", DROPPED, epochs=6, **PHASES[phase])
         if phase == "averaging":
-            # Weights grow, so the trigger comes whatever this machine's rounding makes of the training.
+            # The norm of the weights grows, so averaging is triggered on every machine, whatever its rounding.
             monkeypatch.setattr(
                 loop, "stream_cost", lambda model, *_: sum((w**2).sum().item() for w in model.parameters())
             )
@@ -77,14 +78,14 @@ class TestResume:
             assert [line["averaging"] for line in log_of(straight)].count(True) > 12 * (save_every < 0)
             assert log_of(straight)[-1]["averaging"]
         steps = log_of(straight)[-1]["step"]
-        behind = 0
+        done = 0
         for stop in (0, steps // 5, steps // 4, steps // 3):
             kill_after(stop)
             with pytest.raises(Killed):
                 go(killed)
             progress = state_of(killed)[1]["progress"]
-            assert progress["steps"] == behind + stop if save_every < 0 else progress["position"] == 0
-            behind = progress["steps"]
+            assert progress["steps"] == done + stop if save_every < 0 else progress["position"] == 0
+            done = progress["steps"]
         kill_after(-1)  # no more
         torch.manual_seed(12345)  # whatever else was drawn before
         assert go(killed) == ppl
@@ -114,21 +115,21 @@ class TestResume:
             straight.directory / "model.safetensors"
         ).read_bytes()
 
-    @pytest.mark.parametrize("behind", ["save_state", "save_best"])
-    def test_a_kill_before_the_first_step_of_a_trained_model(self, tmp_path, monkeypatch, behind):
+    @pytest.mark.parametrize("after", ["save_state", "save_best"])
+    def test_a_kill_before_the_first_step_of_a_trained_model(self, tmp_path, monkeypatch, after):
         straight = replace(make_run(tmp_path / "straight", DROPPED, averaging="start"), trained=True)
         killed = replace(straight, directory=tmp_path / "killed")
         ppl = go(straight)
-        save = getattr(loop.Trainer, behind)
+        save = getattr(loop.Trainer, after)
 
         def killing(self):
             save(self)
             raise Killed
 
-        monkeypatch.setattr(loop.Trainer, behind, killing)
+        monkeypatch.setattr(loop.Trainer, after, killing)
         with pytest.raises(Killed):
             go(killed)
-        monkeypatch.setattr(loop.Trainer, behind, save)
+        monkeypatch.setattr(loop.Trainer, after, save)
         assert go(killed) == ppl
         assert_same_end(killed, straight)
         assert len(state_of(killed)[1]["progress"]["valid"]) == 1 + straight.config.train.epochs
@@ -174,7 +175,8 @@ class TestResume:
         straight = make_run(tmp_path / "straight")
         stopped = replace(straight, directory=tmp_path / "stopped")
         go(straight)
-        step, taken = loop.Trainer.step, []
+        step = loop.Trainer.step
+        taken = []
 
         def interrupted(self, length):
             taken.append(length)

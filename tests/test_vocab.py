@@ -1,4 +1,4 @@
-"""Word lists, the class of all other words, and probabilities that sum to one."""
+"""Vocabularies: listed words, the class of all other words, and probabilities that sum to one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_from_counts(size, words, unk_probs):
     st.lists(st.text("abcdef", min_size=1, max_size=3)),
 )
 def test_no_word_is_both_listed_and_in_the_class_and_none_is_lost(counts, size, lexicon):
-    """Kaldi's script puts the last listed word into the class as well, and its whole then exceeds one."""
+    """Kaldi's script also puts the last listed word into the class, so that its probabilities sum to more than one."""
     vocabulary = Vocabulary.from_counts(counts, size, lexicon)
     words = all_words(vocabulary)
     assert len(words) == len(set(words))
@@ -78,7 +78,7 @@ def test_with_a_model_all_words_sum_to_one(size, lexicon, counts):
 
 
 def test_plain_unk_is_the_class_and_keeps_its_part():
-    """Penn Treebank's own <unk>: a word of the text, so with nothing left out its cost is the class's alone."""
+    """Penn Treebank contains <unk> as a word; if every word is listed, its cost is that of the class alone."""
     whole = Vocabulary.from_counts({**COUNTS, "<unk>": 5})
     assert (whole.unk, whole.unk_probs) == ("<unk>", {"<unk>": 1.0})
     assert whole.class_cost("<unk>") == 0
@@ -103,7 +103,7 @@ def test_costs_and_ids():
     assert [word for word in ("the", "once", "zebra") if vocabulary.is_oov(word)] == ["zebra"]
 
 
-def test_the_classs_name_in_a_text_is_no_word_and_not_free():
+def test_the_name_of_the_class_in_a_text_is_an_oov_word():
     vocabulary = Vocabulary.from_counts(COUNTS, 6)
     assert vocabulary.is_oov("<RNN_UNK>")
     assert vocabulary.class_cost("<RNN_UNK>") == pytest.approx(-math.log(OOV_PROBABILITY))
@@ -124,7 +124,7 @@ def test_the_classs_name_in_a_text_is_no_word_and_not_free():
         ((("</s>", "<RNN_UNK>"), "<RNN_UNK>", {"": 1.0}), "'', expected words without blanks"),
     ],
 )
-def test_what_is_no_vocabulary_is_refused(arguments, message):
+def test_a_broken_vocabulary_is_refused(arguments, message):
     with pytest.raises(RescoreError, match=message):
         Vocabulary(*arguments)
 

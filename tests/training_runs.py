@@ -1,4 +1,4 @@
-"""Small runs of the training loop, for the tests of it."""
+"""Small training runs, shared by several test files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FIXED_CHUNKS = {"bptt_half": 0.0, "bptt_deviation": 0.0}
 
 
 def text(sentences: int, seed: int = 1) -> TokenStream:
-    """Sentences that go up or down the alphabet, so that every word but the first can be foretold."""
+    """Sentences that go up or down the alphabet, so that every word but the first can be predicted."""
     draw = np.random.default_rng(seed)
     words = list("abcde")
     made = []
@@ -51,8 +51,9 @@ def text(sentences: int, seed: int = 1) -> TokenStream:
     return TokenStream.encode(made, VOCABULARY)
 
 
-TRAIN, VALID = text(60), text(8, seed=2)
-# The more a model has learnt from TRAIN, the worse it is here.
+TRAIN = text(60)
+VALID = text(8, seed=2)
+# The more a model has learnt from TRAIN, the worse it predicts this text.
 UNFORESEEN = TokenStream.encode([list("aabbcc"), list("ddee")] * 4, VOCABULARY)
 
 
@@ -75,7 +76,7 @@ def network(run: TrainingRun) -> LanguageModel:
 
 @contextmanager
 def in_the_foreground() -> Iterator[None]:
-    """Let Ctrl-C act; a shell's background jobs, and what they start, ignore it."""
+    """Let Ctrl-C interrupt this process, which ignores it if a shell started it in the background."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -84,7 +85,7 @@ def in_the_foreground() -> Iterator[None]:
 
 
 def send_when(ready: Callable[[], bool], process: subprocess.Popen, number: int) -> None:
-    """Send a signal to a process as soon as its files say so; it is halted while they are looked at."""
+    """Send a signal to a process as soon as ``ready``, which is only called while the process is halted."""
     while not ready():
         process.send_signal(signal.SIGCONT)
         time.sleep(0.01)

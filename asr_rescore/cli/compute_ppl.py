@@ -25,15 +25,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dynamic",
         action="store_true",
-        help="print the perplexity of dynamic evaluation, too, in which the model goes on learning from the text",
+        help="also print the perplexity of dynamic evaluation, in which the model goes on learning from the text",
     )
     parser.add_argument(
         "--statistics", type=Path, metavar="TEXT", help="with --dynamic: the text that the model was trained on"
     )
     add_config_options(parser, DynamicConfig, RATES, prefix="dynamic_")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     parser.add_argument(
-        "--kaldi-text", action="store_true", help="each line starts with an utterance id, which is left out"
+        "--kaldi-text", action="store_true", help="each line starts with an utterance id, which is not a word"
     )
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="language model")
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.files import atomic_text
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
-    from asr_rescore.lm.perplexity import evaluate_sentences, evaluate_text
+    from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text
 
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics and cannot be combined with --by-sentence")

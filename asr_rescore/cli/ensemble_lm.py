@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.config import EnsembleConfig, load_model_config
     from asr_rescore.corpus import TokenStream
     from asr_rescore.errors import UsageError
-    from asr_rescore.lm.perplexity import evaluate_text
+    from asr_rescore.lm.text_cost import evaluate_text
 
     target = arguments.ensemble_dir
     device = choose_device(arguments.device)

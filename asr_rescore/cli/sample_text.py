@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_mutually_exclusive_group(required=True)
     amount.add_argument("--sentences", type=int, help="draw exactly this many sentences")
     amount.add_argument(
-        "--tokens", type=int, help="draw at least this many tokens, up to a sentence end; sentence ends count as tokens"
+        "--tokens", type=int, help="draw about this many tokens, sentence ends included; only whole sentences are drawn"
     )
     add_config_options(parser, SamplingConfig)
     add_device_option(parser)

@@ -25,7 +25,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "earlier ones",
     )
     parser.add_argument("--train", type=Path, required=True, help="text to train on, one sentence per line")
-    parser.add_argument("--valid", type=Path, required=True, help="text by whose perplexity the best epoch is chosen")
+    parser.add_argument(
+        "--valid", type=Path, required=True, help="text for validation; the epoch with the lowest perplexity is kept"
+    )
     parser.add_argument(
         "--init",
         type=Path,

@@ -3,10 +3,10 @@
 from asr_rescore.lm.dynamic import dynamic_cost, gradient_statistics
 from asr_rescore.lm.grammar_scorer import GrammarScorer
 from asr_rescore.lm.neural_scorer import NeuralScorer, sentence_scorer
-from asr_rescore.lm.perplexity import perplexity, stream_cost
 from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.lm.score_cache import CachedScorer
 from asr_rescore.lm.scorer import SentenceScorer
+from asr_rescore.lm.text_cost import perplexity, stream_cost
 from asr_rescore.lm_config import DynamicConfig
 
 __all__ = [

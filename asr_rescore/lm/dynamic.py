@@ -14,8 +14,8 @@ import torch
 from asr_rescore.config import ModelConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.lm.perplexity import TextCost
 from asr_rescore.lm.streams import Streams
+from asr_rescore.lm.text_cost import TextCost
 from asr_rescore.lm_config import DynamicConfig
 from asr_rescore.models import LanguageModel, detach_state
 from asr_rescore.models.lstm import DropConnectLstm

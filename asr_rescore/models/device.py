@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""The device on which a model computes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from asr_rescore.errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called ``name``, set so that float32 is not rounded to TF32 unless a training asks for it.
+    """Choose a device by name. From then on, float32 is not rounded to TF32 unless training asks for it.
 
     Args:
-        name: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        name: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one, otherwise the CPU.
 
     Raises:
-        UsageError: ``cuda`` was asked for, and there is no GPU.
+        UsageError: the name is unknown, or it is ``cuda`` and there is no GPU.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"`device` is {name}, expected auto, cpu or cuda")

@@ -7,17 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 
-# None: the model is self-normalised, so its normalisers are taken to be one.
-NORMALISERS: dict[NormaliserKind, torch.dtype | None] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-    "none": None,
-}
 # Vectors and words in one tile of logits. On a Zen 4 core this was the fastest shape between 26 × 40,000 and
 # 2048 × 512, up to 3.5 times as fast as whole rows.
 TILE = {"cpu": (512, 1024), "cuda": (8192, 1 << 30)}

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: their report, on the screen and in benchmarks/results/, and the paths of the demo."""
+"""Shared parts of the benchmarks: a report on the screen and in benchmarks/results/, and the paths of the demo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEMO = ROOT / "recipes/wsj/exp/mini"
 
 
 class Report:
-    """Prints lines and keeps them for a file that is named after the script, the hardware and the date."""
+    """Prints lines and collects them for a file that is named after the script, the hardware and the date."""
 
     def __init__(self, title: str, device: torch.device | None = None) -> None:
         name = hardware(device)
@@ -32,7 +32,7 @@ class Report:
         self(f"# {title}\n")
         self(f"{name}, {torch.get_num_threads()} threads on {os.cpu_count()} cores,")
         self(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}, {date}. Printed by")
-        # Directories of this machine mean nothing to others.
+        # Absolute paths of this machine mean nothing to other readers.
         arguments = [Path(argument).name if argument.startswith(("/", "..")) else argument for argument in sys.argv[1:]]
         self(f"`{shlex.join(['python', f'benchmarks/{script.name}', *arguments])}`.\n")
 
@@ -48,7 +48,7 @@ class Report:
 
 
 def hardware(device: torch.device | None = None) -> str:
-    """The name of the GPU, or of the processor if Linux knows it."""
+    """Return the name of the GPU, or of the processor if Linux knows it."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
     path = Path("/proc/cpuinfo")
@@ -57,7 +57,7 @@ def hardware(device: torch.device | None = None) -> str:
 
 
 def need(*directories: Path) -> None:
-    """End the script if one of the directories is missing; by default, the demo writes them."""
+    """End the script if a directory is missing. The default directories are those of the demo."""
     for directory in directories:
         if not directory.is_dir():
-            sys.exit(f"{directory}: not found; run 'make demo' first, or give another directory (see --help)")
+            sys.exit(f"{directory}: no such directory; run 'make demo' first, or give another one (see --help)")

@@ -6,16 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from asr_rescore.corpus import TokenStream
+from asr_rescore.lm.scorer import SentenceScorer
 from asr_rescore.models import LanguageModel
-
-if TYPE_CHECKING:
-    from asr_rescore.lm.neural_scorer import NeuralScorer
 
 CHUNK = 256  # tokens in one pass; the result does not depend on it
 SENTENCES_AT_ONCE = 1000  # bounds the memory for their hidden states
@@ -44,7 +41,7 @@ def evaluate_text(model: LanguageModel, text: TokenStream, device: torch.device 
     return TextCost(stream_cost(model, text.ids, device) + text.class_cost, len(text))
 
 
-def evaluate_sentences(scorer: NeuralScorer, sentences: Iterable[list[str]]) -> TextCost:
+def evaluate_sentences(scorer: SentenceScorer, sentences: Iterable[list[str]]) -> TextCost:
     """Predict every sentence by itself, as rescoring does: no sentence knows the one before it.
 
     Args:
