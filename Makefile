@@ -1,42 +1,56 @@
-# Needs python3 (3.10 to 3.13) with venv, and make; everything else is installed into .venv.
-# Another interpreter: PYTHON=python3.12 make test
+# Needs python3 (3.10 to 3.13) with venv, and make. Everything else is installed into .venv.
+# Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
-# One stamp a Python version: asking for another interpreter makes .venv anew.
+# One stamp for each Python version: another interpreter rebuilds .venv.
 INSTALLED := .venv/installed-$(PYTHON_VERSION)
+# The oldest interpreter that is here and starts; the lowest versions may have no wheels for newer ones.
+LOWEST_PYTHON ?= $(or $(shell for python in python3.10 python3.11; do $$python -c '' 2>&- && echo $$python && break; done),$(PYTHON))
+LOWEST_INSTALLED := .venv-lowest/installed
+# One process for each processor, each with one thread (tests/conftest.py). worksteal: long tests do not wait in a row.
+PARALLEL := -n auto --maxprocesses 16 --dist worksteal
 
-.PHONY: help demo test test-quick lint format bench clean
+.PHONY: help demo test test-quick test-lowest lint format bench clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
 
-$(INSTALLED): setup.py constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## from Kaldi's lattices to a table of word error rates, on the embedded mini corpus
+$(LOWEST_INSTALLED): pyproject.toml constraints-lowest.txt
+	$(LOWEST_PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet -c constraints-lowest.txt -e '.[test]'
+	@touch $@
+
+demo: $(INSTALLED) ## run the recipe on the embedded corpus, from Kaldi's lattices to a table of word error rates
 	recipes/wsj/run.sh --corpus mini
 
-test: $(INSTALLED) ## all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## run all tests
+	$(BIN)/python -m pytest $(PARALLEL)
 
-test-quick: $(INSTALLED) ## the tests of seconds
-	$(BIN)/python -m pytest -m 'not slow'
+test-quick: $(INSTALLED) ## run the tests that take seconds
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
-lint: $(INSTALLED) ## style and simple mistakes
+test-lowest: $(LOWEST_INSTALLED) ## run all tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest $(PARALLEL)
+
+lint: $(INSTALLED) ## check style, simple mistakes and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-format: $(INSTALLED) ## mend what lint can mend by itself
+format: $(INSTALLED) ## correct what ruff can correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## every script of benchmarks/ (after make demo), results into benchmarks/results/
+bench: $(INSTALLED) ## run every script of benchmarks/ (after make demo); results go into benchmarks/results/
 	set -e; for script in $(wildcard benchmarks/*.py); do $(BIN)/python "$$script"; done
 
-clean: ## back to a fresh checkout
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis recipes/*/exp
+clean: ## return to a fresh checkout
+	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis recipes/*/exp
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,12 +12,15 @@ import pytest
 
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
-from rescoring_runs import save_random_lm
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "goldens"
 
-# A busy machine is no failure; time limits of single examples are.
+# The models of the tests are small: more threads than one make them slower, most of all beside other processes. This is
+# also for the processes that tests start, and precedes every import of torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no failure, so examples have no time limit.
 hypothesis.settings.register_profile("steady", deadline=None)
 hypothesis.settings.load_profile("steady")
 
@@ -54,7 +57,6 @@ def environment(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(checkout),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
     }
 
 
@@ -84,6 +86,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lm(tmp_path_factory, lang):
+    from rescoring_runs import save_random_lm  # imports torch, which not every test file needs
+
     words = [word for word in kaldi.read_words(lang / "words.txt").ids if word[0] not in "<#!"]
     return save_random_lm(tmp_path_factory.mktemp("lm") / "random", words, 1)
 

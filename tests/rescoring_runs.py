@@ -1,9 +1,13 @@
-"""What the tests of rescoring share: a language model with random weights, and the hypotheses a rescoring leaves."""
+"""What the tests of rescoring share: a language model with random weights, a rescoring's hypotheses, a full disk."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 
 from asr_rescore import kaldi, models
@@ -26,3 +30,19 @@ def hypotheses(out: Path, lmwt: int, wip: float) -> dict[str, list[str]]:
 
 def texts(out: Path, lmwt: int, wip: float):
     return kaldi.read_table(out / "scoring_kaldi" / f"penalty_{wip}" / f"{lmwt}.txt")
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Make every write of a file fail. Stdout is /dev/null, because a command that fails so redirects it."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("os.fsync", full)
+        yield

@@ -253,10 +253,12 @@ def test_entries_of_a_pipe_that_fails_at_its_end_are_kept():
     assert keys == ODD_KEYS and key == "" and "exit status 3" in message
 
 
-def test_command_is_ended_if_the_reader_stops_early():
-    entries = kaldi.read_lattices(f"ark:cat {FORMATS / 'compact.ark'}; sleep 100 |", allow_pipes=True)
+def test_command_is_ended_if_the_reader_stops_early(tmp_path):
+    command = f"cat {FORMATS / 'compact.ark'}; sleep 100; touch {tmp_path}/went-on"
+    entries = kaldi.read_lattices(f"ark:{command} |", allow_pipes=True)
     assert next(entries)[0] == "kal16-minidev0052"
     entries.close()
+    assert not (tmp_path / "went-on").exists()
 
 
 @pytest.mark.parametrize("source", ["ark,x:foo", "ark,scp:a.ark,b.scp", "scp,scp:a"])

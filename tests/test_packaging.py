@@ -7,7 +7,7 @@ them, because .pth files in a lent directory are not read; a test asserts whose 
 
 from __future__ import annotations
 
-import ast
+import os
 import re
 import shutil
 import subprocess
@@ -24,7 +24,8 @@ from conftest import ROOT
 
 
 def run(*arguments: str | Path, cwd: Path) -> str:
-    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=300)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -60,6 +61,7 @@ def test_wheel_holds_the_whole_package_and_its_license(wheel, checkout):
     files = {str(path.relative_to(checkout)) for path in (checkout / "asr_rescore").rglob("*.*")}
     files = {name for name in files if "__pycache__" not in name}  # other tests run the commands of the checkout
     assert files == {name for name in names if ".dist-info/" not in name}
+    assert "asr_rescore/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
     assert wheel.name == f"asr_rescore-{__version__}-py3-none-any.whl"
 
@@ -90,21 +92,47 @@ def test_version(installed, tmp_path):
     assert run(installed / "asr-rescore", "--version", cwd=tmp_path) == f"asr-rescore {__version__}\n"
 
 
-def requirements() -> list[str]:
-    """Names of all that setup.py requires, extras included."""
-    constants = (node.value for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8"))) if is_text(node))
-    return [name for text in constants for name in re.findall(r"^([a-z]+)>=", text)]
+def requirements(text: str) -> list[tuple[str, str]]:
+    """Names and lower bounds of the packages that pyproject.toml names, extras and build requirements included."""
+    return sorted(set(re.findall(r'"([A-Za-z-]+)>=([0-9.]+)"', text)))
 
 
-def is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+REQUIREMENTS = requirements((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 def test_requirements_are_found():
-    assert {"torch", "kaldiio", "pytest", "ruff"} <= set(requirements())
+    assert {"torch", "kaldiio", "pytest", "pytest-xdist", "setuptools", "ruff"} <= {name for name, _ in REQUIREMENTS}
+    assert len(dict(REQUIREMENTS)) == len(REQUIREMENTS)  # each has one bound
 
 
-@pytest.mark.parametrize("name", requirements())
+@pytest.mark.parametrize("name", dict(REQUIREMENTS))
 def test_every_requirement_is_pinned_and_explained(name):
     assert re.search(rf"^{name}==", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
     assert re.search(rf"^\| {name} \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_lowest_versions_are_the_lower_bounds():
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    pinned = [match.groups() for line in lines if (match := re.fullmatch(r"([A-Za-z-]+)==([0-9.]+)", line))]
+    bounds = dict(REQUIREMENTS)
+    assert {name: release(version) for name, version in pinned} == {name: release(bounds[name]) for name, _ in pinned}
+    assert set(bounds) - {name for name, _ in pinned} == {"ruff", "mypy", "types-PyYAML", "types-tqdm"}  # for lint only
+
+
+def release(version: str) -> tuple[int, ...]:
+    """2.5 and 2.5.0 are the same release."""
+    return tuple(map(int, (version + ".0.0").split(".")[:3]))
+
+
+def test_every_version_of_python_is_named_and_tested():
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text)
+    assert f'requires-python = ">={named[0]}"' in text
+    assert f'python_version = "{named[0]}"' in text  # mypy's
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    assert re.findall(r'"(3\.\d+)"', workflow) == named
+
+
+def test_every_file_that_names_the_version_names_this_one():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")

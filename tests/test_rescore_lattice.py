@@ -15,7 +15,7 @@ from asr_rescore.lattice import best_path, n_best
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from lattices import lattice_of
-from rescoring_runs import hypotheses, save_random_lm
+from rescoring_runs import full_disk, hypotheses, save_random_lm
 
 pytestmark = pytest.mark.slow  # each runs a whole command
 
@@ -196,16 +196,12 @@ def test_groups_of_lattices_do_not_touch_each_other(run, monkeypatch):
         np.testing.assert_allclose(left.graph, right.graph, atol=1e-4)
 
 
-def test_a_full_disk_keeps_what_was_there(run, monkeypatch, capfd):
+def test_a_full_disk_keeps_what_was_there(run, capsys):
     _, out = run("--lm-weight", 0.5)
     before = {file: file.read_bytes() for file in sorted(Path(out).rglob("*")) if file.is_file()}
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    assert run("--lm-weight", 0.25)[0] == 1
-    assert "No space left" in capfd.readouterr().err
+    with full_disk():
+        assert run("--lm-weight", 0.25)[0] == 1
+    assert "No space left" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in sorted(Path(out).rglob("*")) if file.is_file()} == before
 
 

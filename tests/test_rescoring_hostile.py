@@ -12,7 +12,7 @@ from asr_rescore import kaldi
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.report import SystemReport
 from lattices import lattice_of
-from rescoring_runs import hypotheses, save_random_lm
+from rescoring_runs import full_disk, hypotheses, save_random_lm
 
 pytestmark = pytest.mark.slow  # each runs a whole command
 
@@ -151,14 +151,10 @@ def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):
     assert hypotheses(out, 12, 0.0) == hypotheses(first, 12, 0.0)
 
 
-def test_a_full_disk_keeps_what_was_there(rescore, monkeypatch, capfd):
+def test_a_full_disk_keeps_what_was_there(rescore, capsys):
     status, out = rescore("--lm-weight", 0.5)
     before = {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()}
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    assert rescore("--lm-weight", 0.25)[0] == 1
-    assert "No space left" in capfd.readouterr().err
+    with full_disk():
+        assert rescore("--lm-weight", 0.25)[0] == 1
+    assert "No space left" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before

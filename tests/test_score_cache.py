@@ -71,7 +71,7 @@ def turn(number: int) -> list[list[str]]:
 
 
 def job(directory: Path, first: int, start: Barrier) -> None:
-    start.wait(timeout=60)
+    start.wait(timeout=3600)  # one that died before must not hang the others for ever
     for number in range(first, first + 8):
         cached = CachedScorer(Numbers(), directory, MODEL)
         assert np.array_equal(cached.costs(turn(number)), Numbers().costs(turn(number)))

