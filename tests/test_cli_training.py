@@ -101,7 +101,7 @@ class TestTrainLm:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         command = ["train_lm", "--config", config(), *texts(data), "--device", "cuda", str(data.parent / "lm")]
         assert main(command) == 2
-        assert "use --device cpu or auto" in capsys.readouterr().err
+        assert "--device is cuda, but torch sees no GPU; use cpu or auto" in capsys.readouterr().err
 
 
 class TestDistillLm:
