@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -21,11 +22,11 @@ FULL = Path("/dev/full")
 def command(monkeypatch):
     """Register a module as command ``probe``; its run does what the test hands over."""
 
-    def register(run):
-        def configure(parser):
-            parser.add_argument("--number", type=int, default=0)
-            parser.add_argument("file")
+    def declare(parser):
+        parser.add_argument("--number", type=int, default=0)
+        parser.add_argument("file")
 
+    def register(run, configure=declare):
         module = SimpleNamespace(HELP="Probes.", configure=configure, run=run)
         monkeypatch.setitem(sys.modules, "probe_module", module)
         monkeypatch.setitem(cli.COMMANDS, "probe", "probe_module")
@@ -67,6 +68,43 @@ def test_each_error_is_one_line_and_a_status(command, capsys, error, status, lin
     command(run)
     assert cli.main(["probe", "F"]) == status
     assert capsys.readouterr() == ("", line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("`number` is -1", "--number is -1"),
+        ("`big_number` is 7", "`big_number` is 7"),
+        ("`size`, `file` and `train.lr`", "--model-size, `file` and `train.lr`"),
+        ("`rate` is 0", "`rate` is 0"),
+    ],
+    ids=["a field of the library", "of another command", "with the command's prefix", "more than one flag fits"],
+)
+def test_fields_of_the_library_become_flags(command, capsys, text, shown):
+    def configure(parser):
+        for flag in ("--number", "--model-size", "--a-rate", "--b-rate"):
+            parser.add_argument(flag)
+
+    def run(_):
+        raise UsageError(text)
+
+    command(run, configure)
+    assert cli.main(["probe"]) == 2
+    assert capsys.readouterr().err == f"asr-rescore probe: error: {shown}\n"
+
+
+def test_the_library_logs_and_the_command_shows_it(command, capsys):
+    def run(_):
+        log = logging.getLogger("asr_rescore.training")
+        log.debug("never")
+        log.info("epoch %d", 1)
+        log.warning("look out")
+        return 0
+
+    command(run)
+    for _ in range(2):  # a second command in the same process does not show lines twice
+        assert cli.main(["probe", "F"]) == 0
+        assert capsys.readouterr() == ("epoch 1\n", "look out\n")
 
 
 def test_an_error_nobody_foresaw_keeps_its_traceback(command):

@@ -29,6 +29,7 @@ from asr_rescore.config import (
 )
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.lm.neural_scorer import NORMALISERS
+from asr_rescore.training.optimizer import OPTIMIZERS
 
 NESTED = EnsembleConfig((ModelConfig(), EnsembleConfig((ModelConfig(experts=3), ModelConfig(hidden=(4,))))))
 
@@ -157,8 +158,13 @@ def test_a_broken_models_config(config_file, text, message):
 
 @pytest.mark.parametrize(
     ("registry", "kinds"),
-    [(models.REGISTRY, ModelKind), (objectives.REGISTRY, ObjectiveKind), (NORMALISERS, NormaliserKind)],
-    ids=["models", "objectives", "normalisers"],
+    [
+        (models.REGISTRY, ModelKind),
+        (objectives.REGISTRY, ObjectiveKind),
+        (OPTIMIZERS, OptimizerKind),
+        (NORMALISERS, NormaliserKind),
+    ],
+    ids=["models", "objectives", "optimizers", "normalisers"],
 )
 def test_a_registry_has_every_kind_and_no_other(registry, kinds):
     assert set(registry) == set(get_args(kinds))

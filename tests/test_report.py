@@ -108,7 +108,7 @@ def test_the_summary_has_a_line_for_each_rate_and_for_the_weights(lattice_oracle
 
 def test_without_references_the_summary_has_only_the_weights():
     written = report(rescored={}, first_pass={}, nbest_oracle=None, lattice_oracle=None)
-    assert written.summary() == f"weights:        {written.signature}\n"
+    assert written.summary() == f"weights:        {written.signature}"
 
 
 # Table

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr_rescore.cli.config_options import add_config_options, read_config
-from asr_rescore.cli.training_options import add_device_option, choose_device
+from asr_rescore.cli.device_option import add_device_option
 from asr_rescore.lm_config import CacheConfig
 
 HELP = "write a teacher's distributions over a text, for distill_lm --teacher-cache"
@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build the cache, or continue an unfinished one, and print its size."""
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.corpus import TokenStream
+    from asr_rescore.models import choose_device
     from asr_rescore.training import build_cache
 
     device = choose_device(arguments.device)

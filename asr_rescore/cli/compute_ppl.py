@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_rescore.cli.config_options import add_config_options, given, read_config
-from asr_rescore.cli.training_options import add_device_option, choose_device
+from asr_rescore.cli.device_option import add_device_option
 from asr_rescore.lm_config import DynamicConfig
 
 HELP = "print a text's perplexity, number of tokens and out-of-vocabulary words"
@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
     from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text
+    from asr_rescore.models import choose_device
 
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics and cannot be combined with --by-sentence")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
+from asr_rescore.cli.training_options import add_training_options, start_model
 
 if TYPE_CHECKING:
     from asr_rescore.training import Teacher
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.checkpoint import combine, load_model
     from asr_rescore.config import load_config
     from asr_rescore.corpus import TokenStream
+    from asr_rescore.models import choose_device
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
     device = choose_device(arguments.device)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.cli.training_options import add_device_option, choose_device
+from asr_rescore.cli.device_option import add_device_option
 
 HELP = "combine language models into one: the mean of their probabilities"
 
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.corpus import TokenStream
     from asr_rescore.errors import UsageError
     from asr_rescore.lm.text_cost import evaluate_text
+    from asr_rescore.models import choose_device
 
     target = arguments.ensemble_dir
     device = choose_device(arguments.device)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr_rescore.cli.config_options import add_config_options, read_config
-from asr_rescore.cli.training_options import add_device_option, choose_device
+from asr_rescore.cli.device_option import add_device_option
 from asr_rescore.lm_config import SamplingConfig
 
 HELP = "write text drawn from one or more language models, to train a student on"
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.corpus import write_sentences
     from asr_rescore.errors import UsageError
     from asr_rescore.lm import sample_sentences
+    from asr_rescore.models import choose_device
     from asr_rescore.vocab import SENTENCE_END
 
     if arguments.text_out.is_dir():  # found now rather than after all the text is drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, choose_device, start_model
+from asr_rescore.cli.training_options import add_training_options, start_model
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore import corpus
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
+    from asr_rescore.models import choose_device
     from asr_rescore.training import TrainingRun, train
     from asr_rescore.vocab import Vocabulary
     from asr_rescore.vocab_files import load_vocabulary

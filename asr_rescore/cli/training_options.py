@@ -1,10 +1,12 @@
-"""Options and steps that train_lm and distill_lm share, and the choice of the device for every command."""
+"""Options and steps that train_lm and distill_lm share."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asr_rescore.cli.device_option import add_device_option
 
 if TYPE_CHECKING:
     import torch
@@ -57,33 +59,3 @@ def start_model(
     model = models.build(config.model, len(vocabulary)).to(device)
     facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
     return model, facts
-
-
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Declare the device."""
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where to compute; auto: on a GPU if there is one (default: %(default)s)",
-    )
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device that ``--device`` names.
-
-    It also stops cuDNN from rounding float32 to TF32; only a training in mixed precision allows that again.
-
-    Raises:
-        UsageError: cuda was asked for and there is no GPU.
-    """
-    import torch
-
-    from asr_rescore.errors import UsageError
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda, but torch sees no GPU; use --device cpu or auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device(name)

@@ -84,24 +84,26 @@ def _is_finished(config: TrainConfig, progress: Progress) -> bool:
 
 
 class Trainer:
-    """The steps of a training run; ``state`` is what they change."""
+    """The steps of a training run; all that they change is in ``state``."""
 
     def __init__(self, run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None):
         self.run = run
         self.config = run.config.train
-        self.model = model
         self.device = device
-        self.teacher = teacher
+        self.objective = objectives.build(run.config.objective)
+        self.groups = list(column_groups(self.config.batch, self.config.small_batch))
+        self.history = TrainingLog(run.directory)
         use_fast_path(model, self.config.precision == "mixed")
         self.parameters = list(model.parameters())
-        self.optimizer = build_optimizer(self.parameters, self.config)
-        self.objective = objectives.build(run.config.objective)
-        self.streams = Streams(run.train.ids, self.config.batch, device)
-        self.groups = list(column_groups(self.config.batch, self.config.small_batch))
-        self.generator = torch.Generator().manual_seed(run.seed)  # for chunk lengths and rotations
         torch.manual_seed(run.seed)  # for dropout, whatever was drawn before
-        self.state = TrainingState(model, self.optimizer, self.streams, teacher, self.generator, device)
-        self.history = TrainingLog(run.directory)
+        self.state = TrainingState(
+            model=model,
+            optimizer=build_optimizer(self.parameters, self.config),
+            streams=Streams(run.train.ids, self.config.batch, device),
+            teacher=teacher,
+            generator=torch.Generator().manual_seed(run.seed),
+            device=device,
+        )
         self.start_streams()
 
     def start_or_resume(self) -> None:
@@ -118,7 +120,7 @@ class Trainer:
             directory.mkdir(parents=True, exist_ok=True)
             self.history.cut(0)
             if self.config.self_normalization and not self.run.trained:
-                self.model.start_self_normalised()
+                self.state.model.start_self_normalised()
             if averaging_starts(self.config, 0, ()):
                 self.state.start_averaging()
             self.save_state()
@@ -131,27 +133,28 @@ class Trainer:
     def start_streams(self) -> None:
         """Give the student and the teacher zero states."""
         sizes = [group.stop - group.start for group in self.groups]
-        self.state.hidden = [self.model.initial_state(size, self.device) for size in sizes]
-        if self.teacher is not None:
-            self.teacher.start(sizes)
+        self.state.hidden = [self.state.model.initial_state(size, self.device) for size in sizes]
+        if self.state.teacher is not None:
+            self.state.teacher.start(sizes)
 
     def train_epoch(self, interrupt: Interrupt) -> None:
         """Train on all chunks of the text, from ``progress.position`` on."""
-        progress = self.state.progress
-        total = self.streams.length
+        state = self.state
+        progress = state.progress
+        total = state.streams.length
         if progress.position == 0:
             progress.tokens = 0
             progress.loss = 0.0
             progress.seconds = 0.0
             if self.config.partial_shuffle:
-                self.streams.rotate(torch.randint(total, (self.config.batch,), generator=self.generator))
+                state.streams.rotate(torch.randint(total, (self.config.batch,), generator=state.generator))
             self.start_streams()
-        self.model.train()
+        state.model.train()
         began = saved = time.monotonic()
         before = progress.seconds
         with progress_bar(total=total, initial=progress.position, desc=f"epoch {progress.epoch + 1}") as bar:
             while progress.position < total:
-                length = min(chunk_length(self.config, self.generator), total - progress.position)
+                length = min(chunk_length(self.config, state.generator), total - progress.position)
                 loss = self.step(length)
                 progress.steps += 1
                 progress.position += length
@@ -170,38 +173,40 @@ class Trainer:
 
     def step(self, length: int) -> float:
         """Update the weights once, on the next chunk of ``length`` time steps; returns the mean loss of its tokens."""
-        progress = self.state.progress
+        state = self.state
+        progress = state.progress
         here = slice(progress.position, progress.position + length)
         # The gradient of a short chunk is a mean over fewer tokens, so it moves the weights less.
-        for parameters in self.optimizer.param_groups:
+        for parameters in state.optimizer.param_groups:
             parameters["lr"] = self.learning_rate * length / self.config.bptt
-        self.optimizer.zero_grad()
+        state.optimizer.zero_grad()
         loss = 0.0
         for group in range(len(self.groups)):
             loss += self.backward(group, here)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf).item()
         self.check_finite("loss", loss)
         self.check_finite("norm of the gradient", norm)
-        self.optimizer.step()
-        if self.state.mean is not None:
-            self.state.mean.update()
-            progress.averaged = self.state.mean.count
+        state.optimizer.step()
+        if state.mean is not None:
+            state.mean.update()
+            progress.averaged = state.mean.count
         return loss
 
     def backward(self, group: int, here: slice) -> float:
         """Add the gradient of one group of streams; returns its part of the mean loss, without AR and TAR."""
         config = self.config
+        state = self.state
         columns = self.groups[group]
-        chunk = self.streams.chunk(here, columns)
+        chunk = state.streams.chunk(here, columns)
         labels = chunk.labels.flatten()  # (time · streams,)
-        soft = None if self.teacher is None else self.teacher.soft_labels(chunk, group)
+        soft = None if state.teacher is None else state.teacher.soft_labels(chunk, group)
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])
 
-        hidden = detach_state(self.state.hidden[group])
-        output = self.model.loss(chunk.inputs, hidden, token_loss, config.self_normalization)
-        self.state.hidden[group] = output.state
+        hidden = detach_state(state.hidden[group])
+        output = state.model.loss(chunk.inputs, hidden, token_loss, config.self_normalization)
+        state.hidden[group] = output.state
         loss = output.total / len(labels)
         regularized = loss
         if config.activation_reg:
@@ -218,7 +223,7 @@ class Trainer:
     def learning_rate(self) -> float:
         """The present rate of the schedule, for a chunk of ``bptt`` time steps."""
         progress = self.state.progress
-        epochs = progress.epoch + progress.position / self.streams.length
+        epochs = progress.epoch + progress.position / self.state.streams.length
         return learning_rate(self.config, epochs / self.config.epochs)
 
     def check_finite(self, what: str, value: float) -> None:
@@ -235,7 +240,7 @@ class Trainer:
         """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started."""
         valid = self.run.valid
         with self.state.averaged_weights():
-            cost = (stream_cost(self.model, valid.ids, self.device) + valid.class_cost) / len(valid)
+            cost = (stream_cost(self.state.model, valid.ids, self.device) + valid.class_cost) / len(valid)
         self.check_finite("valid perplexity", perplexity(cost))
         return cost
 
@@ -244,14 +249,14 @@ class Trainer:
         progress = self.state.progress
         facts = dict(self.run.fingerprint.facts, epoch=progress.epoch, valid_ppl=perplexity(progress.valid[-1]))
         with self.state.averaged_weights():
-            save_model(self.run.directory, self.model, self.run.vocabulary, provenance(**facts))
+            save_model(self.run.directory, self.state.model, self.run.vocabulary, provenance(**facts))
 
     def log(self, **figures: float) -> None:
         """Log the course of the run, to log.jsonl and for the eye; ``figures`` are those of a finished epoch."""
         progress = self.state.progress
         loss = progress.loss / progress.tokens
         speed = round(progress.tokens / max(progress.seconds, 1e-9))
-        epoch = progress.epoch + round(progress.position / self.streams.length, 3)
+        epoch = progress.epoch + round(progress.position / self.state.streams.length, 3)
         line = {
             "epoch": epoch,  # number of epochs done, with a fraction within an epoch
             "step": progress.steps,

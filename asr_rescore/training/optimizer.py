@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from asr_rescore.config import TrainConfig
+from asr_rescore.config import OptimizerKind, TrainConfig
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+OPTIMIZERS: dict[OptimizerKind, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adamw": torch.optim.AdamW,
+}
 
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

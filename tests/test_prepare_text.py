@@ -1,0 +1,99 @@
+"""prepare_text: training text, valid text and vocabulary from raw text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asr_rescore.cli.main import main
+from asr_rescore.vocab_files import load_vocabulary
+from small_text import SENTENCES, lines, prepare, write_text
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    return write_text(tmp_path / "text.gz")
+
+
+@pytest.fixture
+def data(tmp_path, text, capsys) -> Path:
+    prepared = prepare(text, tmp_path / "data", 8)
+    capsys.readouterr()
+    return prepared
+
+
+def test_every_twentieth_sentence_is_held_out(text, data):
+    assert lines(data / "valid.txt") == SENTENCES[19::20]
+    assert lines(data / "train.txt") == [line for n, line in enumerate(SENTENCES, 1) if n % 20]
+    vocabulary = load_vocabulary(data)
+    assert len(vocabulary) == 8
+    assert sum(vocabulary.unk_probs.values()) == pytest.approx(1)
+    kept = {*vocabulary.words, *vocabulary.unk_probs} - {"</s>", "<RNN_UNK>"}
+    assert kept == {word for line in SENTENCES for word in line.split()}
+
+
+def test_it_prints_what_it_made(text, tmp_path, capsys):
+    assert main(["prepare_text", str(text), str(tmp_path / "d")]) == 0
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'd'}: 57 train and 3 valid sentences, 11 entries in the vocabulary, 1 words in <RNN_UNK>\n"
+    )
+
+
+@pytest.mark.parametrize(("fraction", "every"), [("0.1", 10), ("0.5", 2)])
+def test_fraction(text, tmp_path, fraction, every):
+    assert main(["prepare_text", "--valid-fraction", fraction, str(text), str(tmp_path / "d")]) == 0
+    assert lines(tmp_path / "d/valid.txt") == SENTENCES[every - 1 :: every]
+
+
+@pytest.mark.parametrize("fraction", ["0", "0.6", "-1", "nan"])
+def test_a_fraction_out_of_range(text, tmp_path, capsys, fraction):
+    assert main(["prepare_text", "--valid-fraction", fraction, str(text), str(tmp_path / "d")]) == 2
+    assert "expected above 0 and at most 0.5" in capsys.readouterr().err
+
+
+def test_several_texts_and_a_valid_text(text, tmp_path):
+    valid = tmp_path / "valid"
+    valid.write_text("never seen\n")
+    command = ["prepare_text", "--valid", str(valid), str(text), str(text), str(tmp_path / "d")]
+    assert main(command) == 0
+    assert lines(tmp_path / "d/train.txt") == SENTENCES * 2
+    assert lines(tmp_path / "d/valid.txt") == ["never seen"]
+    assert "never" not in load_vocabulary(tmp_path / "d").words
+
+
+def test_a_lexicons_unseen_words_join_the_class(text, tmp_path):
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("<eps> 0\nboard 1\nzebra 2\n#0 3\n<s> 4\n</s> 5\n")
+    assert main(["prepare_text", "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 0
+    vocabulary = load_vocabulary(tmp_path / "d")
+    assert dict(vocabulary.unk_probs) == {"zebra": 1.0}
+
+
+def test_kaldi_text(tmp_path, capsys):
+    path = tmp_path / "text"
+    path.write_text("".join(f"utt-{number} {line}\n" for number, line in enumerate(SENTENCES)))
+    assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
+    assert "pass --kaldi-text" in capsys.readouterr().err
+    assert not (tmp_path / "d/vocab.txt").exists()
+    assert main(["prepare_text", "--kaldi-text", str(path), str(tmp_path / "d")]) == 0
+    assert lines(tmp_path / "d/train.txt")[:2] == SENTENCES[:2]
+
+
+@pytest.mark.parametrize("given", ["text", "--valid"])
+@pytest.mark.parametrize("name", ["train.txt", "valid.txt"])
+def test_it_does_not_write_over_what_it_reads(text, data, capsys, given, name):
+    before = (data / name).read_bytes()
+    path = f"{data}/../data/{name}"
+    named = [path] if given == "text" else ["--valid", path, str(text)]
+    assert main(["prepare_text", *named, str(data)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path} is an input and would be replaced; give a directory other than {data}" in error
+    assert (data / name).read_bytes() == before
+
+
+def test_a_text_too_short_to_hold_anything_out(tmp_path, capsys):
+    path = tmp_path / "text"
+    path.write_text("one sentence\n")
+    assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
+    assert "found 1 train and 0 valid sentences" in capsys.readouterr().err
