@@ -90,7 +90,7 @@ class LatticeEngine:
         for utt, lattice in rescored.lattices(Job(1, 1), Failures()):
             for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
                 if path is not None:
-                    texts[point][utt] = [words.word(index) for index in path.words]
+                    texts[point][utt] = words.to_words(path.words)
         return texts
 
 
@@ -113,5 +113,5 @@ def _first_pass_texts(inputs: Inputs, weights: ChosenWeights, utterances: Contai
         if utt in utterances:
             path = best_path(lattice, point.acoustic_scale, point.wip)
             if path is not None:
-                texts[utt] = [words.word(index) for index in path.words]
+                texts[utt] = words.to_words(path.words)
     return texts

@@ -40,10 +40,10 @@ def lattice_oracle(inputs: Inputs, utterances: Container[str]) -> dict[str, Sequ
     best: dict[str, Sequence[str]] = {}
     for utt, lattice in inputs.first_pass.lattices(Job(1, 1), Failures()):
         if utt in references and utt in utterances:
-            found = oracle(lattice, [words.get(word, -1) for word in references[utt]])
+            found = oracle(lattice, words.to_ids(references[utt]))
             if found is not None:
                 path, _ = found
-                best[utt] = [words.word(index) for index in path.words]
+                best[utt] = words.to_words(path.words)
     return best
 
 

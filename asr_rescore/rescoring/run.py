@@ -122,12 +122,12 @@ class Rescoring:
 
 def rescore(
     old_lang_dir: str | Path,
-    lm_dirs: Sequence[str | Path],
+    lm_dirs: str | Path | Sequence[str | Path],
     data_dir: str | Path,
     decode_dir: str | Path,
     out_dir: str | Path,
     *,
-    lm_weight: Sequence[float] | None = None,
+    lm_weight: float | Sequence[float] | None = None,
     weights: str | Path | None = None,
     config: ListConfig | LatticeConfig | None = None,
     score_cache: str | Path | None = None,
@@ -139,11 +139,12 @@ def rescore(
 
     Args:
         old_lang_dir: words.txt and G.fst of the first pass.
-        lm_dirs: directories of trained language models.
+        lm_dirs: directories of trained language models, or one directory.
         data_dir: utt2spk and, for scoring, text.
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
-        lm_weight: one weight for each language model; the old LM keeps one minus their sum.
+        lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
+            their sum.
         weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
             tuned on ``data_dir``.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
@@ -160,6 +161,10 @@ def rescore(
         InputError: an input is missing or broken.
     """
     config = ListConfig() if config is None else config
+    if isinstance(lm_dirs, (str, Path)):
+        lm_dirs = [lm_dirs]
+    if isinstance(lm_weight, (int, float)):
+        lm_weight = [lm_weight]
     inputs = Inputs.read(
         config,
         Path(old_lang_dir),
