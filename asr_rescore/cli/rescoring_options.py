@@ -15,6 +15,7 @@ def add_rescoring_arguments(
     parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]
 ) -> argparse._MutuallyExclusiveGroup:
     """Declare all arguments; returns the group of those that say how the LMs are weighed."""
+    parser.set_defaults(config_type=config)
     add_config_options(parser, config)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -40,16 +41,22 @@ def add_rescoring_arguments(
     return how
 
 
-def run_rescoring(
-    arguments: argparse.Namespace, config_type: type[ListConfig | LatticeConfig], score_cache: Path | None = None
-) -> int:
-    """Run one job, or all of them and the scoring, and print the result; the exit status."""
+def run_rescoring(arguments: argparse.Namespace) -> int:
+    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done.
+
+    Raises:
+        UsageError: nothing says how to weigh the LMs.
+    """
+    from asr_rescore.errors import UsageError
     from asr_rescore.rescoring.job import Job
     from asr_rescore.rescoring.run import Rescoring
 
     began = time.monotonic()
-    jobs = Job.all(arguments.nj)  # refuses a wrong number before anything is read
-    job = None if arguments.job is None else Job(arguments.job, arguments.nj)
+    jobs = Job.all(arguments.nj)
+    if arguments.job is not None:
+        jobs = [Job(arguments.job, arguments.nj)]
+    elif arguments.tune is False and not (arguments.lm_weight or arguments.weights):
+        raise UsageError("give --lm-weight, --weights or --tune (or --job, to run only one job)")
     rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
@@ -58,14 +65,15 @@ def run_rescoring(
         arguments.out_dir,
         lm_weight=arguments.lm_weight,
         weights=arguments.weights,
-        config=read_config(config_type, arguments),
-        score_cache=score_cache,
+        config=read_config(arguments.config_type, arguments),
+        score_cache=arguments.score_cache,
         device=arguments.device,
     )
-    if job is not None:
+    for job in jobs:
         rescoring.run_job(job)
+    if arguments.job is not None:
         return 0
-    report = rescoring.run(len(jobs), lattice_oracle=not arguments.no_lattice_oracle)
+    report = rescoring.finish(arguments.nj, lattice_oracle=not arguments.no_lattice_oracle)
     print(report.summary())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{arguments.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
