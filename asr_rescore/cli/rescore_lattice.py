@@ -15,4 +15,3 @@ HELP = "rescore the lattices of a Kaldi decode directory with known weights"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_rescoring_arguments(parser, LatticeConfig)
-    parser.set_defaults(tune=None, score_cache=None)  # options of rescore_nbest

@@ -11,12 +11,9 @@ from asr_rescore.cli.options import add_config_options, add_device_option, read_
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 
 
-def add_rescoring_arguments(
-    parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]
-) -> argparse._MutuallyExclusiveGroup:
-    """Declare all arguments; returns the group of those that say how the LMs are weighed."""
+def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
+    """Declare all arguments of the command that rescores by ``config``."""
     parser.set_defaults(config_type=config)
-    add_config_options(parser, config)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",
@@ -27,6 +24,19 @@ def add_rescoring_arguments(
         "word insertion penalty",
     )
     how.add_argument("--weights", type=Path, metavar="F", help="apply a dev set's weights.yaml (or its out-dir)")
+    if config is ListConfig:
+        how.add_argument(
+            "--tune", action="store_true", help="tune LM weights, LMWT and word insertion penalty on this data-dir"
+        )
+        parser.add_argument(
+            "--score-cache",
+            type=Path,
+            metavar="DIR",
+            help="directory of sentence costs, shared with other runs and jobs",
+        )
+    else:
+        parser.set_defaults(tune=None, score_cache=None)
+    add_config_options(parser, config)
     parser.add_argument("--nj", type=int, default=1, metavar="J", help="number of jobs (default: 1)")
     parser.add_argument(
         "--job", type=int, metavar="I", help="run only job I, and no scoring; then run once without --job to finish"
@@ -38,7 +48,6 @@ def add_rescoring_arguments(
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="utt2spk and, for scoring, text")
     parser.add_argument("decode_dir", type=Path, metavar="decode-dir", help="num_jobs and lat.JOB.gz")
     parser.add_argument("out_dir", type=Path, metavar="out-dir", help="output; becomes a decode directory")
-    return how
 
 
 def run_rescoring(arguments: argparse.Namespace) -> int:
