@@ -105,7 +105,15 @@ class TestPennTreebank:
             model = models.build(config.model, len(vocabulary))
             if start is not None:
                 model.load_state_dict(start.state_dict())
-            run = TrainingRun(config, vocabulary, train_text, valid_text, 31, tmp_path / name, {}, start is not None)
+            run = TrainingRun(
+                config=config,
+                vocabulary=vocabulary,
+                train=train_text,
+                valid=valid_text,
+                seed=31,
+                directory=tmp_path / name,
+                trained=start is not None,
+            )
             assert train(run, model, CPU, teacher) < 20_000
             (*_, last) = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
             assert last["step"] >= 2

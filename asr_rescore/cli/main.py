@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 from asr_rescore import __version__
@@ -50,11 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
     name = PROGRAM if command is None else f"{PROGRAM} {command}"
-    _log_to_console()
-    show_progress()
     try:
         try:
-            return _dispatch(arguments)
+            with _console():
+                return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
     except RescoreError as error:
@@ -112,11 +112,21 @@ class _Console(logging.Handler):
         stream.flush()
 
 
-def _log_to_console() -> None:
+@contextmanager
+def _console() -> Iterator[None]:
+    """Show the library's log and progress for as long as a command runs."""
     log = logging.getLogger("asr_rescore")
-    if not any(isinstance(handler, _Console) for handler in log.handlers):
-        log.addHandler(_Console())
-        log.setLevel(logging.INFO)
+    handler = _Console()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    show_progress()
+    try:
+        yield
+    finally:
+        show_progress(False)
+        log.setLevel(level)
+        log.removeHandler(handler)
 
 
 def _with_flags(text: str, command: str | None) -> str:

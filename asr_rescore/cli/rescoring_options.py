@@ -7,8 +7,7 @@ import resource
 import time
 from pathlib import Path
 
-from asr_rescore.cli.config_options import add_config_options, read_config
-from asr_rescore.cli.device_option import add_device_option
+from asr_rescore.cli.options import add_config_options, add_device_option, read_config
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 
 
@@ -45,26 +44,24 @@ def run_rescoring(
     arguments: argparse.Namespace, config_type: type[ListConfig | LatticeConfig], score_cache: Path | None = None
 ) -> int:
     """Run one job, or all of them and the scoring, and print the result; the exit status."""
-    from asr_rescore.models import choose_device
-    from asr_rescore.rescoring.inputs import Inputs
     from asr_rescore.rescoring.job import Job
-    from asr_rescore.rescoring.run import Rescoring, engine_of
+    from asr_rescore.rescoring.run import Rescoring
 
     began = time.monotonic()
-    config = read_config(config_type, arguments)
     jobs = Job.all(arguments.nj)  # refuses a wrong number before anything is read
     job = None if arguments.job is None else Job(arguments.job, arguments.nj)
-    inputs = Inputs.read(
-        config,
+    rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
         arguments.data_dir,
         arguments.decode_dir,
         arguments.out_dir,
-        choose_device(arguments.device),
+        lm_weight=arguments.lm_weight,
+        weights=arguments.weights,
+        config=read_config(config_type, arguments),
+        score_cache=score_cache,
+        device=arguments.device,
     )
-    weights = inputs.given_weights(arguments.lm_weight, arguments.weights)
-    rescoring = Rescoring(inputs, engine_of(config, score_cache), arguments.out_dir, weights)
     if job is not None:
         rescoring.run_job(job)
         return 0

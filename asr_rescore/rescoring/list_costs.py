@@ -59,7 +59,14 @@ class ListCoster:
         with progress_bar(unit="utt") as bar:
             for abreast in self.history.rounds(lattices):
                 for group in self._groups(abreast):
-                    yield from self._cost_group(group)
+                    usable = [uncosted.nbest for uncosted in group if uncosted.usable]
+                    try:
+                        costed = self._cost(usable)
+                    except RescoreError:  # one by one, so that a bad list does not take the good ones with it
+                        costed = [self._cost_or_keep(nbest) for nbest in usable]
+                    by_utt = {nbest.utt: nbest for nbest in costed}
+                    for uncosted in group:
+                        yield by_utt.get(uncosted.nbest.utt, uncosted.nbest)
                     bar.update(len(group))
 
     def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
@@ -100,15 +107,6 @@ class ListCoster:
         for lm in range(self.lms):
             nbest = nbest.with_cost(neural_column(lm), nbest.costs[OLD_LM])
         return nbest
-
-    def _cost_group(self, group: list[_Uncosted]) -> list[NBest]:
-        usable = [uncosted.nbest for uncosted in group if uncosted.usable]
-        try:
-            costed = self._cost(usable)
-        except RescoreError:  # one by one, so that a bad list does not take the good ones with it
-            costed = [self._cost_or_keep(nbest) for nbest in usable]
-        by_utt = {nbest.utt: nbest for nbest in costed}
-        return [by_utt.get(uncosted.nbest.utt, uncosted.nbest) for uncosted in group]
 
     def _cost(self, lists: list[NBest]) -> list[NBest]:
         if not lists:

@@ -49,6 +49,44 @@ class Rescoring:
         self.out_dir = out_dir
         self.weights = weights
 
+    @classmethod
+    def open(
+        cls,
+        old_lang_dir: str | Path,
+        lm_dirs: str | Path | Sequence[str | Path],
+        data_dir: str | Path,
+        decode_dir: str | Path,
+        out_dir: str | Path,
+        *,
+        lm_weight: float | Sequence[float] | None = None,
+        weights: str | Path | None = None,
+        config: ListConfig | LatticeConfig | None = None,
+        score_cache: str | Path | None = None,
+        device: str = "auto",
+    ) -> Rescoring:
+        """Read and check the inputs of a rescoring; see :func:`rescore`."""
+        config = ListConfig() if config is None else config
+        if isinstance(lm_dirs, (str, Path)):
+            lm_dirs = [lm_dirs]
+        if isinstance(lm_weight, (int, float)):
+            lm_weight = [lm_weight]
+        inputs = Inputs.read(
+            config,
+            Path(old_lang_dir),
+            [Path(lm_dir) for lm_dir in lm_dirs],
+            Path(data_dir),
+            Path(decode_dir),
+            Path(out_dir),
+            choose_device(device),
+        )
+        engine: Engine
+        if isinstance(config, LatticeConfig):
+            engine = LatticeEngine(config)
+        else:
+            engine = ListEngine(config, None if score_cache is None else Path(score_cache))
+        chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+        return cls(inputs, engine, Path(out_dir), chosen)
+
     def run_job(self, job: Job) -> None:
         """The expensive half: the results of one job, unless they are there already."""
         marker = JobMarker(self.out_dir, job.number)
@@ -160,27 +198,16 @@ def rescore(
         UsageError: arguments that contradict each other.
         InputError: an input is missing or broken.
     """
-    config = ListConfig() if config is None else config
-    if isinstance(lm_dirs, (str, Path)):
-        lm_dirs = [lm_dirs]
-    if isinstance(lm_weight, (int, float)):
-        lm_weight = [lm_weight]
-    inputs = Inputs.read(
-        config,
-        Path(old_lang_dir),
-        [Path(lm_dir) for lm_dir in lm_dirs],
-        Path(data_dir),
-        Path(decode_dir),
-        Path(out_dir),
-        choose_device(device),
+    rescoring = Rescoring.open(
+        old_lang_dir,
+        lm_dirs,
+        data_dir,
+        decode_dir,
+        out_dir,
+        lm_weight=lm_weight,
+        weights=weights,
+        config=config,
+        score_cache=score_cache,
+        device=device,
     )
-    chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
-    engine = engine_of(config, None if score_cache is None else Path(score_cache))
-    return Rescoring(inputs, engine, Path(out_dir), chosen).run(jobs, lattice_oracle)
-
-
-def engine_of(config: ListConfig | LatticeConfig, score_cache: Path | None = None) -> Engine:
-    """The engine that a config is for."""
-    if isinstance(config, LatticeConfig):
-        return LatticeEngine(config)
-    return ListEngine(config, score_cache)
+    return rescoring.run(jobs, lattice_oracle)
