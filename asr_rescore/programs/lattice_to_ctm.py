@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
 from asr_rescore.progress import progress_bar
 
+logger = logging.getLogger(__name__)
 DecodeKind = Literal["mbr", "best"]
 
 
@@ -106,6 +108,13 @@ def write_ctm(
             if decoding is None:
                 failures.add_empty(utt)
                 continue
+            if decoding.beam < math.inf:
+                logger.warning(
+                    "%s: its lattice of %d arcs is too large and was pruned with a beam of %.2f",
+                    utt,
+                    lattice.num_arcs,
+                    decoding.beam,
+                )
             lines += _timed_words(decoding, words, place, config.frame_shift)
         except RescoreError as error:
             failures.add(utt, error)
