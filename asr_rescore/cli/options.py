@@ -1,4 +1,4 @@
-"""Options that several commands share. Those of a config are made from its dataclass, which alone knows the defaults."""
+"""Options that several commands share; those of a config come from its dataclass, which alone knows the defaults."""
 
 from __future__ import annotations
 
