@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asr_rescore.checkpoint import load_model
-    from asr_rescore.kaldi import read_lattices, read_nbest_dir, read_words
+    from asr_rescore.kaldi import read_lattices, read_nbest_dir, read_table, read_words
     from asr_rescore.lattice import Lattice, best_path, mbr_decode, n_best, oracle
-    from asr_rescore.lm import SentenceScorer, sentence_scorer
+    from asr_rescore.lm import SentenceScorer, grammar_scorer, sentence_scorer
     from asr_rescore.nbest import NBest
     from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
     from asr_rescore.report import SystemReport
@@ -35,12 +35,14 @@ __all__ = [
     "Weights",
     "best_hypothesis",
     "best_path",
+    "grammar_scorer",
     "load_model",
     "mbr_decode",
     "n_best",
     "oracle",
     "read_lattices",
     "read_nbest_dir",
+    "read_table",
     "read_words",
     "rescore",
     "sentence_scorer",
@@ -49,9 +51,9 @@ __all__ = [
 ]
 _MODULES = {
     "asr_rescore.checkpoint": ["load_model"],
-    "asr_rescore.kaldi": ["read_lattices", "read_nbest_dir", "read_words"],
+    "asr_rescore.kaldi": ["read_lattices", "read_nbest_dir", "read_table", "read_words"],
     "asr_rescore.lattice": ["Lattice", "best_path", "mbr_decode", "n_best", "oracle"],
-    "asr_rescore.lm": ["SentenceScorer", "sentence_scorer"],
+    "asr_rescore.lm": ["SentenceScorer", "grammar_scorer", "sentence_scorer"],
     "asr_rescore.nbest": ["NBest"],
     "asr_rescore.ranking": ["OperatingPoint", "Weights", "best_hypothesis"],
     "asr_rescore.report": ["SystemReport"],

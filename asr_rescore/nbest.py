@@ -19,7 +19,7 @@ NO_LM = "lmwt.nolm"  # the graph cost without the old LM
 NEURAL = "lmwt.rnn"  # cost of the sentence, including its end, under a neural LM
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NBest:
     """The hypotheses of one utterance, ordered by their first-pass cost, with named cost columns.
 
@@ -67,6 +67,9 @@ class NBest:
             tuple(tuple(word(index) for index in path.words) for path in paths),
             {GRAPH: np.array([path.graph for path in paths]), ACOUSTIC: np.array([path.acoustic for path in paths])},
         )
+
+    def __repr__(self) -> str:
+        return f"NBest({self.utt}: {len(self)} hypotheses, costs {', '.join(self.costs)})"
 
     def __len__(self) -> int:
         return len(self.words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from asr_rescore.errors import RescoreError
+from asr_rescore.errors import RescoreError, UsageError
 
 if TYPE_CHECKING:
     import jiwer
@@ -43,12 +43,15 @@ class ErrorCount:
 
     def __post_init__(self) -> None:
         if min(getattr(self, count.name) for count in fields(self)) < 0:
-            raise RescoreError(f"{self}: a count is negative")
+            raise RescoreError(f"{self!r}: a count is negative")
         if self.deletions + self.substitutions > self.reference_words or self.wrong_sentences > self.sentences:
-            raise RescoreError(f"{self}: more errors than words or sentences")
+            raise RescoreError(f"{self!r}: more errors than words or sentences")
 
     def __add__(self, other: ErrorCount) -> ErrorCount:
         return ErrorCount(*(getattr(self, count.name) + getattr(other, count.name) for count in fields(self)))
+
+    def __str__(self) -> str:
+        return self.wer_line()
 
     @property
     def errors(self) -> int:
@@ -131,7 +134,13 @@ def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], ties: Ties) 
 
 
 def count(reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER) -> ErrorCount:
-    """The errors of one utterance; :func:`align` says what ``ties`` means."""
+    """The errors of one utterance; :func:`align` says what ``ties`` means.
+
+    Raises:
+        UsageError: a transcript is a string instead of a sequence of words.
+    """
+    _refuse_string(reference)
+    _refuse_string(hypothesis)
     return _count(tuple(reference), tuple(hypothesis), ties)
 
 
@@ -151,6 +160,9 @@ def errors_by_utterance(
 
     Returns:
         utterance → errors.
+
+    Raises:
+        UsageError: a transcript is a string instead of a sequence of words.
     """
     counts = {}
     for utt, reference in references.items():
@@ -170,6 +182,9 @@ def wer(
 
     Returns:
         The counts; their ``wer`` is the word error rate in percent.
+
+    Raises:
+        UsageError: a transcript is a string instead of a sequence of words.
     """
     return sum(errors_by_utterance(references, hypotheses, mode).values(), ErrorCount())
 
@@ -178,7 +193,11 @@ def edit_distances(reference: Sequence[str], hypotheses: Sequence[Sequence[str]]
     """Word errors of each of many hypotheses of one utterance, int64 (hypotheses,).
 
     This is only the sum of insertions, deletions and substitutions, which does not depend on ties; jiwer computes it.
+
+    Raises:
+        UsageError: the reference is a string instead of a sequence of words.
     """
+    _refuse_string(reference)
     if not reference:  # jiwer may refuse an empty reference
         return np.array([len(words) for words in hypotheses], dtype=np.int64)
     if not len(hypotheses):
@@ -199,3 +218,9 @@ def _errors(chunks: Sequence[jiwer.AlignmentChunk]) -> int:
         for chunk in chunks
         if chunk.type != "equal"
     )
+
+
+def _refuse_string(words: Sequence[str]) -> None:
+    """A string is a sequence too, but its letters would be counted as words."""
+    if isinstance(words, str):
+        raise UsageError(f"a transcript is the string {words[:40]!r}, expected a sequence of words; split it")

@@ -10,7 +10,7 @@ from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import DataDir, Place
-from asr_rescore.rescoring.history import CarriedHistory, chains_of
+from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.vocab import SENTENCE_END
 from lattices import lattice_of
 from rescoring_runs import hypotheses
@@ -39,7 +39,7 @@ def test_without_segments_there_are_no_recordings():
 
 
 def test_rounds_take_one_of_each_chain():
-    carry_over = CarriedHistory([["a", "b", "c"], ["d"], ["e", "f"]], [], weights=None)
+    carry_over = CarryOver([["a", "b", "c"], ["d"], ["e", "f"]], [], weights=None)
     rounds = carry_over.rounds((utt, utt.upper()) for utt in "fedca")
     assert list(rounds) == [[("a", "A"), ("d", "D"), ("e", "E")], [("c", "C"), ("f", "F")]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from asr_rescore.cli.config_options import add_config_options, given, read_config
+from asr_rescore.cli.options import add_config_options, given, read_config
 from asr_rescore.errors import UsageError
 
 

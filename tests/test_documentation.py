@@ -2,8 +2,9 @@
 
 Every fenced block of ``sh``, ``python`` or ``console`` is run, one document's from top to bottom in a copy of the
 checkout, so that a block finds the files that an earlier one wrote. In a ``console`` block each ``$ `` line is a
-command and what follows is what it prints, where ``...`` stands for anything. A block is left out only by a comment
-before it: ``<!-- not run: the reason -->``.
+command and what follows is what it prints, where ``...`` stands for anything. The ``python`` blocks of a document run
+in one interpreter, so that they share names; a block with ``>>> `` prompts must print what it shows. A block is left
+out only by a comment before it: ``<!-- not run: the reason -->``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from python_session import PythonSession
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 RUN = ("sh", "python", "console")
@@ -86,8 +88,22 @@ def transcript(text: str) -> list[tuple[str, str]]:
     return steps
 
 
-def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    """Run a block; it must end well and, a console block, print what it shows."""
+def run_all(blocks: list[Block], folder: Path, environment: dict[str, str]) -> None:
+    """Run blocks; each must succeed and, if it shows what it prints, print that."""
+    with PythonSession(folder, environment) as session:
+        for block in blocks:
+            try:
+                if block.language == "python":
+                    assert (">>> " in block.text) == block.text.startswith(">>> "), "code before the first prompt"
+                    session.run(block.text)
+                else:
+                    run_shell(block, folder, environment)
+            except AssertionError as error:
+                raise AssertionError(f"line {block.line}: {error}") from error
+
+
+def run_shell(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Run a block of shell commands."""
 
     def shell(script: str) -> str:
         done = subprocess.run(
@@ -104,9 +120,6 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
 
     if block.language == "sh":
         shell(block.text)
-    elif block.language == "python":
-        (folder / ".block.py").write_text(block.text)
-        shell("python .block.py")
     else:
         for command, shown in transcript(block.text):
             printed = shell(command)
@@ -127,11 +140,7 @@ def test_blocks_run_as_shown(document, checkout, environment, tmp_path):
     if not wanted:
         return
     folder = shutil.copytree(checkout, tmp_path / "asr_rescore", symlinks=True)
-    for block in wanted:
-        try:
-            run(block, folder, environment)
-        except AssertionError as error:
-            pytest.fail(f"{document.name}, line {block.line}: {error}")
+    run_all(wanted, folder, environment)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -188,15 +197,20 @@ def test_blocks_are_found_with_their_exemptions():
 def test_a_transcript_is_cut_at_its_commands(tmp_path, environment):
     block = blocks_of(SAMPLE)[1]
     assert transcript(block.text) == [("echo a \\\n  b", "a b\n"), ("true", ""), ("seq 3", "1\n...\n3\n")]
-    run(block, tmp_path, environment)
+    run_all([block], tmp_path, environment)
 
 
 def test_blocks_run_this_checkout_and_its_libraries(checkout, tmp_path, environment):
     where = "import asr_rescore, numpy; print(asr_rescore.__path__[0])"
     text = f"$ python -c '{where}'\n{checkout}/asr_rescore\n$ asr-rescore --version\nasr-rescore ...\n"
-    run(Block(1, "console", text, None), tmp_path, environment)
+    run_all([Block(1, "console", text, None)], tmp_path, environment)
     door = f"$ {checkout}/bin/compute_ppl.py --help\nusage: asr-rescore compute_ppl ...\n"
-    run(Block(1, "console", door, None), tmp_path, environment)
+    run_all([Block(1, "console", door, None)], tmp_path, environment)
+
+
+def test_python_blocks_share_names(tmp_path, environment):
+    texts = ["x = 1\nprint(x)\n", ">>> x + 1\n2\n>>> y = x\n", "import os\nassert y == 1\nos.system('echo printed')\n"]
+    run_all([Block(1, "python", text, None) for text in texts], tmp_path, environment)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +220,10 @@ def test_blocks_run_this_checkout_and_its_libraries(checkout, tmp_path, environm
         ("sh", "false | true\n"),
         ("sh", "echo $unset_by_anyone\n"),
         ("python", "assert 1 == 2\n"),
+        ("python", "raise SystemExit\n"),
+        ("python", "x = 1\n>>> x\n1\n"),
+        ("python", ">>> 1 + 1\n3\n"),
+        ("python", ">>> 1 / 0\n"),
         ("console", "$ echo 13.31\n13.32\n"),
         ("console", "$ echo more\n"),
         ("console", "$ false\n"),
@@ -213,4 +231,4 @@ def test_blocks_run_this_checkout_and_its_libraries(checkout, tmp_path, environm
 )
 def test_a_block_that_does_not_hold_is_found(language, text, tmp_path, environment):
     with pytest.raises(AssertionError):
-        run(Block(1, language, text, None), tmp_path, environment)
+        run_all([Block(1, language, text, None)], tmp_path, environment)

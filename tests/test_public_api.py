@@ -11,6 +11,7 @@ import pytest
 import asr_rescore
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.ngram import Grammar
 from conftest import ROOT
 
 
@@ -51,6 +52,62 @@ def test_rescore_returns_its_report_and_prints_nothing(lang, lm, data, decode, t
     assert (lattices.system, lattices.lattice_oracle) == ("random, lattices", None)
     assert lattices.lm_weights == report.lm_weights
     assert (tmp_path / "lattices" / "num_jobs").read_text() == "2\n"
+
+
+def test_one_language_model_needs_no_list(lang, lm, data, decode, tmp_path):
+    listed = asr_rescore.rescore(lang, [lm], data, decode, tmp_path / "listed", lm_weight=[0.5], device="cpu")
+    alone = asr_rescore.rescore(lang, str(lm), data, decode, tmp_path / "alone", lm_weight=0.5, device="cpu")
+    assert alone == listed
+    assert asr_rescore.SystemReport.load(str(tmp_path / "alone")) == alone
+    assert str(alone) == alone.summary()
+
+
+def test_a_grammar_scorer_gives_the_old_lms_costs(lang):
+    words = kaldi.read_words(lang / "words.txt")
+    for use_phi in (False, True):
+        grammar = Grammar(kaldi.read_grammar(lang), backoff_label=words.ids["#0"], failure=use_phi)
+        expected = [grammar.cost(words.to_ids(sentence)) for sentence in (["mister", "smith"], [])]
+        scorer = asr_rescore.grammar_scorer(str(lang), use_phi=use_phi)
+        np.testing.assert_array_equal(scorer.costs([["mister", "smith"], []]), expected)
+
+
+def test_words_and_ids(lang):
+    words = asr_rescore.read_words(lang / "words.txt")
+    assert words.to_words(words.to_ids(["mister", "smith"])) == ["mister", "smith"]
+    assert words.to_ids(["mister", "qwertz"]) == [words.ids["mister"], -1]
+    assert words.to_ids(["qwertz"], 7) == [7]
+    with pytest.raises(InputError, match="no word for id -1"):
+        words.to_words([-1])
+
+
+@pytest.mark.parametrize("texts", [("a b", ["a", "b"]), (["a", "b"], "a b"), ("a b", "a b")])
+def test_a_string_is_no_sequence_of_words(texts):
+    reference, hypothesis = texts
+    with pytest.raises(UsageError, match="a transcript is the string 'a b', expected a sequence of words"):
+        asr_rescore.wer({"u": reference}, {"u": hypothesis})
+
+
+def test_a_sentence_to_cost_is_no_string(lm):
+    scorer = asr_rescore.sentence_scorer(asr_rescore.load_model(lm))
+    with pytest.raises(UsageError, match="a sentence is the string 'mister smith', expected a sequence of words"):
+        scorer.costs([["mister", "smith"], "mister smith"])
+
+
+def test_references_to_tune_on_are_no_strings(decode, lang):
+    words = asr_rescore.read_words(lang / "words.txt")
+    utt, lattice = next(asr_rescore.read_lattices(decode))
+    nbest = asr_rescore.NBest.of_paths(utt, asr_rescore.n_best(lattice, 2, 1 / 12), words.word)
+    with pytest.raises(UsageError, match="a transcript is the string"):
+        asr_rescore.tune([nbest], {utt: "mister smith"}, 0, [asr_rescore.OperatingPoint(12)])
+
+
+def test_values_are_shown_in_one_short_line(decode, lang):
+    words = asr_rescore.read_words(lang / "words.txt")
+    utt, lattice = next(asr_rescore.read_lattices(decode))
+    nbest = asr_rescore.NBest.of_paths(utt, asr_rescore.n_best(lattice, 2, 1 / 12), words.word)
+    assert repr(lattice) == f"Lattice({lattice.num_states} states, {lattice.num_arcs} arcs)"
+    assert repr(nbest) == f"NBest({utt}: 2 hypotheses, costs lmwt.withlm, acwt)"
+    assert str(asr_rescore.wer({"u": ["a", "b"]}, {"u": ["a"]})) == "%WER 50.00 [ 1 / 2, 0 ins, 1 del, 0 sub ]"
 
 
 def test_without_references_the_report_has_no_errors(lang, lm, data, decode, tmp_path):

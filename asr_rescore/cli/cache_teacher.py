@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.config_options import add_config_options, read_config
-from asr_rescore.cli.device_option import add_device_option
+from asr_rescore.cli.options import add_config_options, add_device_option, read_config
 from asr_rescore.lm_config import CacheConfig
 
 HELP = "write a teacher's distributions over a text, for distill_lm --teacher-cache"

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.cli.config_options import add_config_options, given, read_config
-from asr_rescore.cli.device_option import add_device_option
+from asr_rescore.cli.options import add_config_options, add_device_option, given, read_config
 from asr_rescore.lm_config import DynamicConfig
 
 HELP = "print a text's perplexity, number of tokens and out-of-vocabulary words"

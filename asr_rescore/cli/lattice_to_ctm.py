@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr_rescore.cli.config_options import add_config_options, given
+from asr_rescore.cli.options import add_config_options, given
 
 HELP = "write the words of each lattice with times and confidences, as a ctm file"
 

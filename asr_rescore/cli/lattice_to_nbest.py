@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.config_options import add_config_options, read_config
+from asr_rescore.cli.options import add_config_options, read_config
 
 HELP = "write the N best hypotheses of each lattice, with their costs and alignments"
 

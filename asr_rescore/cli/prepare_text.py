@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "make a vocabulary, with a class of rare words, and a train and a valid text"
+HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

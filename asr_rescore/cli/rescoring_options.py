@@ -7,16 +7,13 @@ import resource
 import time
 from pathlib import Path
 
-from asr_rescore.cli.config_options import add_config_options, read_config
-from asr_rescore.cli.device_option import add_device_option
+from asr_rescore.cli.options import add_config_options, add_device_option, read_config
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 
 
-def add_rescoring_arguments(
-    parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]
-) -> argparse._MutuallyExclusiveGroup:
-    """Declare all arguments; returns the group of those that say how the LMs are weighed."""
-    add_config_options(parser, config)
+def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
+    """Declare all arguments of the command that rescores by ``config``."""
+    parser.set_defaults(config_type=config)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",
@@ -27,6 +24,19 @@ def add_rescoring_arguments(
         "word insertion penalty",
     )
     how.add_argument("--weights", type=Path, metavar="F", help="apply a dev set's weights.yaml (or its out-dir)")
+    if config is ListConfig:
+        how.add_argument(
+            "--tune", action="store_true", help="tune LM weights, LMWT and word insertion penalty on this data-dir"
+        )
+        parser.add_argument(
+            "--score-cache",
+            type=Path,
+            metavar="DIR",
+            help="directory of sentence costs, shared with other runs and jobs",
+        )
+    else:
+        parser.set_defaults(tune=None, score_cache=None)
+    add_config_options(parser, config)
     parser.add_argument("--nj", type=int, default=1, metavar="J", help="number of jobs (default: 1)")
     parser.add_argument(
         "--job", type=int, metavar="I", help="run only job I, and no scoring; then run once without --job to finish"
@@ -38,37 +48,41 @@ def add_rescoring_arguments(
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="utt2spk and, for scoring, text")
     parser.add_argument("decode_dir", type=Path, metavar="decode-dir", help="num_jobs and lat.JOB.gz")
     parser.add_argument("out_dir", type=Path, metavar="out-dir", help="output; becomes a decode directory")
-    return how
 
 
-def run_rescoring(
-    arguments: argparse.Namespace, config_type: type[ListConfig | LatticeConfig], score_cache: Path | None = None
-) -> int:
-    """Run one job, or all of them and the scoring, and print the result; the exit status."""
-    from asr_rescore.models import choose_device
-    from asr_rescore.rescoring.inputs import Inputs
+def run_rescoring(arguments: argparse.Namespace) -> int:
+    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done.
+
+    Raises:
+        UsageError: nothing says how to weigh the LMs.
+    """
+    from asr_rescore.errors import UsageError
     from asr_rescore.rescoring.job import Job
-    from asr_rescore.rescoring.run import Rescoring, engine_of
+    from asr_rescore.rescoring.run import Rescoring
 
     began = time.monotonic()
-    config = read_config(config_type, arguments)
-    jobs = Job.all(arguments.nj)  # refuses a wrong number before anything is read
-    job = None if arguments.job is None else Job(arguments.job, arguments.nj)
-    inputs = Inputs.read(
-        config,
+    jobs = Job.all(arguments.nj)
+    if arguments.job is not None:
+        jobs = [Job(arguments.job, arguments.nj)]
+    elif arguments.tune is False and not (arguments.lm_weight or arguments.weights):
+        raise UsageError("give --lm-weight, --weights or --tune (or --job, to run only one job)")
+    rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
         arguments.data_dir,
         arguments.decode_dir,
         arguments.out_dir,
-        choose_device(arguments.device),
+        lm_weight=arguments.lm_weight,
+        weights=arguments.weights,
+        config=read_config(arguments.config_type, arguments),
+        score_cache=arguments.score_cache,
+        device=arguments.device,
     )
-    weights = inputs.given_weights(arguments.lm_weight, arguments.weights)
-    rescoring = Rescoring(inputs, engine_of(config, score_cache), arguments.out_dir, weights)
-    if job is not None:
+    for job in jobs:
         rescoring.run_job(job)
+    if arguments.job is not None:
         return 0
-    report = rescoring.run(len(jobs), lattice_oracle=not arguments.no_lattice_oracle)
+    report = rescoring.finish(arguments.nj, lattice_oracle=not arguments.no_lattice_oracle)
     print(report.summary())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{arguments.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.device_option import add_device_option
+from asr_rescore.cli.options import add_device_option
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ REMEDY_COST = "decode the utterance again"
 _REMEDY_TYPE = "convert it with Kaldi's lattice-copy"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArchivedLattice(Lattice):
     """A lattice as it was read, with its header's property bits, so that a copy is identical to the byte.
 

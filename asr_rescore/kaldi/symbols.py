@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from asr_rescore.errors import InputError
@@ -68,6 +68,18 @@ class SymbolTable:
     def get(self, word: str, default: int = -1) -> int:
         """The id of a word, or ``default`` if the table does not have it."""
         return self.ids.get(word, default)
+
+    def to_words(self, ids: Iterable[int]) -> list[str]:
+        """The words with some ids, for example those of a path.
+
+        Raises:
+            InputError: the table does not have one of the ids.
+        """
+        return [self.word(index) for index in ids]
+
+    def to_ids(self, words: Iterable[str], default: int = -1) -> list[int]:
+        """The ids of some words, with ``default`` for each word that the table does not have."""
+        return [self.get(word, default) for word in words]
 
 
 def read_words(path: str | os.PathLike[str]) -> SymbolTable:

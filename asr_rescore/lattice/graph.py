@@ -46,7 +46,7 @@ class Ragged:
         return Ragged(self.values[np.arange(offsets[-1]) + shifts], offsets)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lattice:
     """A word lattice: an acyclic weighted acceptor over word ids, like Kaldi's CompactLattice.
 
@@ -110,6 +110,9 @@ class Lattice:
                     )
         if np.isnan(self.final_graph).any() or np.isnan(self.final_acoustic).any():
             raise RescoreError("lattice: a final cost is NaN, expected a number; decode the utterance again")
+
+    def __repr__(self) -> str:
+        return f"Lattice({self.num_states} states, {self.num_arcs} arcs)"
 
     @property
     def num_states(self) -> int:

@@ -1,8 +1,8 @@
 """What a language model does with text: cost it, sample it, learn from it while reading."""
 
 from asr_rescore.lm.dynamic import dynamic_cost, gradient_statistics
-from asr_rescore.lm.grammar_scorer import GrammarScorer
 from asr_rescore.lm.neural_scorer import NeuralScorer, sentence_scorer
+from asr_rescore.lm.old_lm import GrammarScorer, grammar_scorer
 from asr_rescore.lm.sampling import sample_sentences
 from asr_rescore.lm.score_cache import CachedScorer
 from asr_rescore.lm.scorer import SentenceScorer
@@ -17,6 +17,7 @@ __all__ = [
     "SentenceScorer",
     "dynamic_cost",
     "gradient_statistics",
+    "grammar_scorer",
     "perplexity",
     "sample_sentences",
     "sentence_scorer",

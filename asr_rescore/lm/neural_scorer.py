@@ -85,7 +85,11 @@ class NeuralScorer:
 
         Raises:
             RescoreError: the model's probability of a sentence is not a number.
+            UsageError: a sentence is a string instead of a sequence of words.
         """
+        for words in sentences:
+            if isinstance(words, str):  # its letters would be taken for words
+                raise UsageError(f"a sentence is the string {words[:40]!r}, expected a sequence of words; split it")
         if not sentences:
             return np.zeros(0)
         tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end, roots)

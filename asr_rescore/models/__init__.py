@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from asr_rescore.config import AnyModelConfig, EnsembleConfig, ModelKind
+from asr_rescore.errors import UsageError
 from asr_rescore.models.awd_lstm_mos import AwdLstmMos
 from asr_rescore.models.base import (
     LanguageModel,
@@ -18,7 +19,6 @@ from asr_rescore.models.base import (
     select_state,
     unflatten_state,
 )
-from asr_rescore.models.device import choose_device
 from asr_rescore.models.ensemble import Ensemble
 from asr_rescore.models.lstm import DropConnectLstm
 
@@ -33,6 +33,25 @@ REGISTRY: dict[ModelKind, Callable[..., LanguageModel]] = {"awd-lstm-mos": AwdLs
 def build(config: AnyModelConfig, vocabulary_size: int) -> LanguageModel:
     """Build and initialise the model that ``config`` describes; ``config.kind`` is a key of ``REGISTRY``."""
     return REGISTRY[config.kind](config, vocabulary_size)
+
+
+def choose_device(name: str) -> torch.device:
+    """Choose a device by name. From then on, float32 is not rounded to TF32 unless training asks for it.
+
+    Args:
+        name: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one, otherwise the CPU.
+
+    Raises:
+        UsageError: the name is unknown, or it is ``cuda`` and there is no GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"`device` is {name}, expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("`device` is cuda, but torch sees no GPU; use cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device(name)
 
 
 def use_fast_path(model: LanguageModel, wanted: bool) -> None:

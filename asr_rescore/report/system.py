@@ -104,6 +104,9 @@ class SystemReport:
         )
         return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
 
+    def __str__(self) -> str:
+        return self.summary()
+
     def summary(self) -> str:
         """One line for each error rate and one for the weights; without references, only the latter."""
         lines = []
@@ -117,24 +120,24 @@ class SystemReport:
         lines.append(f"weights:        {self.signature}")
         return "\n".join(lines)
 
-    def save(self, out_dir: Path) -> None:
+    def save(self, out_dir: str | Path) -> None:
         """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
         tree = asdict(self)
         total = self.total
         tree["wer"] = round(total.wer, 2) if total.reference_words else None
         tree["signature"] = self.signature
-        with atomic_text(out_dir / REPORT_FILE) as stream:
+        with atomic_text(Path(out_dir) / REPORT_FILE) as stream:
             json.dump(tree, stream, indent=1)
             stream.write("\n")
 
     @classmethod
-    def load(cls, out_dir: Path) -> SystemReport:
+    def load(cls, out_dir: str | Path) -> SystemReport:
         """Read report.json from the output directory of a rescoring.
 
         Raises:
             InputError: the file is missing or is not a report.
         """
-        path = out_dir / REPORT_FILE
+        path = Path(out_dir) / REPORT_FILE
         try:
             tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             del tree["wer"], tree["signature"]

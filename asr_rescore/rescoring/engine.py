@@ -35,15 +35,23 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Searches the lattices of a decode directory with new language models.
+    """Searches the lattices of a decode directory with new language models, and refuses at once what cannot be done."""
 
-    Attributes:
-        config: how it searches and which operating points are scored.
-    """
+    @property
+    def inputs(self) -> Inputs:
+        """Read with ``config``."""
 
     @property
     def config(self) -> RescoringConfig:
-        """See the class."""
+        """How to search, and which operating points are scored."""
+
+    @property
+    def out_dir(self) -> Path:
+        """Becomes a decode directory."""
+
+    @property
+    def weights(self) -> ChosenWeights | None:
+        """Weights of the LMs; None to tune them when all jobs are done."""
 
     @property
     def suffix(self) -> str:
@@ -53,22 +61,11 @@ class Engine(Protocol):
     def search(self) -> str:
         """How hypotheses are searched for, as reports say it."""
 
-    def check(self, inputs: Inputs, weights: ChosenWeights | None) -> None:
-        """Refuse, before any work, what cannot be done.
+    def facts(self) -> dict[str, Any]:
+        """What a job's results depend on besides inputs, config and job: name → plain value."""
 
-        Raises:
-            UsageError: ``weights`` are needed and are None, or fields of the config contradict each other.
-        """
+    def run_job(self, job: Job, failures: Failures) -> list[Path]:
+        """The expensive half: write one job's results and return the files written."""
 
-    def facts(self, inputs: Inputs, job: Job, weights: ChosenWeights | None) -> dict[str, Any]:
-        """What a job's results depend on besides the inputs, the config and the job: name → plain value."""
-
-    def run_job(
-        self, inputs: Inputs, job: Job, weights: ChosenWeights | None, out_dir: Path, failures: Failures
-    ) -> list[Path]:
-        """The expensive half: write one job's results into ``out_dir``, and return the files written."""
-
-    def gather(
-        self, inputs: Inputs, jobs: int, weights: ChosenWeights | None, out_dir: Path, failures: Failures
-    ) -> Outcome:
-        """The cheap half: read the results of all jobs, and write lat.JOB.gz where they are not yet written."""
+    def gather(self, jobs: int, failures: Failures) -> Outcome:
+        """The cheap half: read the results of all jobs, and write num_jobs and lat.JOB.gz where they are missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,8 @@ from asr_rescore.lm import SentenceScorer
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import neural_column
+from asr_rescore.rescoring.carry_over import CarryOver
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
-from asr_rescore.rescoring.history import History
 
 # Lists are costed together up to this many words: enough rows for fast matrix products, few enough to hold.
 GROUP_WORDS = 150_000
@@ -39,27 +39,42 @@ class ListCoster:
         first_pass: gives the hypotheses.
         n: maximum number of hypotheses per utterance.
         old_lm: the language model of the first pass.
-        lms: how many neural language models there are.
-        history: costs sentences by each of them.
+        scorers: the neural language models.
         failures: gets what could not be done.
+        carry_over: the same language models with a history; None to cost every utterance by itself.
     """
 
     def __init__(
-        self, first_pass: FirstPass, n: int, old_lm: SentenceScorer, lms: int, history: History, failures: Failures
+        self,
+        first_pass: FirstPass,
+        n: int,
+        old_lm: SentenceScorer,
+        scorers: Sequence[SentenceScorer],
+        failures: Failures,
+        carry_over: CarryOver | None = None,
     ):
         self.first_pass = first_pass
         self.n = n
         self.old_lm = old_lm
-        self.lms = lms
-        self.history = history
+        self.scorers = scorers
         self.failures = failures
+        self.carry_over = carry_over
 
     def lists(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[NBest]:
         """Yield the costed list of each utterance that has a hypothesis."""
+        # Utterances of one round do not depend on each other.
+        rounds = [lattices] if self.carry_over is None else self.carry_over.rounds(lattices)
         with progress_bar(unit="utt") as bar:
-            for abreast in self.history.rounds(lattices):
+            for abreast in rounds:
                 for group in self._groups(abreast):
-                    yield from self._cost_group(group)
+                    usable = [uncosted.nbest for uncosted in group if uncosted.usable]
+                    try:
+                        costed = self._cost(usable)
+                    except RescoreError:  # one by one, so that a bad list does not take the good ones with it
+                        costed = [self._cost_or_keep(nbest) for nbest in usable]
+                    by_utt = {nbest.utt: nbest for nbest in costed}
+                    for uncosted in group:
+                        yield by_utt.get(uncosted.nbest.utt, uncosted.nbest)
                     bar.update(len(group))
 
     def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
@@ -97,27 +112,21 @@ class ListCoster:
 
     def _neutral(self, nbest: NBest) -> NBest:
         """The list with neural costs that leave the first pass's ranking unchanged, whatever the LM weights."""
-        for lm in range(self.lms):
+        for lm in range(len(self.scorers)):
             nbest = nbest.with_cost(neural_column(lm), nbest.costs[OLD_LM])
         return nbest
-
-    def _cost_group(self, group: list[_Uncosted]) -> list[NBest]:
-        usable = [uncosted.nbest for uncosted in group if uncosted.usable]
-        try:
-            costed = self._cost(usable)
-        except RescoreError:  # one by one, so that a bad list does not take the good ones with it
-            costed = [self._cost_or_keep(nbest) for nbest in usable]
-        by_utt = {nbest.utt: nbest for nbest in costed}
-        return [by_utt.get(uncosted.nbest.utt, uncosted.nbest) for uncosted in group]
 
     def _cost(self, lists: list[NBest]) -> list[NBest]:
         if not lists:
             return []
+        sentences = [words for nbest in lists for words in nbest.words]
         ends = np.cumsum([len(nbest) for nbest in lists])
-        for lm in range(self.lms):
-            columns = np.split(self.history.list_costs(lm, lists), ends[:-1])
+        for lm, scorer in enumerate(self.scorers):
+            costs = scorer.costs(sentences) if self.carry_over is None else self.carry_over.list_costs(lm, lists)
+            columns = np.split(costs, ends[:-1])
             lists = [nbest.with_cost(neural_column(lm), column) for nbest, column in zip(lists, columns, strict=True)]
-        self.history.follow(lists)
+        if self.carry_over is not None:
+            self.carry_over.follow(lists)
         return lists
 
     def _cost_or_keep(self, nbest: NBest) -> NBest:

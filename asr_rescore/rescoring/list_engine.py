@@ -17,13 +17,12 @@ from asr_rescore.lattice import Lattice, from_paths
 from asr_rescore.lm import CachedScorer, SentenceScorer
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.rescoring.engine import Outcome, Texts
-from asr_rescore.rescoring.history import CarriedHistory, History, NoHistory, chains_of
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
-from asr_rescore.rescoring.outcome import points_to_score
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
 from asr_rescore.word_errors import edit_distances
@@ -31,31 +30,26 @@ from asr_rescore.word_errors import edit_distances
 
 @dataclass(frozen=True)
 class ListEngine:
-    """Costs N-best lists job by job into archives.JOB/, then weighs all of them together.
+    """Costs N-best lists job by job into archives.JOB/, then weighs all of them together; see :class:`Engine`.
 
     Attributes:
-        config: N, scales and operating points.
         score_cache: directory of costs that this run or another computed before; None to compute all.
     """
 
+    inputs: Inputs
     config: ListConfig
+    out_dir: Path
+    weights: ChosenWeights | None = None
     score_cache: Path | None = None
+    suffix: str = ""
 
-    @property
-    def suffix(self) -> str:
-        """Nothing: lists are what tables show without a word."""
-        return ""
-
-    @property
-    def search(self) -> str:
-        """See :class:`Engine`."""
-        return f"N {self.config.n}"
-
-    def check(self, inputs: Inputs, weights: ChosenWeights | None) -> None:
-        """See :meth:`Engine.check`."""
+    def __post_init__(self) -> None:
+        if self.weights is None and self.inputs.data.text is None:
+            text = self.inputs.data_dir / "text"
+            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
         if self.config.carry_over == "none":
             return
-        if weights is None:
+        if self.weights is None:
             raise UsageError(
                 "`carry_over` continues from the best hypothesis: give `weights` or `lm_weight`, for example those "
                 "tuned without it"
@@ -63,70 +57,70 @@ class ListEngine:
         if self.score_cache is not None:
             raise UsageError("`carry_over` makes a sentence's cost depend on other sentences; leave out `score_cache`")
 
-    def facts(self, inputs: Inputs, job: Job, weights: ChosenWeights | None) -> dict[str, Any]:
+    @property
+    def search(self) -> str:
+        """See :class:`Engine`."""
+        return f"N {self.config.n}"
+
+    def facts(self) -> dict[str, Any]:
         """The weights and the chains of utterances, if an utterance's costs depend on other utterances."""
-        if self.config.carry_over == "none" or weights is None:
+        if self.config.carry_over == "none" or self.weights is None:
             return {}
         return {
-            "weights": asdict(weights.weights),
-            "chains": Fingerprint({"chains": self._chains(inputs)}).digest,
+            "weights": asdict(self.weights.weights),
+            "chains": Fingerprint({"chains": self._chains()}).digest,
         }
 
-    def run_job(
-        self, inputs: Inputs, job: Job, weights: ChosenWeights | None, out_dir: Path, failures: Failures
-    ) -> list[Path]:
+    def run_job(self, job: Job, failures: Failures) -> list[Path]:
         """Write archives.JOB/: words, and one file of costs per language model."""
-        coster = ListCoster(
-            inputs.first_pass,
-            self.config.n,
-            inputs.old_lm(),
-            len(inputs.lms),
-            self._history(inputs, job, weights),
-            failures,
-        )
-        folder = out_dir / f"archives.{job.number}"
+        inputs = self.inputs
+        scorers: list[SentenceScorer] = [self._scorer(lm) for lm in inputs.lms]
+        carry_over = self._carry_over(job)
+        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
+        folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
             for nbest in coster.lists(inputs.first_pass.lattices(job, failures)):
                 writer.write(nbest)
         return sorted(folder.iterdir())
 
-    def gather(
-        self, inputs: Inputs, jobs: int, weights: ChosenWeights | None, out_dir: Path, failures: Failures
-    ) -> Outcome:
+    def gather(self, jobs: int, failures: Failures) -> Outcome:
         """Tune the weights unless they are given, and write lat.JOB.gz with them."""
-        gathered = _Gathered.read(out_dir, jobs, len(inputs.lms), failures)
+        inputs = self.inputs
+        gathered = _Gathered.read(self.out_dir, jobs, len(inputs.lms), failures)
+        weights = self.weights
         if weights is None:
             tuning = tune(gathered.lists.values(), inputs.references, len(inputs.lms), self.config.points)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
         lm_weights = weights.weights.lm
         for job in Job.all(jobs):
-            rescored = self._rescored(inputs, job, gathered.lists, lm_weights)
-            kaldi.write_lattices(out_dir / f"lat.{job.number}.gz", rescored)
-        kaldi.write_num_jobs(out_dir, jobs)
+            rescored = self._rescored(job, gathered.lists, lm_weights)
+            kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored)
+        kaldi.write_num_jobs(self.out_dir, jobs)
+        points = weights.points_to_score(self.config.points)
         without_lms = Weights((0.0,) * len(lm_weights), weights.first_pass)
         return Outcome(
             weights,
-            {point: gathered.best(Weights(lm_weights, point)) for point in points_to_score(self.config, weights)},
+            {point: gathered.best(Weights(lm_weights, point)) for point in points},
             gathered.best(without_lms),
-            gathered.oracle(inputs.references) if inputs.data.text is not None else None,
+            gathered.oracle(inputs.references) if inputs.references else None,
         )
 
-    def _history(self, inputs: Inputs, job: Job, weights: ChosenWeights | None) -> History:
-        if self.config.carry_over == "none" or weights is None:
-            return NoHistory([self._scorer(inputs, lm) for lm in inputs.lms])
-        files = len(kaldi.lattice_files(inputs.first_pass.decode_dir))
+    def _carry_over(self, job: Job) -> CarryOver | None:
+        if self.config.carry_over == "none" or self.weights is None:
+            return None
+        files = len(kaldi.lattice_files(self.inputs.first_pass.decode_dir))
         if job.jobs > files:
             raise UsageError(
                 f"`carry_over`: {job.jobs} jobs would have to share {files} lat.JOB.gz; give at most as many jobs"
             )
-        scorers = [inputs.scorer(lm) for lm in inputs.lms]
-        return CarriedHistory(self._chains(inputs), scorers, weights.weights)
+        scorers = [self.inputs.scorer(lm) for lm in self.inputs.lms]
+        return CarryOver(self._chains(), scorers, self.weights.weights)
 
-    def _chains(self, inputs: Inputs) -> list[list[str]]:
-        return chains_of(inputs.data, kaldi.read_places(inputs.data_dir), self.config.carry_over)
+    def _chains(self) -> list[list[str]]:
+        return chains_of(self.inputs.data, kaldi.read_places(self.inputs.data_dir), self.config.carry_over)
 
-    def _scorer(self, inputs: Inputs, lm: LoadedModel) -> SentenceScorer:
-        scorer = inputs.scorer(lm)
+    def _scorer(self, lm: LoadedModel) -> SentenceScorer:
+        scorer = self.inputs.scorer(lm)
         if self.score_cache is None:
             return scorer
         made_from = Fingerprint(
@@ -134,20 +128,20 @@ class ListEngine:
                 "costs": COST_VERSION,
                 "model": lm.hash,
                 "normaliser": self.config.normaliser,
-                "device": inputs.device.type,  # decides the last digits
+                "device": self.inputs.device.type,  # decides the last digits
             }
         )
         return CachedScorer(scorer, self.score_cache, made_from)
 
     def _rescored(
-        self, inputs: Inputs, job: Job, lists: Mapping[str, NBest], lm_weights: tuple[float, ...]
+        self, job: Job, lists: Mapping[str, NBest], lm_weights: tuple[float, ...]
     ) -> Iterator[tuple[str, Lattice]]:
         """Each utterance's hypotheses as a prefix tree that keeps the words' times and acoustic costs.
 
         The old LM's part of the graph cost is replaced on the final weights, so that a path's total is exactly its
         list's.
         """
-        first_pass = inputs.first_pass
+        first_pass = self.inputs.first_pass
         for utt, lattice in first_pass.lattices(job, Failures()):  # the job has noted what fails
             nbest = lists.get(utt)
             if nbest is None:

@@ -7,20 +7,11 @@ from pathlib import Path
 
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
-from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import SystemReport, write_scoring
-from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
-from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer
-
-
-def points_to_score(config: RescoringConfig, weights: ChosenWeights) -> tuple[OperatingPoint, ...]:
-    """The points of the grid, and the two points of ``weights``, which may be off the grid."""
-    extra = {weights.weights.point, weights.first_pass} - set(config.points)
-    return config.points + tuple(extra)
 
 
 def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
@@ -40,17 +31,16 @@ def lattice_oracle(inputs: Inputs, utterances: Container[str]) -> dict[str, Sequ
     best: dict[str, Sequence[str]] = {}
     for utt, lattice in inputs.first_pass.lattices(Job(1, 1), Failures()):
         if utt in references and utt in utterances:
-            found = oracle(lattice, [words.get(word, -1) for word in references[utt]])
+            found = oracle(lattice, words.to_ids(references[utt]))
             if found is not None:
                 path, _ = found
-                best[utt] = [words.word(index) for index in path.words]
+                best[utt] = words.to_words(path.words)
     return best
 
 
-def to_report(
-    inputs: Inputs, engine: Engine, outcome: Outcome, failures: Failures, with_lattice_oracle: bool
-) -> SystemReport:
+def to_report(engine: Engine, outcome: Outcome, failures: Failures, with_lattice_oracle: bool) -> SystemReport:
     """Score an outcome. Without references in the data directory, the report has no errors in it."""
+    inputs = engine.inputs
     references = inputs.references
     weights = outcome.weights
     best = outcome.rescored[weights.weights.point]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_rescore import kaldi
-from asr_rescore.errors import InputError
+from asr_rescore.errors import UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
@@ -22,42 +22,70 @@ from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
-from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
+from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
 logger = logging.getLogger(__name__)
 
 
 class Rescoring:
-    """One rescoring of a decode directory into another.
+    """One rescoring of a decode directory: jobs that can run anywhere, and a finish.
 
     A finished job is not run again, unless anything that its results depend on has changed since.
 
     Args:
-        inputs: read with the config of ``engine``.
         engine: searches N-best lists or lattices.
-        out_dir: becomes a decode directory.
-        weights: weights of the LMs; None to tune them when all jobs are done, which only N-best lists allow.
-
-    Raises:
-        UsageError: the engine cannot do this.
     """
 
-    def __init__(self, inputs: Inputs, engine: Engine, out_dir: Path, weights: ChosenWeights | None = None):
-        engine.check(inputs, weights)
-        self.inputs = inputs
+    def __init__(self, engine: Engine):
         self.engine = engine
-        self.out_dir = out_dir
-        self.weights = weights
+
+    @classmethod
+    def open(
+        cls,
+        old_lang_dir: str | Path,
+        lm_dirs: str | Path | Sequence[str | Path],
+        data_dir: str | Path,
+        decode_dir: str | Path,
+        out_dir: str | Path,
+        *,
+        lm_weight: float | Sequence[float] | None = None,
+        weights: str | Path | None = None,
+        config: ListConfig | LatticeConfig | None = None,
+        score_cache: str | Path | None = None,
+        device: str = "auto",
+    ) -> Rescoring:
+        """Read and check the inputs of a rescoring; see :func:`rescore`."""
+        config = ListConfig() if config is None else config
+        if isinstance(lm_dirs, (str, Path)):
+            lm_dirs = [lm_dirs]
+        if isinstance(lm_weight, (int, float)):
+            lm_weight = [lm_weight]
+        inputs = Inputs.read(
+            config,
+            Path(old_lang_dir),
+            [Path(lm_dir) for lm_dir in lm_dirs],
+            Path(data_dir),
+            Path(decode_dir),
+            Path(out_dir),
+            choose_device(device),
+        )
+        chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+        if isinstance(config, ListConfig):
+            cache = None if score_cache is None else Path(score_cache)
+            return cls(ListEngine(inputs, config, Path(out_dir), chosen, cache))
+        if chosen is None:
+            raise UsageError("lattices need known weights: give `weights` or `lm_weight`, tuned on N-best lists")
+        return cls(LatticeEngine(inputs, config, Path(out_dir), chosen))
 
     def run_job(self, job: Job) -> None:
         """The expensive half: the results of one job, unless they are there already."""
-        marker = JobMarker(self.out_dir, job.number)
+        marker = JobMarker(self.engine.out_dir, job.number)
         fingerprint = self._fingerprint(job)
         if marker.matches(fingerprint):
-            logger.info("%s: job %d of %d was finished before", self.out_dir, job.number, job.jobs)
+            logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
             return
         failures = Failures()
-        results = self.engine.run_job(self.inputs, job, self.weights, self.out_dir, failures)
+        results = self.engine.run_job(job, failures)
         marker.write(fingerprint, results, failures)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
@@ -68,43 +96,30 @@ class Rescoring:
             lattice_oracle: also find the word sequences of the first pass's lattices with the fewest errors.
 
         Raises:
-            InputError: a job is not finished, or was made from other inputs; or there are no references to tune on.
+            InputError: a job is not finished, or was made from other inputs.
         """
+        engine = self.engine
         failures = Failures()
-        self._check_references()
         for job in Job.all(jobs):
-            marker = JobMarker(self.out_dir, job.number)
+            marker = JobMarker(engine.out_dir, job.number)
             for what, reason in marker.failures(self._fingerprint(job)).items():
                 failures.add(what, reason)
-        remove_jobs_beyond(jobs, self.out_dir)
-        outcome = self.engine.gather(self.inputs, jobs, self.weights, self.out_dir, failures)
-        outcome.weights.save(self.out_dir / WEIGHTS_FILE)
-        note_missing(self.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
-        write_scores(self.inputs, outcome, self.out_dir)
-        report = to_report(self.inputs, self.engine, outcome, failures, lattice_oracle)
-        report.save(self.out_dir)
-        failures.write(self.out_dir)
+        remove_jobs_beyond(jobs, engine.out_dir)
+        outcome = engine.gather(jobs, failures)
+        outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
+        note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
+        write_scores(engine.inputs, outcome, engine.out_dir)
+        report = to_report(engine, outcome, failures, lattice_oracle)
+        report.save(engine.out_dir)
+        failures.write(engine.out_dir)
         return report
 
-    def run(self, jobs: int = 1, lattice_oracle: bool = True) -> SystemReport:
-        """All jobs, one after the other, and :meth:`finish`."""
-        self._check_references()
-        for job in Job.all(jobs):
-            self.run_job(job)
-        return self.finish(jobs, lattice_oracle)
-
-    def _check_references(self) -> None:
-        if self.weights is None and self.inputs.data.text is None:
-            text = self.inputs.data_dir / "text"
-            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
-
     def _fingerprint(self, job: Job) -> Fingerprint:
-        facts = {"job": asdict(job), **self.engine.facts(self.inputs, job, self.weights)}
-        return Fingerprint({**self._facts_of_all_jobs, **facts})
+        return Fingerprint({**self._facts_of_all_jobs, "job": asdict(job)})
 
     @cached_property
     def _facts_of_all_jobs(self) -> dict[str, Any]:
-        inputs = self.inputs
+        inputs = self.engine.inputs
         decode_dir = inputs.first_pass.decode_dir
         lattices = kaldi.lattice_files(decode_dir)
         words = inputs.grammar_file.parent / "words.txt"
@@ -117,17 +132,18 @@ class Rescoring:
             "lms": inputs.hashes,
             "config": asdict(self.engine.config),
             "utterances": Fingerprint({"ids": sorted(inputs.first_pass.utterances)}).digest,
+            **self.engine.facts(),
         }
 
 
 def rescore(
     old_lang_dir: str | Path,
-    lm_dirs: Sequence[str | Path],
+    lm_dirs: str | Path | Sequence[str | Path],
     data_dir: str | Path,
     decode_dir: str | Path,
     out_dir: str | Path,
     *,
-    lm_weight: Sequence[float] | None = None,
+    lm_weight: float | Sequence[float] | None = None,
     weights: str | Path | None = None,
     config: ListConfig | LatticeConfig | None = None,
     score_cache: str | Path | None = None,
@@ -139,11 +155,12 @@ def rescore(
 
     Args:
         old_lang_dir: words.txt and G.fst of the first pass.
-        lm_dirs: directories of trained language models.
+        lm_dirs: directories of trained language models, or one directory.
         data_dir: utt2spk and, for scoring, text.
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
-        lm_weight: one weight for each language model; the old LM keeps one minus their sum.
+        lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
+            their sum.
         weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
             tuned on ``data_dir``.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
@@ -159,23 +176,18 @@ def rescore(
         UsageError: arguments that contradict each other.
         InputError: an input is missing or broken.
     """
-    config = ListConfig() if config is None else config
-    inputs = Inputs.read(
-        config,
-        Path(old_lang_dir),
-        [Path(lm_dir) for lm_dir in lm_dirs],
-        Path(data_dir),
-        Path(decode_dir),
-        Path(out_dir),
-        choose_device(device),
+    rescoring = Rescoring.open(
+        old_lang_dir,
+        lm_dirs,
+        data_dir,
+        decode_dir,
+        out_dir,
+        lm_weight=lm_weight,
+        weights=weights,
+        config=config,
+        score_cache=score_cache,
+        device=device,
     )
-    chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
-    engine = engine_of(config, None if score_cache is None else Path(score_cache))
-    return Rescoring(inputs, engine, Path(out_dir), chosen).run(jobs, lattice_oracle)
-
-
-def engine_of(config: ListConfig | LatticeConfig, score_cache: Path | None = None) -> Engine:
-    """The engine that a config is for."""
-    if isinstance(config, LatticeConfig):
-        return LatticeEngine(config)
-    return ListEngine(config, score_cache)
+    for job in Job.all(jobs):
+        rescoring.run_job(job)
+    return rescoring.finish(jobs, lattice_oracle)

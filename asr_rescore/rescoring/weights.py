@@ -46,6 +46,10 @@ class ChosenWeights:
         """The result of a grid search on ``data_dir``."""
         return cls(tuning.weights, tuning.first_pass, f"tuned on {data_dir}", tuple(lms))
 
+    def points_to_score(self, grid: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:
+        """The points of the grid, and the two points of these weights, which may be off the grid."""
+        return grid + tuple({self.weights.point, self.first_pass} - set(grid))
+
     def save(self, path: Path) -> None:
         """Write weights.yaml."""
         tree = {

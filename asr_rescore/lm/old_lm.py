@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from asr_rescore.kaldi import SymbolTable
+from asr_rescore.kaldi import SymbolTable, read_grammar, read_words
 from asr_rescore.ngram import Grammar
 
 
@@ -29,3 +30,18 @@ class GrammarScorer:
             InputError: words.txt lacks a word.
         """
         return self.grammar.costs([[self.symbols.id(word) for word in words] for words in sentences])
+
+
+def grammar_scorer(lang_dir: str | Path, *, use_phi: bool = False) -> GrammarScorer:
+    """A scorer of sentences by the old language model, the G.fst of a lang directory.
+
+    Args:
+        lang_dir: contains words.txt and G.fst or G.fst.gz.
+        use_phi: treat #0 as a failure arc, as lattice-compose --phi-label does, instead of taking the cheapest path.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    symbols = read_words(Path(lang_dir) / "words.txt")
+    grammar = Grammar(read_grammar(lang_dir), backoff_label=symbols.get("#0"), failure=use_phi)
+    return GrammarScorer(grammar, symbols)

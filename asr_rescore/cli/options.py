@@ -1,4 +1,4 @@
-"""Command-line options made from a config dataclass, the only place that knows their defaults."""
+"""Options that several commands share; those of a config come from its dataclass, which alone knows the defaults."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def read_config(config_class: type[Config], arguments: argparse.Namespace, prefi
         UsageError: the config refuses a value.
     """
     return config_class(**given(arguments, config_class, prefix))
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--device``; its value is for :func:`asr_rescore.models.choose_device`."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto: on a GPU if there is one (default: %(default)s)",
+    )
 
 
 def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: str) -> None:

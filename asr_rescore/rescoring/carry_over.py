@@ -1,17 +1,17 @@
-"""What the LMs have read before an utterance: nothing, or the best hypotheses of the utterances before it."""
+"""History carried from utterance to utterance: an LM continues after the best hypothesis of the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import zip_longest
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import DataDir, Place
-from asr_rescore.lm import NeuralScorer, SentenceScorer
+from asr_rescore.lm import NeuralScorer
 from asr_rescore.models import State, join_states
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import Weights, best_hypothesis
@@ -20,42 +20,7 @@ from asr_rescore.rescoring.config import CarryOverKind
 Entry = TypeVar("Entry")
 
 
-class History(Protocol):
-    """Costs the sentences of N-best lists, each list in the context of what was read before it."""
-
-    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[Iterable[tuple[str, Entry]]]:
-        """Entries of utterances, grouped into rounds; the utterances of one round do not depend on each other."""
-
-    def list_costs(self, lm: int, lists: Sequence[NBest]) -> np.ndarray:
-        """One LM's costs of the sentences of lists of one round, list after list: float64 (all sentences,)."""
-
-    def follow(self, lists: Sequence[NBest]) -> None:
-        """Read the best hypotheses of lists whose costs are all known."""
-
-
-class NoHistory:
-    """Every utterance is read by itself.
-
-    Args:
-        scorers: one per LM.
-    """
-
-    def __init__(self, scorers: Sequence[SentenceScorer]):
-        self.scorers = scorers
-
-    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[Iterable[tuple[str, Entry]]]:
-        """One round with all entries, read as they are needed."""
-        yield entries
-
-    def list_costs(self, lm: int, lists: Sequence[NBest]) -> np.ndarray:
-        """See :meth:`History.list_costs`."""
-        return self.scorers[lm].costs([words for nbest in lists for words in nbest.words])
-
-    def follow(self, lists: Sequence[NBest]) -> None:
-        """There is nothing to remember."""
-
-
-class CarriedHistory:
+class CarryOver:
     """The state of each LM in each chain of utterances.
 
     An LM that has read ``</s> w1 … wn`` of every best hypothesis so far reads ``</s>`` next, as before any sentence.
@@ -74,21 +39,21 @@ class CarriedHistory:
         self.chain_of = {utt: chain for chain, utts in enumerate(chains) for utt in utts}
         self.states = [[scorer.initial_state()] * len(chains) for scorer in scorers]  # [LM][chain]
 
-    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[Iterable[tuple[str, Entry]]]:
-        """The first utterance of every chain, then the second of every chain, and so on; all entries are held."""
+    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry]]]:
+        """Entries in rounds: the first of every chain, then the second of every chain, and so on; all are held."""
         held = dict(entries)
         chains = [[(utt, held[utt]) for utt in utts if utt in held] for utts in self.chains]
         for abreast in zip_longest(*chains):
             yield [entry for entry in abreast if entry is not None]
 
     def list_costs(self, lm: int, lists: Sequence[NBest]) -> np.ndarray:
-        """See :meth:`History.list_costs`; the lists must be of different chains."""
+        """One LM's costs of the sentences of lists of different chains, list after list: float64 (all sentences,)."""
         sentences = [words for nbest in lists for words in nbest.words]
         roots = [root for root, nbest in enumerate(lists) for _ in nbest.words]
         return self.scorers[lm].costs(sentences, self._states(lm, lists), roots)
 
     def follow(self, lists: Sequence[NBest]) -> None:
-        """See :meth:`History.follow`."""
+        """Read the best hypotheses of lists whose costs are all known."""
         for nbest in lists:
             best = nbest.words[best_hypothesis(nbest, self.weights)]
             chain = self.chain_of[nbest.utt]
