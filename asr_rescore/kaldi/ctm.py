@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text, read_lines
-from asr_rescore.kaldi.table import check_key, fields, read_table
+from asr_rescore.files import atomic_text, fields, read_lines
+from asr_rescore.kaldi.table import check_key, read_table
 
 
 @dataclass(frozen=True)
