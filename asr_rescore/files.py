@@ -24,10 +24,10 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before the first charac
 # Budgets of one read. A small gzipped file can expand to any size, so memory must not grow with what it expands to.
 LONGEST_LINE = 1 << 24  # bytes of a line of text: two million words
 LARGEST_ENTRY = 1 << 28  # bytes of one lattice: ten million arcs
-# A gzipped entry larger than EXPANDED_BYTES must not be more than EXPANSION times as large as its compressed bytes.
-# Lattices and grammars expand to 2 to 20 times the size, zeros to 1000 times.
-EXPANDED_BYTES = 1 << 24
+# A gzipped entry must not be more than EXPANSION times as large as its compressed bytes. Lattices and grammars expand
+# to 2 to 20 times the size, zeros to 1000 times. READ_AHEAD compressed bytes may have been read before the entry began.
 EXPANSION = 100
+READ_AHEAD = 1 << 17
 
 # Kaldi separates fields by ASCII blanks only; str.split() would also split words at no-break and other wide spaces.
 _FIELD = re.compile(r"[^ \t\n\r\f\v]+")
@@ -88,6 +88,7 @@ class GzipReader(gzip.GzipFile):
         return self._counted.count
 
     def close(self) -> None:
+        """Close this stream and the underlying one."""
         super().close()
         self._counted.stream.close()
 

@@ -34,7 +34,9 @@ class Source:
     def parse(cls, source: str | os.PathLike[str]) -> Source:
         """Interpret a path (``.scp`` is a list) or an rspecifier (``ark:…``, ``ark,t:…``, ``scp:…``).
 
-        A Path is never taken for an rspecifier. Options (``t``, ``s``, ``cs``, ``o``) are accepted and ignored: they only promise a form or an order.
+        A Path is never taken for an rspecifier.
+
+        Options (``t``, ``s``, ``cs``, ``o``) are accepted and ignored: they only promise a form or an order.
 
         Raises:
             InputError: it looks like an rspecifier but is not a valid one.

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from asr_rescore.errors import InputError
 from asr_rescore.files import (
     BYTE_ORDER_MARK,
-    EXPANDED_BYTES,
     EXPANSION,
     GZIP_MAGIC,
     LARGEST_ENTRY,
     LONGEST_LINE,
+    READ_AHEAD,
     GzipReader,
     open_binary,
 )
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 16
+LARGEST_READ = 1 << 22
 # Limits how much of a file that is not an archive is read in search of a key.
 LONGEST_KEY = 1 << 12
 BLANKS = b" \t\n\r\f\v"
@@ -131,7 +132,7 @@ class Window:
         self._base = self.offset
         self._at = 0
         while held < count and not self._ended:
-            part = self._read(max(min(count - held, EXPANDED_BYTES), CHUNK))
+            part = self._read(max(min(count - held, LARGEST_READ), CHUNK))
             parts.append(part)
             held += len(part)
             self._ended = not part
@@ -150,10 +151,10 @@ class Window:
         if self._largest is not None and size > self._largest + CHUNK:
             found = f"more than {self._largest} bytes"
             raise self.error(found, "an entry of plausible size", "check the file", BrokenArchive)
-        if isinstance(self._stream, GzipReader) and size > EXPANDED_BYTES + CHUNK:
-            compressed = self._stream.compressed - self._compressed
+        if isinstance(self._stream, GzipReader):
+            compressed = self._stream.compressed - self._compressed + READ_AHEAD
             if size > EXPANSION * compressed:
-                found = f"more than {size} bytes from {compressed} compressed ones"
+                found = f"more than {EXPANSION} times the compressed bytes"
                 raise self.error(found, "an entry of plausible size", "check the file", BrokenArchive)
 
     def _read(self, count: int) -> bytes:
