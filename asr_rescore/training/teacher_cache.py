@@ -26,6 +26,10 @@ from asr_rescore.training.interrupt import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 STATE_FILE = "building.safetensors"
+WEIGHTS_FILE = "weights.f16"
+WORDS_FILE = "words.i32"
+LABEL_FILE = "label.f32"
+CACHE_FILES = (DESCRIPTION_FILE, STATE_FILE, WEIGHTS_FILE, WORDS_FILE, LABEL_FILE)
 SAVE_EVERY = 60.0  # seconds
 CHUNK_BYTES = 64 << 20  # size of the float32 distributions that are computed at once
 # float16 has all its 11 bits down to 6e-5, and its largest number is 65,504. Multiplied by 2^15, probabilities from 1
@@ -48,9 +52,9 @@ class TeacherCache:
     ):
         self.config = config
         kept = config.top + config.samples if config.top else vocabulary_size
-        self.weights = _map(directory / "weights.f16", np.float16, (tokens, kept), mode)
-        self.words = _map(directory / "words.i32", np.int32, (tokens, kept), mode) if config.top else None
-        self.label = _map(directory / "label.f32", np.float32, (tokens,), mode)
+        self.weights = _map(directory / WEIGHTS_FILE, np.float16, (tokens, kept), mode)
+        self.words = _map(directory / WORDS_FILE, np.int32, (tokens, kept), mode) if config.top else None
+        self.label = _map(directory / LABEL_FILE, np.float32, (tokens,), mode)
 
     @classmethod
     def open(cls, directory: Path, text: TokenStream, teachers: Sequence[str]) -> TeacherCache:
