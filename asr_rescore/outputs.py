@@ -33,12 +33,11 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
                 raise UsageError(f"{source} is an input and would be replaced; {_name_another(output)}")
             if is_inside(source, output):
                 raise UsageError(f"{source} is an input in {output}, which would be replaced; {_name_another(output)}")
+    for output in (*files, *replaced):
+        check_writable(output)
     for output in files:
         if output.is_dir():
             raise RescoreError(f"{output} cannot be written: it is a directory; name another output")
-        check_writable(output)
-    for output in replaced:
-        check_writable(output)
 
 
 def _name_another(output: Path) -> str:

@@ -37,10 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     if len(arguments.lm_dir) < 2:
         raise UsageError(f"found only one model, {arguments.lm_dir[0]}, for {target}; expected two or more")
-    if (target / CONFIG_FILE).exists() and not isinstance(load_model_config(target / CONFIG_FILE), EnsembleConfig):
-        raise UsageError(f"{target} holds a model that is not an ensemble; name the output directory after the models")
     texts = [arguments.valid] if arguments.valid else []
     check_outputs(model_files(target), [*texts, *model_files(*arguments.lm_dir)])
+    if (target / CONFIG_FILE).exists() and not isinstance(load_model_config(target / CONFIG_FILE), EnsembleConfig):
+        raise UsageError(f"{target} holds a model that is not an ensemble; name the output directory after the models")
     members = [load_model(path, device) for path in arguments.lm_dir]
     vocabulary, ensemble = combine(members)
     facts: dict[str, Any] = {"members": [{"name": member.name, "hash": member.hash} for member in members]}

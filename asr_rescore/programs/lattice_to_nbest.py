@@ -15,7 +15,7 @@ from asr_rescore.files import atomic_directory
 from asr_rescore.lattice import Lattice, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import NBest
-from asr_rescore.outputs import check_outputs
+from asr_rescore.outputs import check_outputs, check_writable
 from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import COUNT, POSITIVE
@@ -108,6 +108,7 @@ def check_nbest_dir(source: str | os.PathLike[str], out_dir: Path) -> None:
         UsageError: it is a decode directory, or has an input in it.
         RescoreError: it cannot be written.
     """
+    check_writable(out_dir / "num_jobs")
     check_outputs(
         [out_dir / "num_jobs", out_dir / FAILED_FILE],
         files_of(os.fspath(source)),

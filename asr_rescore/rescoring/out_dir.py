@@ -10,7 +10,7 @@ from asr_rescore.checkpoint import model_files
 from asr_rescore.errors import UsageError
 from asr_rescore.failures import FAILED_FILE
 from asr_rescore.locks import locked
-from asr_rescore.outputs import check_outputs, same_file
+from asr_rescore.outputs import check_outputs, check_writable, same_file
 from asr_rescore.report import REPORT_FILE
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
@@ -34,6 +34,7 @@ def check_out_dir(
         UsageError: the directory is an input or has one among its results, or it holds lattices that no rescoring wrote.
         RescoreError: it cannot be written.
     """
+    check_writable(out_dir / "num_jobs")
     for directory in (*lm_dirs, *directories):
         if same_file(out_dir, directory):
             raise UsageError(f"{out_dir} is both input and output; its files would be overwritten")
