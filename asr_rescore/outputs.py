@@ -21,7 +21,7 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
         replaced: directories that will be replaced as a whole.
 
     Raises:
-        UsageError: an output is an input, by whatever name, or has an input in it.
+        UsageError: an output is an input, by whatever name, or has an input in it; or a file is a directory.
         RescoreError: an output cannot be written.
     """
     files = list(files)
@@ -37,7 +37,7 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
         check_writable(output)
     for output in files:
         if output.is_dir():
-            raise RescoreError(f"{output} cannot be written: it is a directory; name another output")
+            raise UsageError(f"{output} cannot be written: it is a directory; name a file")
 
 
 def _name_another(output: Path) -> str:

@@ -45,6 +45,8 @@ class Range:
         upper = f"below {self.below}" if self.below is not None else ""
         if self.most is not None:
             upper = f"at most {self.most}"
+        if self.least is not None and self.most is not None:
+            return f"{self.least} to {self.most}"
         if lower and upper:
             return f"{lower} and {upper}"
         if self.least is not None:

@@ -230,7 +230,7 @@ def test_every_command_finds_it_before_it_reads(tmp_path, capsys, command, make)
 
 
 def test_a_directory_where_a_file_should_be(tmp_path):
-    with pytest.raises(RescoreError, match="it is a directory"):
+    with pytest.raises(UsageError, match="it is a directory"):
         check_outputs([tmp_path])
 
 

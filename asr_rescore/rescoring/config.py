@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
-from asr_rescore.ranges import COUNT, FINITE, POSITIVE, Range
+from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, POSITIVE, Range
 from asr_rescore.ranking import OperatingPoint
 
 LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
@@ -94,7 +94,9 @@ class LatticeConfig(RescoringConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.limits  # checks the three fields
+        COUNT_OR_NONE.check("`order`", self.order)
+        COUNT.check("`max_arcs`", self.max_arcs)
+        _ = self.limits  # checks the beam
 
     @property
     def limits(self) -> ExpansionLimits:
