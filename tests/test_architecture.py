@@ -15,7 +15,7 @@ PACKAGE = ROOT / "asr_rescore"
 # A module imports only from rows above its own, or inside its own package. docs/architecture.md says why.
 ROWS = [
     {"errors", "temporary"},
-    {"files", "fingerprint", "locks", "progress", "ranges"},
+    {"files", "fingerprint", "interrupts", "locks", "progress", "ranges"},
     {"outputs", "records"},
     {"failures", "vocab", "lattice", "ngram", "config", "lm_config"},
     {"nbest"},
@@ -35,6 +35,7 @@ LIGHT = [
     "temporary",
     "files",
     "fingerprint",
+    "interrupts",
     "locks",
     "outputs",
     "progress",

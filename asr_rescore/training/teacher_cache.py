@@ -19,12 +19,14 @@ from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Chunk
 from asr_rescore.lm_config import CacheConfig
+from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
-from asr_rescore.training.interrupt import Interrupt
+from asr_rescore.interrupts import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
+LOCK_FILE = ".lock"
 STATE_FILE = "building.safetensors"
 WEIGHTS_FILE = "weights.f16"
 WORDS_FILE = "words.i32"
@@ -154,8 +156,9 @@ def build_cache(
     Raises:
         InputError: the directory holds a damaged cache.
         UsageError: the directory holds another cache, or ``top`` and ``samples`` exceed the vocabulary.
-        RescoreError: there is no room on the disk.
-        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
+        RescoreError: there is no room on the disk, or another process builds the cache.
+        KeyboardInterrupt: Ctrl-C was pressed, or SIGTERM came (:class:`~asr_rescore.errors.Terminated`); the state has
+            been saved.
     """
     if config.top and config.top + config.samples > model.vocabulary_size:
         raise UsageError(
@@ -167,12 +170,13 @@ def build_cache(
     if finished.exists():
         _refuse_other(directory, _read_fingerprint(directory), fingerprint)
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    with Interrupt() as interrupt:
-        _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
-    with atomic_text(finished) as stream:
-        json.dump(fingerprint.facts, stream, indent=2)
-    (directory / STATE_FILE).unlink(missing_ok=True)
+    with locked(directory / LOCK_FILE, str(directory)):
+        with Interrupt() as interrupt:
+            _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
+        with atomic_text(finished) as stream:
+            json.dump(fingerprint.facts, stream, indent=2)
+        (directory / STATE_FILE).unlink(missing_ok=True)
+    (directory / LOCK_FILE).unlink(missing_ok=True)  # nobody writes here any more
 
 
 class _Builder:
@@ -218,7 +222,7 @@ class _Builder:
                     self._save(path, step, state, fingerprint)
                     saved_at = time.monotonic()
                     if interrupt.wanted:
-                        raise KeyboardInterrupt
+                        raise interrupt.end()
         self.cache.weights.flush()
         self.cache.label.flush()
         if self.cache.words is not None:
