@@ -17,13 +17,13 @@ from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Chunk
 from asr_rescore.lm_config import CacheConfig
 from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
-from asr_rescore.interrupts import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 LOCK_FILE = ".lock"
