@@ -5,8 +5,21 @@ from __future__ import annotations
 import reprlib
 
 
+def printable(text: str) -> str:
+    """The text with escape sequences, such as ``\\x1b``, in place of characters that a terminal would act on or hide.
+
+    Files can contain such characters in keys and words. Line ends and TABs are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 class RescoreError(Exception):
     """Base class of all errors of this package; a command prints the message in one line and exits with status 1."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class UsageError(RescoreError):
