@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -60,13 +61,15 @@ class ErrorCount:
 
     @property
     def wer(self) -> float:
-        """Word error rate, in percent of the reference words; nan if there are none."""
-        return 100 * self.errors / self.reference_words if self.reference_words else float("nan")
+        """Word error rate, in percent of the reference words. If there are none: inf with errors, else nan."""
+        if not self.reference_words:
+            return math.inf if self.errors else math.nan
+        return 100 * self.errors / self.reference_words
 
     @property
     def ser(self) -> float:
         """Sentence error rate, in percent of the sentences; nan if there are none."""
-        return 100 * self.wrong_sentences / self.sentences if self.sentences else float("nan")
+        return 100 * self.wrong_sentences / self.sentences if self.sentences else math.nan
 
     def wer_line(self) -> str:
         """Kaldi's %WER line."""

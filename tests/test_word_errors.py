@@ -136,6 +136,7 @@ def test_counts_add_up_field_by_field():
 
 def test_without_words_there_is_no_rate():
     assert math.isnan(wer({"u": []}, {"u": []}).wer)
+    assert wer({"u": []}, {"u": ["a", "b"]}).wer_line() == "%WER inf [ 2 / 0, 2 ins, 0 del, 0 sub ]"
     assert math.isnan(ErrorCount().ser)
 
 

@@ -4,5 +4,16 @@ from asr_rescore.report.kaldi_files import write_details, write_scoring
 from asr_rescore.report.page import to_html
 from asr_rescore.report.system import LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
+from asr_rescore.report.warning import OovCount, ReportWarning
 
-__all__ = ["Comparison", "LmFacts", "SystemReport", "to_html", "to_text", "write_details", "write_scoring"]
+__all__ = [
+    "Comparison",
+    "LmFacts",
+    "OovCount",
+    "ReportWarning",
+    "SystemReport",
+    "to_html",
+    "to_text",
+    "write_details",
+    "write_scoring",
+]

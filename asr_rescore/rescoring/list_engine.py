@@ -15,10 +15,12 @@ from asr_rescore.files import atomic_directory
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint
 from asr_rescore.lattice import Lattice, from_paths
 from asr_rescore.lm import CachedScorer, SentenceScorer
-from asr_rescore.nbest import NBest
+from asr_rescore.nbest import NO_LM, NBest
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.report import ReportWarning
 from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.rescoring.config import ListConfig
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, tuning_warnings
 from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -79,7 +81,7 @@ class ListEngine:
         coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
-            for nbest in coster.lists(inputs.first_pass.lattices(job, failures)):
+            for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
                 writer.write(nbest)
         return sorted(folder.iterdir())
 
@@ -88,9 +90,20 @@ class ListEngine:
         inputs = self.inputs
         gathered = _Gathered.read(self.out_dir, jobs, len(inputs.lms), failures)
         weights = self.weights
+        names = [lm.name for lm in inputs.lms]
+        warnings: list[ReportWarning] = []
         if weights is None:
             tuning = tune(gathered.lists.values(), inputs.references, len(inputs.lms), self.config.points)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+            warnings += tuning_warnings(weights, self.config.points, names)
+        word_counts = WordCounts()
+        old_lm_fit = OldLmFit(inputs.grammar_file)
+        new_lm_fit = NewLmFit(names)
+        for nbest in gathered.lists.values():
+            word_counts.add(nbest.words)
+            old_lm_fit.add(nbest.costs[NO_LM])
+            new_lm_fit.add(nbest)
+        warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
         lm_weights = weights.weights.lm
         for job in Job.all(jobs):
             rescored = self._rescored(job, gathered.lists, lm_weights)
@@ -103,6 +116,8 @@ class ListEngine:
             {point: gathered.best(Weights(lm_weights, point)) for point in points},
             gathered.best(without_lms),
             gathered.oracle(inputs.references) if inputs.references else None,
+            word_counts.oov(inputs),
+            tuple(warnings),
         )
 
     def _carry_over(self, job: Job) -> CarryOver | None:
@@ -123,15 +138,16 @@ class ListEngine:
         scorer = self.inputs.scorer(lm)
         if self.score_cache is None:
             return scorer
-        made_from = Fingerprint(
-            {
-                "costs": COST_VERSION,
-                "model": lm.hash,
-                "normaliser": self.config.normaliser,
-                "device": self.inputs.device.type,  # decides the last digits
-            }
-        )
-        return CachedScorer(scorer, self.score_cache, made_from)
+        facts = {
+            "costs": COST_VERSION,
+            "model": lm.hash,
+            "normaliser": self.config.normaliser,
+            "device": self.inputs.device.type,  # decides the last digits
+        }
+        oov_word = self.inputs.oov_word
+        if oov_word is not None and lm.vocabulary.is_oov(oov_word):
+            facts["oov_word"] = oov_word
+        return CachedScorer(scorer, self.score_cache, Fingerprint(facts))
 
     def _rescored(
         self, job: Job, lists: Mapping[str, NBest], lm_weights: tuple[float, ...]
@@ -142,7 +158,7 @@ class ListEngine:
         list's.
         """
         first_pass = self.inputs.first_pass
-        for utt, lattice in first_pass.lattices(job, Failures()):  # the job has noted what fails
+        for utt, lattice in first_pass.lattices([job], Failures()):  # the job has noted what fails
             nbest = lists.get(utt)
             if nbest is None:
                 continue
