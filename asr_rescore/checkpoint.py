@@ -29,6 +29,7 @@ CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
 DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # the files that the weights belong to
+MODEL_FILES = (*DESCRIPTION_FILES, WEIGHTS_FILE, PROVENANCE_FILE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class LoadedModel:
     vocabulary: Vocabulary
     provenance: Mapping[str, Any]
     hash: str
+
+
+def model_files(*directories: Path) -> list[Path]:
+    """The files of model directories, whether they are there or not."""
+    return [directory / name for directory in directories for name in MODEL_FILES]
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

@@ -20,8 +20,8 @@ GOLDENS = ROOT / "tests" / "goldens"
 # also for the processes that tests start, and precedes every import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A busy machine is no failure, so examples have no time limit.
-hypothesis.settings.register_profile("steady", deadline=None)
+# A busy machine is no failure, so neither an example nor the making of examples has a time limit.
+hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("steady")
 
 

@@ -21,7 +21,7 @@ from asr_rescore.training.state import STATE_FILE
 from asr_rescore.vocab_files import load_vocabulary
 from conftest import ROOT
 from small_text import lines, prepare, write_text
-from training_runs import in_the_foreground, send_when
+from training_runs import HALTING, in_the_foreground, send_when
 
 TINY = """
 model: {embedding: 4, hidden: [6, 5], experts: 2, embedding_init: 0.5, dropout_output: 0.1}
@@ -234,28 +234,29 @@ class TestComputePpl:
         assert capsys.readouterr().out.endswith("w19 1 and 3 other words\n")
 
 
-COMMAND = ("-m", "asr_rescore.cli.main")
-SAVE_ALWAYS = "from asr_rescore.training import loop; loop.SAVE_EVERY = -1.0"
-SAVING = ("-c", f"{SAVE_ALWAYS}; from asr_rescore.cli.main import main; exit(main())")  # after every step
+COMMAND = "from asr_rescore.cli.main import main\nexit(main())"
+SAVE_ALWAYS = "from asr_rescore.training import loop\nloop.SAVE_EVERY = -1.0\n"  # after every step
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status", "averaging", "program"),
+    ("number", "status", "averaging", "saving"),
     [
-        pytest.param(signal.SIGKILL, -signal.SIGKILL, "none", COMMAND, id="kill"),
-        pytest.param(signal.SIGKILL, -signal.SIGKILL, "start", SAVING, id="kill within an averaged epoch"),
-        pytest.param(signal.SIGINT, 130, "none", COMMAND, id="Ctrl-C"),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "none", "", id="kill"),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "start", SAVE_ALWAYS, id="kill within an averaged epoch"),
+        pytest.param(signal.SIGINT, 130, "none", "", id="Ctrl-C"),
     ],
 )
 @in_the_foreground()
-def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, averaging, program):
+def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, averaging, saving):
     path = config()
     train = str(data / "train.txt")
-    options = f"epochs: 30, nonmono: 30, averaging: {averaging}"
-    Path(path).write_text(Path(path).read_text().replace("epochs: 2", options))
+    settings = f"epochs: 30, nonmono: 30, averaging: {averaging}"
+    Path(path).write_text(Path(path).read_text().replace("epochs: 2", settings))
     # The valid text is the training text, so that the best epoch comes after the stop.
-    command = [sys.executable, *program, "train_lm", "--config", path, "--train", train, "--valid", train]
+    options = ["train_lm", "--config", path, "--train", train, "--valid", train]
+    command = [sys.executable, "-c", saving + COMMAND, *options]
+    halting = [sys.executable, "-c", HALTING + saving + COMMAND, *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     straight = data.parent / "straight"
     stopped = data.parent / "stopped"
@@ -265,9 +266,9 @@ def test_a_stopped_process_goes_on_bit_for_bit(data, config, number, status, ave
     def far_enough() -> bool:
         state = stopped / STATE_FILE
         progress = load_training_state(state)[1]["progress"] if state.exists() else {"epoch": 0}
-        return progress["epoch"] >= 3 and (program == COMMAND or 0 < progress["position"] < progress["averaged"])
+        return progress["epoch"] >= 3 and (not saving or 0 < progress["position"] < progress["averaged"])
 
-    with subprocess.Popen([*command, stopped], env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*halting, stopped], env=environment, stderr=subprocess.PIPE, text=True) as process:
         send_when(far_enough, process, number)
         errors = process.communicate()[1]
     assert process.returncode == status

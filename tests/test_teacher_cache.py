@@ -212,8 +212,8 @@ class TestRefusals:
             ('"options"', '"option"', "KeyError: 'options'"),
             ('"warmup"', '"warm"', "TypeError: .*unexpected keyword argument 'warm'"),
             ('"top": 0,', "", "KeyError: 'top'"),
-            ('"top": 0', '"top": 0.5', "TypeError: top: 0.5"),
-            ('"top": 0', '"top": -1', "UsageError: teacher cache: `top` and `warmup` must be"),
+            ('"top": 0', '"top": 0.5', "UsageError: teacher cache: `top` is 0.5"),
+            ('"top": 0', '"top": -1', "UsageError: teacher cache: `top` is -1"),
             (r'_size": \d+', '_size": "7"', "TypeError: vocabulary_size: '7'"),
         ],
     )

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.errors import InputError, UsageError
+from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint, file_stamp
+from asr_rescore.ranges import JOBS, Range
 
 FILES_OF_A_JOB = ("job.{}.json", "lat.{}.gz", "archives.{}")
 
@@ -31,14 +32,13 @@ class Job:
     jobs: int
 
     def __post_init__(self) -> None:
-        if self.jobs < 1 or not 1 <= self.number <= self.jobs:
-            raise UsageError(f"job {self.number} of {self.jobs}, expected 1 job or more, and a number from 1 to that")
+        JOBS.check("`jobs`", self.jobs)
+        Range(least=1, most=self.jobs, whole=True).check("`job`", self.number)
 
     @classmethod
     def all(cls, jobs: int) -> list[Job]:
         """Every one of ``jobs`` jobs."""
-        if jobs < 1:
-            raise UsageError(f"{jobs} jobs, expected 1 or more")
+        JOBS.check("`jobs`", jobs)
         return [cls(number, jobs) for number in range(1, jobs + 1)]
 
     def parts(self, files: int) -> list[tuple[int, int, int]]:

@@ -22,6 +22,7 @@ from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
+from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
 from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
@@ -61,6 +62,13 @@ class Rescoring:
             lm_dirs = [lm_dirs]
         if isinstance(lm_weight, (int, float)):
             lm_weight = [lm_weight]
+        directories = [Path(directory) for directory in (old_lang_dir, data_dir, decode_dir)]
+        check_out_dir(
+            Path(out_dir),
+            [Path(lm_dir) for lm_dir in lm_dirs],
+            directories,
+            None if weights is None else Path(weights),
+        )
         inputs = Inputs.read(
             config,
             Path(old_lang_dir),
@@ -87,9 +95,10 @@ class Rescoring:
         if marker.matches(fingerprint):
             logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
             return
-        failures = Failures()
-        results = self.engine.run_job(job, failures)
-        marker.write(fingerprint, results, failures)
+        with job_lock(self.engine.out_dir, job.number):
+            failures = Failures()
+            results = self.engine.run_job(job, failures)
+            marker.write(fingerprint, results, failures)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
         """The cheap half, when all jobs are done: weights, lattices, word error rates, report.
@@ -101,6 +110,10 @@ class Rescoring:
         Raises:
             InputError: a job is not finished, or was made from other inputs.
         """
+        with finish_lock(self.engine.out_dir):
+            return self._finish(jobs, lattice_oracle)
+
+    def _finish(self, jobs: int, lattice_oracle: bool) -> SystemReport:
         engine = self.engine
         failures = Failures()
         for job in Job.all(jobs):

@@ -17,15 +17,21 @@ from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Chunk
 from asr_rescore.lm_config import CacheConfig
+from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
-from asr_rescore.training.interrupt import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
+LOCK_FILE = ".lock"
 STATE_FILE = "building.safetensors"
+WEIGHTS_FILE = "weights.f16"
+WORDS_FILE = "words.i32"
+LABEL_FILE = "label.f32"
+CACHE_FILES = (DESCRIPTION_FILE, STATE_FILE, WEIGHTS_FILE, WORDS_FILE, LABEL_FILE)
 SAVE_EVERY = 60.0  # seconds
 CHUNK_BYTES = 64 << 20  # size of the float32 distributions that are computed at once
 # float16 has all its 11 bits down to 6e-5, and its largest number is 65,504. Multiplied by 2^15, probabilities from 1
@@ -48,9 +54,9 @@ class TeacherCache:
     ):
         self.config = config
         kept = config.top + config.samples if config.top else vocabulary_size
-        self.weights = _map(directory / "weights.f16", np.float16, (tokens, kept), mode)
-        self.words = _map(directory / "words.i32", np.int32, (tokens, kept), mode) if config.top else None
-        self.label = _map(directory / "label.f32", np.float32, (tokens,), mode)
+        self.weights = _map(directory / WEIGHTS_FILE, np.float16, (tokens, kept), mode)
+        self.words = _map(directory / WORDS_FILE, np.int32, (tokens, kept), mode) if config.top else None
+        self.label = _map(directory / LABEL_FILE, np.float32, (tokens,), mode)
 
     @classmethod
     def open(cls, directory: Path, text: TokenStream, teachers: Sequence[str]) -> TeacherCache:
@@ -150,8 +156,9 @@ def build_cache(
     Raises:
         InputError: the directory holds a damaged cache.
         UsageError: the directory holds another cache, or ``top`` and ``samples`` exceed the vocabulary.
-        RescoreError: there is no room on the disk.
-        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
+        RescoreError: there is no room on the disk, or another process builds the cache.
+        KeyboardInterrupt: Ctrl-C was pressed, or SIGTERM came (:class:`~asr_rescore.errors.Terminated`); the state has
+            been saved.
     """
     if config.top and config.top + config.samples > model.vocabulary_size:
         raise UsageError(
@@ -163,12 +170,13 @@ def build_cache(
     if finished.exists():
         _refuse_other(directory, _read_fingerprint(directory), fingerprint)
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    with Interrupt() as interrupt:
-        _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
-    with atomic_text(finished) as stream:
-        json.dump(fingerprint.facts, stream, indent=2)
-    (directory / STATE_FILE).unlink(missing_ok=True)
+    with locked(directory / LOCK_FILE, str(directory)):
+        with Interrupt() as interrupt:
+            _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
+        with atomic_text(finished) as stream:
+            json.dump(fingerprint.facts, stream, indent=2)
+        (directory / STATE_FILE).unlink(missing_ok=True)
+    (directory / LOCK_FILE).unlink(missing_ok=True)  # nobody writes here any more
 
 
 class _Builder:
@@ -214,7 +222,7 @@ class _Builder:
                     self._save(path, step, state, fingerprint)
                     saved_at = time.monotonic()
                     if interrupt.wanted:
-                        raise KeyboardInterrupt
+                        raise interrupt.end()
         self.cache.weights.flush()
         self.cache.label.flush()
         if self.cache.words is not None:
