@@ -76,6 +76,7 @@ def write_nbest_dir(
     failures = Failures()
     utterances = 0
     hypotheses = 0
+    seen: set[str] = set()
     for job, part in enumerate(sources, 1):
 
         def refuse(key: str, error: InputError, part: object = part) -> None:
@@ -84,6 +85,10 @@ def write_nbest_dir(
         lattices = kaldi.read_lattices(part, allow_pipes=allow_pipes, on_error=refuse)
         with atomic_directory(out_dir / f"archives.{job}") as folder, kaldi.NBestWriter(folder, words) as writer:
             for utt, lattice in progress_bar(lattices, unit="utt", desc=f"job {job}"):
+                if utt in seen:
+                    failures.add(utt, f"{part}: a second lattice of this utterance; the first one was used")
+                    continue
+                seen.add(utt)
                 try:
                     paths = n_best(lattice, config.n, 1.0 / config.inv_acwt)
                     nbest = NBest.of_paths(utt, paths, words.word)

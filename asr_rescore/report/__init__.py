@@ -4,12 +4,15 @@ from asr_rescore.report.kaldi_files import DETAILS_FILES, write_details, write_s
 from asr_rescore.report.page import to_html
 from asr_rescore.report.system import REPORT_FILE, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
+from asr_rescore.report.warning import OovCount, ReportWarning
 
 __all__ = [
     "DETAILS_FILES",
     "REPORT_FILE",
     "Comparison",
     "LmFacts",
+    "OovCount",
+    "ReportWarning",
     "SystemReport",
     "to_html",
     "to_text",

@@ -12,6 +12,7 @@ from asr_rescore import __version__
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_text
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.report.warning import OovCount, ReportWarning
 from asr_rescore.word_errors import ErrorCount
 
 REPORT_FILE = "report.json"
@@ -52,6 +53,8 @@ class SystemReport:
         nbest_oracle: errors of the best hypotheses in the N-best lists; None if there are no lists.
         lattice_oracle: errors of the best paths in the lattices; None if they were not computed.
         failures: utterance → reason why it could not be rescored, or only in part.
+        oov: for each language model, how many words of the first pass's hypotheses it does not know.
+        warnings: reasons to doubt the result although nothing failed.
         version: the version of asr_rescore.
 
     Raises:
@@ -72,6 +75,8 @@ class SystemReport:
     nbest_oracle: ErrorCount | None
     lattice_oracle: ErrorCount | None
     failures: Mapping[str, str] = field(default_factory=dict)
+    oov: tuple[OovCount, ...] = ()
+    warnings: tuple[ReportWarning, ...] = ()
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -108,7 +113,7 @@ class SystemReport:
         return self.summary()
 
     def summary(self) -> str:
-        """One line for each error rate and one for the weights; without references, only the latter."""
+        """One line for each error rate that is known, for the weights, and for OOV words if there are any."""
         lines = []
         if self.rescored:
             lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
@@ -118,6 +123,7 @@ class SystemReport:
         if self.lattice_oracle is not None:
             lines.append(f"lattice oracle: {self.lattice_oracle.wer_line()}")
         lines.append(f"weights:        {self.signature}")
+        lines += [f"OOV words:      {count}" for count in self.oov if count.oov_tokens]
         return "\n".join(lines)
 
     def save(self, out_dir: str | Path) -> None:
@@ -143,6 +149,8 @@ class SystemReport:
             del tree["wer"], tree["signature"]
             tree["lms"] = tuple(LmFacts(**lm) for lm in tree["lms"])
             tree["lm_weights"] = tuple(tree["lm_weights"])
+            tree["oov"] = tuple(OovCount(**count) for count in tree.get("oov", ()))
+            tree["warnings"] = tuple(ReportWarning(**warning) for warning in tree.get("warnings", ()))
             for name in ("point", "first_pass_point"):
                 tree[name] = OperatingPoint(**tree[name])
             for name in ("rescored", "first_pass"):

@@ -39,6 +39,10 @@ class RescoringConfig:
         default=(0.0, 0.5, 1.0), metadata={"help": "word insertion penalties to score, separated by commas"}
     )
 
+    allow_oov: bool = field(
+        default=False, metadata={"help": "rescore even if a language model knows almost none of the lattices' words"}
+    )
+
     def __post_init__(self) -> None:
         POSITIVE.check("`inv_acwt`", self.inv_acwt)
         normalisers = get_args(NormaliserKind)

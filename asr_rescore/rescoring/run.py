@@ -16,6 +16,7 @@ from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.rescoring.diagnosis import refuse_foreign_vocabulary
 from asr_rescore.rescoring.engine import Engine
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
@@ -78,6 +79,8 @@ class Rescoring:
             choose_device(device),
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+        if not config.allow_oov:
+            refuse_foreign_vocabulary(inputs)
         if isinstance(config, ListConfig):
             cache = None if score_cache is None else Path(score_cache)
             return cls(ListEngine(inputs, config, Path(out_dir), chosen, cache))
@@ -122,8 +125,10 @@ class Rescoring:
         outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
         note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
-        report = to_report(engine, outcome, failures, lattice_oracle)
+        report = to_report(engine, outcome, failures, jobs, lattice_oracle)
         report.save(engine.out_dir)
+        for warning in report.warnings:
+            logger.warning("%s: warning: %s", engine.out_dir, warning.text)
         failures.write(engine.out_dir)
         return report
 
@@ -142,6 +147,7 @@ class Rescoring:
             "decode_dir": str(decode_dir.resolve()),
             "lattices": [file_stamp(file) for file in lattices],
             "old_lang": [file_stamp(words), file_stamp(inputs.grammar_file)],
+            "oov_word": inputs.oov_word,
             "lms": inputs.hashes,
             "config": asdict(self.engine.config),
             "utterances": Fingerprint({"ids": sorted(inputs.first_pass.utterances)}).digest,
