@@ -74,7 +74,7 @@ class Record:
     def integer(self, key: str, least: int = 0) -> int:
         """An integer that is not below ``least``."""
         value = self.values.get(key)
-        if value not in Range(least=least, whole=True):
+        if value not in Range(least=least, below=2**63, whole=True):
             self.refuse(key, f"an integer, {least} or more,")
         return int(value)  # type: ignore[arg-type]  # an integer, says the range
 
