@@ -206,9 +206,7 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     facts = dict(state.values)
     # States that an earlier version wrote have no checksum.
     if facts.pop("checksum", None) not in (None, _checksum(tensors)):
-        raise InputError(
-            path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE
-        )
+        raise InputError(path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE)
     return tensors, facts
 
 

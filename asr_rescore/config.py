@@ -264,7 +264,9 @@ def _section(base: _Section, values: Any, where: str, section: str) -> _Section:
     for name, value in values.items():
         if name not in known:
             expected = "one of " + ", ".join(known)
-            raise InputError(f"{where}: {section}", found=f"key {shown(name)}", expected=expected, remedy="correct its name")
+            raise InputError(
+                f"{where}: {section}", found=f"key {shown(name)}", expected=expected, remedy="correct its name"
+            )
         arguments[name] = _typed(value, known[name].default, f"{where}: {section}.{name}")
     try:
         return replace(base, **arguments)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from asr_rescore.errors import RescoreError
 
 INFINITY = float("inf")
 
@@ -34,6 +38,8 @@ class WordFst:
 
 # The states that a word sequence can reach, in ascending order, and the cost of each minus that of the cheapest.
 Frontier = tuple[tuple[int, ...], tuple[float, ...]]
+# State → (target, cost) of each of its back-off arcs.
+BackoffArcs = dict[int, list[tuple[int, float]]]
 
 
 class Grammar:
@@ -44,6 +50,9 @@ class Grammar:
         backoff_label: the id of #0. An arc is a back-off arc if its output is this id or epsilon.
         failure: follow a back-off arc only if no arc has the word, as lattice-compose --phi-label does. If False, the
             cheapest path counts, with or without back-off.
+
+    Raises:
+        RescoreError: back-off arcs form a cycle with a negative cost, so that there is no cheapest path.
     """
 
     def __init__(self, fst: WordFst, *, backoff_label: int = -1, failure: bool = False):
@@ -51,9 +60,14 @@ class Grammar:
         self.start = fst.start
         self.final = fst.final.tolist()
         backoff = (fst.olabel == 0) | (fst.olabel == backoff_label)
-        self.backoff: dict[int, list[tuple[int, float]]] = {}
+        self.backoff: BackoffArcs = {}
         for arc in np.flatnonzero(backoff).tolist():
-            self.backoff.setdefault(int(fst.source[arc]), []).append((int(fst.target[arc]), float(fst.cost[arc])))
+            source = int(fst.source[arc])
+            target = int(fst.target[arc])
+            cost = float(fst.cost[arc])
+            if source != target or cost < 0:  # other loops never make a path cheaper
+                self.backoff.setdefault(source, []).append((target, cost))
+        self.place = _places(self.backoff, len(self.final))
         words = np.flatnonzero(~backoff)
         order = words[np.lexsort((fst.olabel[words], fst.source[words]))]
         # Lists, because for single words bisect and indexing are several times faster on lists than on arrays.
@@ -100,44 +114,111 @@ class Grammar:
         """
         if not self.failure:
             return [(state, 0.0)]
-        waiting = [(state, 0.0)]
+        reached = {state: 0.0}
         places = []
+        waiting = [(self.place[state], 0.0, state)]
         while waiting:
-            state, cost = waiting.pop()
+            _, cost, state = heapq.heappop(waiting)
+            if cost > reached[state]:
+                continue
             high = self.offsets[state + 1]
             arc = bisect_left(self.labels, word, self.offsets[state], high)
             if arc < high and self.labels[arc] == word:
                 places.append((state, cost))
             else:
-                waiting.extend((target, cost + step) for target, step in self.backoff.get(state, ()))
+                self._back_off(state, reached, waiting)
         return places
 
     def _end(self, frontier: Frontier) -> float:
         """The cost of ending the sentence after ``frontier``."""
-        waiting = list(zip(*frontier, strict=True))
+        reached = dict(zip(*frontier, strict=True))
+        waiting = [(self.place[state], cost, state) for state, cost in reached.items()]
+        heapq.heapify(waiting)
         best = INFINITY
         while waiting:
-            state, cost = waiting.pop()
+            _, cost, state = heapq.heappop(waiting)
             best = min(best, cost + self.final[state])
-            if self.failure and self.final[state] == INFINITY:
-                waiting.extend((target, cost + step) for target, step in self.backoff.get(state, ()))
+            if self.failure and self.final[state] == INFINITY and cost <= reached[state]:
+                self._back_off(state, reached, waiting)
         return best
 
     def _close(self, reached: dict[int, float]) -> tuple[float, Frontier]:
         """Follow all back-off arcs (unless ``failure``); returns the least cost, and the states as a frontier."""
-        waiting = [] if self.failure else list(reached)
-        while waiting:
-            state = waiting.pop()
-            for target, step in self.backoff.get(state, ()):
-                through = reached[state] + step
-                if through < reached.get(target, INFINITY):
-                    reached[target] = through
-                    waiting.append(target)
+        if not self.failure:
+            waiting = [(self.place[state], cost, state) for state, cost in reached.items()]
+            heapq.heapify(waiting)
+            while waiting:
+                _, cost, state = heapq.heappop(waiting)
+                if cost <= reached[state]:
+                    self._back_off(state, reached, waiting)
         if not reached:
             return INFINITY, ((), ())
         least = min(reached.values())
         states = tuple(sorted(reached))
         return least, (states, tuple(reached[state] - least for state in states))
+
+    def _back_off(self, state: int, reached: dict[int, float], waiting: list[tuple[int, float, int]]) -> None:
+        """Follow the back-off arcs of a state to the states that become cheaper, and queue these.
+
+        ``waiting`` is a heap of (place, cost, state). The places make sure that a state is taken from it only after
+        all states from which it can still become cheaper.
+        """
+        for target, step in self.backoff.get(state, ()):
+            through = reached[state] + step
+            if through < reached.get(target, INFINITY):
+                reached[target] = through
+                heapq.heappush(waiting, (self.place[target], through, target))
+
+
+def _places(backoff: BackoffArcs, states: int) -> array[int]:
+    """For each state, its place in an order in which back-off arcs lead forward. States on cycles share a place.
+
+    Among states that share a place, the cheapest comes first, as in Dijkstra's algorithm. This is right as long as no
+    back-off arc between them has a negative cost.
+
+    Raises:
+        RescoreError: a back-off arc between states on cycles has a negative cost.
+    """
+    entering = array("q", bytes(8 * states))
+    for arcs in backoff.values():
+        for target, _ in arcs:
+            entering[target] += 1
+    order = [state for state in backoff if not entering[state]]
+    for state in order:  # the loop appends to this list
+        for target, _ in backoff.get(state, ()):
+            entering[target] -= 1
+            if not entering[target]:
+                order.append(target)
+    place = array("q", bytes(8 * states))
+    for index, state in enumerate(order):
+        place[state] = index
+
+    # The remaining states are on cycles, or can be reached from one. Remove the latter, from the last one on.
+    remaining = {state for state in range(states) if entering[state]}
+    into: dict[int, list[int]] = {}
+    leaving: dict[int, int] = {}
+    for state in remaining:
+        for target, _ in backoff.get(state, ()):
+            into.setdefault(target, []).append(state)
+            leaving[state] = leaving.get(state, 0) + 1
+    ends = [state for state in remaining if state not in leaving]
+    for index, state in enumerate(ends):
+        place[state] = 2 * states - index
+        for origin in into.get(state, ()):
+            leaving[origin] -= 1
+            if not leaving[origin]:
+                ends.append(origin)
+    cyclic = remaining.difference(ends)
+    for state in cyclic:
+        place[state] = states
+        for target, cost in backoff[state]:
+            if cost < 0 and target in cyclic:
+                raise RescoreError(
+                    f"old LM (G.fst): a back-off arc from state {state} to state {target} costs {cost:g} and is on a "
+                    f"cycle of back-off arcs, expected no cycle, or only costs from 0 in it; make G.fst again from the "
+                    f"ARPA file, with Kaldi's arpa2fst"
+                )
+    return place
 
 
 class GrammarWalk:

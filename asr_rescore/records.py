@@ -175,7 +175,7 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
     """
     text = _read_text(path, YAML_BYTES, kind, remedy)
     try:
-        return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader with limits
+        return yaml.load(text, _PlainLoader)
     except yaml.YAMLError as error:
         found = " ".join(str(error).split())
         raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error

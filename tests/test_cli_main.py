@@ -152,7 +152,9 @@ def test_wrong_arguments_exit_with_2(command, capsys, wrong):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["probe", *wrong])
     assert stopped.value.code == 2
-    assert "asr-rescore probe: error: " in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert message.startswith("asr-rescore probe: error: ")
+    assert message.endswith("; see asr-rescore probe --help\n") and message.count("\n") == 1
 
 
 @pytest.mark.parametrize("wrong", [[], ["rescore"], ["--verbose"], ["--version", "report"]])

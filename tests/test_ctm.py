@@ -9,7 +9,7 @@ from asr_rescore import kaldi
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.kaldi import Place, TimedWord, read_ctm, read_places, write_ctm
-from asr_rescore.lattice import Lattice, Ragged, best_path
+from asr_rescore.lattice import Lattice, Ragged, best_path, mbr
 from lattices import lattice_of
 
 WORDS = "<eps> 0\nyes 1\nno 2\nmaybe 3\n"
@@ -181,6 +181,14 @@ def test_failures_are_listed_and_the_rest_is_written(decode, tmp_path, capsys):
     (data / "segments").write_text("u1 talk 0 2\n")
     assert run(tmp_path, "--data-dir", data) == 1
     assert "odd\tit is not in the data directory's segments" in capsys.readouterr().err
+
+
+def test_pruning_of_a_large_lattice_is_reported(decode, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mbr, "MOST_CELLS", 14)  # 2 arcs
+    assert run(tmp_path, "--inv-acwt", "1") == 0
+    err = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in err] == ["u1", "u2"]
+    assert err[0] == "u1: its lattice of 3 arcs is too large and was pruned with a beam of 0.00"
 
 
 def test_best_keeps_the_words_of_the_best_path(tmp_path, mini):

@@ -100,7 +100,10 @@ FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "report.json": (report, lambda folder: SystemReport.load(folder).summary()),
     "job.1.json": (marker, lambda folder: JobMarker(folder, 1).matches(MADE_FROM)),
     "weights.yaml": (weights, lambda folder: ChosenWeights.load(folder, None)),
-    "provenance.json": (provenance, lambda folder: load_model(folder).provenance.get("config", {}).get("train", {}).get("x")),
+    "provenance.json": (
+        provenance,
+        lambda folder: load_model(folder).provenance.get("config", {}).get("train", {}).get("x"),
+    ),
     "log.jsonl": (log, lambda folder: TrainingLog(folder).cut(5)),
     "ppl_valid.json": (perplexity, lambda folder: measured(folder, "valid")),
     "tables.yaml": (tables, table_of),
@@ -161,7 +164,17 @@ def test_every_wrong_value_is_refused_or_harmless(tmp_path, name):
 @each_file
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"\xff\xfe", b"\x00" * 100, b"[" * 100_000, b"9" * 5000, b'{"a": ' * 50_000, b"\x1f\x8b\x08broken", b"nul"],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"\x00" * 100,
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'{"a": ' * 50_000,
+        b"\x1f\x8b\x08broken",
+        b"nul",
+    ],
     ids=["empty", "cut", "not utf-8", "zeros", "deep list", "long number", "deep mapping", "gzip", "a word"],
 )
 def test_every_other_file_is_refused(tmp_path, name, content):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_rescore import kaldi
-from asr_rescore.lattice import Lattice, Ragged, best_path, from_paths, mbr_decode, n_best
+from asr_rescore.errors import RescoreError
+from asr_rescore.lattice import Lattice, Ragged, best_path, from_paths, mbr, mbr_decode, n_best, prune
 from lattices import all_paths, edit_distance, lattice_of, path_probabilities, random_lattices
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -233,3 +234,35 @@ def test_times_and_confidences_as_from_kaldi(decoded):
         # Kaldi prints two decimals, and ties of alignments add to the difference.
         np.testing.assert_allclose(found.confidences, [line.confidence for line in lines], atol=0.03)
         np.testing.assert_allclose(0.01 * found.times, [(line.begin, line.end) for line in lines], atol=0.016)
+
+
+@given(random_lattices(), st.integers(1, 60), st.sampled_from([0.0, 0.5]))
+def test_a_lattice_with_too_many_arcs_is_pruned_first(lattice, cells, penalty):
+    whole = mbr_decode(lattice, 1.0, penalty)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mbr, "MOST_CELLS", cells)
+        try:
+            found = mbr_decode(lattice, 1.0, penalty)
+        except RescoreError as error:
+            assert "on its best paths" in str(error)
+            return
+    if whole is None:
+        assert found is None
+        return
+    most = cells // (2 * len(best_path(lattice, 1.0, penalty).words) + 1)
+    if lattice.num_arcs <= most:
+        assert found.beam == np.inf
+        assert (found.words, found.risk, found.bins) == (whole.words, whole.risk, whole.bins)
+        return
+    penalised = replace(lattice, graph=lattice.graph + penalty * (lattice.word != 0))
+    pruned = prune(penalised, found.beam, 1.0)
+    assert pruned.num_arcs <= most
+    expected = mbr_decode(pruned, 1.0)
+    assert (found.words, found.risk, found.bins) == (expected.words, expected.risk, expected.bins)
+
+
+def test_a_lattice_that_pruning_cannot_make_small_is_refused(monkeypatch):
+    equal = lattice_of([(0, 1, word, 1, 1) for word in range(1, 6)], {1: (0, 0)}, 2)
+    monkeypatch.setattr(mbr, "MOST_CELLS", 12)  # 4 arcs
+    with pytest.raises(RescoreError, match=r"5 arcs, of which more than 4 are on its best paths"):
+        mbr_decode(equal)

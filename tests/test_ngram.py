@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_rescore import kaldi
+from asr_rescore.errors import RescoreError
 from asr_rescore.ngram import Grammar, WordFst
 
 GOLDENS = Path(__file__).parent / "goldens" / "nbest"
@@ -103,3 +104,35 @@ def test_failure_arcs_hide_a_cheaper_back_off():
 def test_an_empty_grammar_has_no_sentence():
     empty = fst([], {}, 1)
     assert Grammar(empty).cost([]) == Grammar(empty).cost([1]) == np.inf
+
+
+@pytest.mark.parametrize("failure", [False, True])
+@pytest.mark.parametrize("back", [0, 1], ids=["two states", "a loop"])
+def test_a_cycle_of_back_off_arcs_with_a_negative_cost_is_refused(failure, back):
+    arcs = [(0, 1, BACKOFF, 1.0), (1, back, BACKOFF, -1.5), (1, 1, 1, 1.0)]
+    with pytest.raises(RescoreError, match=f"from state 1 to state {back} costs -1.5 and is on a cycle.*arpa2fst"):
+        Grammar(fst(arcs, {1: 0.0}, 2), failure=failure)
+
+
+@pytest.mark.parametrize("failure", [False, True])
+def test_other_cycles_of_back_off_arcs_change_nothing(failure):
+    # Negative arcs lead to the cycle of states 1 and 2 and away from it.
+    arcs = [(0, 1, BACKOFF, -3.0), (1, 2, BACKOFF, 0.5), (2, 1, BACKOFF, 0.0), (2, 2, BACKOFF, 0.25)]
+    arcs += [(2, 3, BACKOFF, -0.25), (3, 3, 1, 2.0)]
+    grammar = Grammar(fst(arcs, {3: 1.0}, 4), failure=failure)
+    assert grammar.cost([1]) == -3.0 + 0.5 - 0.25 + 2.0 + 1.0
+    assert grammar.cost([2]) == np.inf  # no state has this word
+    assert grammar.cost([]) == -3.0 + 0.5 - 0.25 + 1.0
+
+
+@pytest.mark.parametrize("failure", [False, True])
+def test_many_ways_to_back_off_take_as_many_steps_as_there_are_arcs(failure):
+    """Followed last in, first out, or way by way, these back-off arcs take 2 ** 60 steps."""
+    steps = 60
+    arcs = []
+    for step in range(steps):
+        arcs += [(2 * step, 2 * step + 1, BACKOFF, 0.0), (2 * step + 1, 2 * step + 2, BACKOFF, 0.0)]
+        arcs.append((2 * step, 2 * step + 2, BACKOFF, 2.0 ** (steps - step - 1)))
+    arcs.append((2 * steps, 2 * steps, 1, 1.0))
+    grammar = Grammar(fst(arcs, {2 * steps: 0.5}, 2 * steps + 1), failure=failure)
+    assert grammar.costs([[1], [], [1, 1], [2]]).tolist() == [1.5, 0.5, 2.5, np.inf]

@@ -95,7 +95,10 @@ def test_a_directory_between_old_and_new_comes_back(tmp_path, monkeypatch):
     (aside / "archives.1").mkdir(parents=True)
     (aside / "archives.1" / "words").write_text("old")
     sweep(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["archives.1", "archives.1/words"]
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "archives.1",
+        "archives.1/words",
+    ]
 
 
 def test_a_directory_is_swept_once(tmp_path, monkeypatch):

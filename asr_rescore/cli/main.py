@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import NoReturn
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError, Terminated, UsageError
@@ -92,8 +93,15 @@ def _dispatch(arguments: list[str]) -> int:
     raise UsageError(f"found {found}, expected a command: {', '.join(COMMANDS)}; see {PROGRAM} --help")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=command.HELP, allow_abbrev=False)
+    parser = _Parser(prog=f"{PROGRAM} {name}", description=command.HELP, allow_abbrev=False)
     command.configure(parser)
     return parser
 

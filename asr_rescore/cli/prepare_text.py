@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--vocabulary-size",
         type=number(int, COUNT),
-        help="largest number of entries, including </s> and the class; default: no limit"
+        help="largest number of entries, including </s> and the class; default: no limit",
     )
     size.add_argument("--only-lexicon", action="store_true", help="list exactly the words of --lexicon")
     parser.add_argument("--lexicon", type=Path, help="a words.txt; its words that are not in the text join the class")

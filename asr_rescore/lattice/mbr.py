@@ -7,13 +7,20 @@ distance, Computer Speech and Language 25(4), 2011. Kaldi: lattice-mbr-decode, l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from asr_rescore.errors import RescoreError
 from asr_rescore.lattice.graph import EPSILON, Lattice
-from asr_rescore.lattice.paths import best_path
+from asr_rescore.lattice.paths import best_path, costs_from_start, costs_to_end
 from asr_rescore.lattice.posteriors import Network
+from asr_rescore.lattice.transform import prune
+
+INFINITY = float("inf")
+# The most cells, arcs × bins, of one array of the statistics: 268 MB of float64. Decoding takes about four times as
+# much memory, and ten seconds. With 60 words, this is reached at 277,000 arcs.
+MOST_CELLS = 1 << 25
 
 # Differences up to TIE are rounding errors. Among alignments with equally many errors, those that put a word into the
 # bin come first and those that insert it come second, so that bins are as full as possible. Kaldi adds 1e-5 to the cost
@@ -41,6 +48,7 @@ class Decoding:
             after the words, are for insertions.
         risk: the expected number of word errors. It is exact if the lattice is a prefix tree, else an upper bound
             (Section 3 of the paper).
+        beam: the beam with which the lattice was pruned because it has too many arcs; inf if it was not pruned.
     """
 
     words: tuple[int, ...]
@@ -48,6 +56,7 @@ class Decoding:
     times: np.ndarray
     bins: tuple[tuple[tuple[int, float], ...], ...]
     risk: float
+    beam: float = INFINITY
 
 
 def mbr_decode(
@@ -63,6 +72,9 @@ def mbr_decode(
     The result is a local optimum: if two adjacent words are missing, only one of them gets into the bin between their
     neighbours, and it may be the less probable one.
 
+    Time and memory grow with arcs × (2 · words + 1). A lattice for which this product exceeds 2 ** 25 is first pruned
+    to the arcs on its cheapest paths; ``Decoding.beam`` is then finite.
+
     Args:
         lattice: an acyclic lattice.
         acoustic_scale, word_penalty: as for :func:`posteriors`, which weight the lattice's paths.
@@ -74,16 +86,25 @@ def mbr_decode(
         The words with their confidences and times, or None if the lattice has no path.
 
     Raises:
-        RescoreError: the lattice has a cycle.
+        RescoreError: the lattice has a cycle, or pruning cannot make it small enough.
     """
+    if hypothesis is None:
+        best = best_path(lattice, acoustic_scale, word_penalty)
+        if best is None:
+            return None
+        hypothesis = best.words
+    beam = INFINITY
+    most_arcs = MOST_CELLS // (2 * len(hypothesis) + 1)
+    if lattice.num_arcs > most_arcs:
+        # The penalty becomes a part of the graph costs, because pruning knows no penalty.
+        lattice = replace(lattice, graph=lattice.graph + word_penalty * (lattice.word != EPSILON))
+        word_penalty = 0.0
+        beam = _beam(lattice, acoustic_scale, most_arcs)
+        lattice = prune(lattice, beam, acoustic_scale)
     network = Network.of(lattice, acoustic_scale, word_penalty)
     forward = network.forward()
     if not np.isfinite(forward[network.end]):
         return None
-    if hypothesis is None:
-        best = best_path(lattice, acoustic_scale, word_penalty)
-        assert best is not None  # because forward has reached the end
-        hypothesis = best.words
     live = network.only(network.arc_posteriors(forward) > 0)
     # The fraction of the paths to a state that come through each of its incoming arcs.
     fraction = np.exp(forward[live.source] + live.log_weight - forward[live.target])
@@ -96,7 +117,30 @@ def mbr_decode(
         if following.risk >= now.risk:  # the difference was only rounding
             break
         now = following
-    return now.decoding(live)
+    return now.decoding(live, beam)
+
+
+def _beam(lattice: Lattice, acoustic_scale: float, most_arcs: int) -> float:
+    """The widest beam within which at most ``most_arcs`` arcs are; inf if the lattice has no path.
+
+    Raises:
+        RescoreError: the best paths alone have more arcs.
+    """
+    to_end = np.array(costs_to_end(lattice, acoustic_scale))
+    from_start = np.array(costs_from_start(lattice, acoustic_scale))
+    if lattice.start < 0 or not np.isfinite(to_end[lattice.start]):
+        return INFINITY
+    costs = from_start[lattice.source] + lattice.arc_costs(acoustic_scale) + to_end[lattice.target]
+    excess = np.sort(costs - to_end[lattice.start])
+    within = excess[: most_arcs + 1]
+    rounding = 1e-9 * (1 + abs(float(to_end[lattice.start])))
+    kept = within[within < within[-1] - rounding]
+    if not kept.size:
+        raise RescoreError(
+            f"lattice: {lattice.num_arcs} arcs, of which more than {most_arcs} are on its best paths, expected at most "
+            f"{most_arcs} for this number of words; prune it with another scale, or decode shorter segments"
+        )
+    return float(kept[-1]) + rounding
 
 
 def _with_gaps(words: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -174,8 +218,8 @@ class _Statistics:
         own: np.ndarray = np.where(self.words[:, None] == self.hypothesis, self.gamma, 0.0).sum(axis=0)
         return own
 
-    def decoding(self, network: Network) -> Decoding:
-        """The hypothesis with its confidences, times, bins and risk."""
+    def decoding(self, network: Network, beam: float) -> Decoding:
+        """The hypothesis with its confidences, times, bins and risk. ``beam`` is only passed on."""
         chosen = np.flatnonzero(self.hypothesis != EPSILON)
         mine = np.where(network.word[:, None] == self.hypothesis[chosen], self.taken[:, chosen], 0.0)  # (arcs, words)
         frame = _state_times(network)
@@ -188,7 +232,7 @@ class _Statistics:
             bins.append(tuple((int(self.words[row]), float(column[row])) for row in ranked))
         words = tuple(self.hypothesis[chosen].tolist())
         confidences = np.minimum(self._own_gamma()[chosen], 1.0)  # rounding can make them slightly larger than 1
-        return Decoding(words, confidences, _in_order(times), tuple(bins), self.risk)
+        return Decoding(words, confidences, _in_order(times), tuple(bins), self.risk, beam)
 
 
 def _align(before: np.ndarray, words: np.ndarray, hypothesis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import FINITE, POSITIVE
 
+logger = logging.getLogger(__name__)
 DecodeKind = Literal["mbr", "best"]
 
 
@@ -110,6 +113,13 @@ def write_ctm(
             if decoding is None:
                 failures.add_empty(utt)
                 continue
+            if decoding.beam < math.inf:
+                logger.warning(
+                    "%s: its lattice of %d arcs is too large and was pruned with a beam of %.2f",
+                    utt,
+                    lattice.num_arcs,
+                    decoding.beam,
+                )
             lines += _timed_words(decoding, words, place, config.frame_shift)
         except RescoreError as error:
             failures.add(utt, error)

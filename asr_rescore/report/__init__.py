@@ -5,4 +5,14 @@ from asr_rescore.report.page import to_html
 from asr_rescore.report.system import REPORT_FILE, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
 
-__all__ = ["DETAILS_FILES", "REPORT_FILE", "Comparison", "LmFacts", "SystemReport", "to_html", "to_text", "write_details", "write_scoring"]
+__all__ = [
+    "DETAILS_FILES",
+    "REPORT_FILE",
+    "Comparison",
+    "LmFacts",
+    "SystemReport",
+    "to_html",
+    "to_text",
+    "write_details",
+    "write_scoring",
+]

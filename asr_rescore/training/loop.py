@@ -12,13 +12,13 @@ from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, provenance, save_model
 from asr_rescore.config import TrainConfig
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
 from asr_rescore.lm.text_cost import perplexity, stream_cost
 from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, detach_state, use_fast_path
 from asr_rescore.progress import progress_bar
 from asr_rescore.training.chunks import chunk_length, column_groups
-from asr_rescore.interrupts import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import averaging_starts, build_optimizer, learning_rate, nonmonotone
 from asr_rescore.training.run import TrainingRun

@@ -17,6 +17,7 @@ from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError, shown
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Chunk
 from asr_rescore.lm_config import CacheConfig
 from asr_rescore.locks import locked
@@ -24,7 +25,6 @@ from asr_rescore.models import LanguageModel, Output, State, flatten_state, unfl
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
 from asr_rescore.records import Record, read_json
-from asr_rescore.interrupts import Interrupt
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 LOCK_FILE = ".lock"
