@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -28,7 +29,10 @@ class Range:
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
-        if not isinstance(value, Integral) and (self.whole or not math.isfinite(value)):
+        if isinstance(value, Integral):
+            if not self.whole and abs(int(value)) > sys.float_info.max:  # no float holds it
+                return False
+        elif self.whole or not math.isfinite(value):
             return False
         return (
             (self.least is None or value >= self.least)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -75,7 +74,7 @@ class Record:
     def integer(self, key: str, least: int = 0) -> int:
         """An integer that is not below ``least``."""
         value = self.values.get(key)
-        if value not in Range(least=least, whole=True):
+        if value not in Range(least=least, below=2**63, whole=True):
             self.refuse(key, f"an integer, {least} or more,")
         return int(value)  # type: ignore[arg-type]  # an integer, says the range
 
@@ -179,7 +178,7 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
         return yaml.load(text, _PlainLoader)
     except yaml.YAMLError as error:
         found = " ".join(str(error).split())
-        raise InputError(path, found=found, expected="YAML", remedy="correct the line named") from error
+        raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # PyYAML lets Python's own errors through for a date such as 2024-99-99, !!int x, or a 5,000-digit integer.
         found = f"a value that YAML cannot read ({shown(str(error))})"
@@ -210,12 +209,13 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _read_text(path: Path, largest: int, kind: str, remedy: str) -> str:
-    raw = b""
-    with open_binary(path) as stream:
-        try:
+    try:
+        with open_binary(path) as stream:
             raw = stream.read(largest + 1)
-        except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(path, found=f"a broken file ({error})", expected=kind, remedy=remedy) from error
+    except InputError as error:
+        raise InputError(path, found=error.found, expected=kind, remedy=remedy) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(path, found=f"a broken file ({error})", expected=kind, remedy=remedy) from error
     if len(raw) > largest:
         raise InputError(path, found=f"more than {largest:,} bytes", expected=kind, remedy=remedy)
     try:
