@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-import yaml
-
-from asr_rescore.errors import InputError, UsageError
-from asr_rescore.files import read_lines
+from asr_rescore.errors import InputError, UsageError, shown
+from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FRACTION, NON_NEGATIVE, POSITIVE, SIZE, Range
+from asr_rescore.records import read_yaml
 
 # Each list of kinds is written once, here. Registries elsewhere have these types as their keys.
 SingleModelKind = Literal["awd-lstm-mos"]
@@ -22,6 +21,10 @@ OptimizerKind = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
 Averaging = Literal["nonmono", "start", "tail", "none"]
 NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # how scoring normalises softmaxes
+
+DROPOUT = Range(least=0, below=1)
+MAX_LAYERS = 100
+SHOWN_KEYS = 10  # of a wrong section
 
 
 def _require(condition: bool, message: str) -> None:
@@ -54,13 +57,15 @@ class ModelConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         _one_of(SingleModelKind, self.kind, "model: kind")
-        _require(self.embedding > 0 and self.experts > 0, "model: embedding and experts must be positive")
-        _require(len(self.hidden) > 0 and min(self.hidden) > 0, "model: hidden needs a positive size for each layer")
-        _require(self.embedding_init > 0, f"model: embedding_init is {self.embedding_init}, expected above 0")
+        SIZE.check("model: embedding", self.embedding)
+        SIZE.check("model: experts", self.experts)
+        _require(0 < len(self.hidden) <= MAX_LAYERS, f"model: hidden needs sizes for 1 to {MAX_LAYERS} layers")
+        for cells in self.hidden:
+            SIZE.check("model: a size in hidden", cells)
+        POSITIVE.check("model: embedding_init", self.embedding_init)
         for name in ("rows", "input", "hidden", "output", "latent"):
-            value = getattr(self, f"dropout_{name}")
-            _require(0 <= value < 1, f"model: dropout_{name} is {value}, expected at least 0 and below 1")
-        _require(0 <= self.dropconnect < 1, f"model: dropconnect is {self.dropconnect}, expected 0 to below 1")
+            DROPOUT.check(f"model: dropout_{name}", getattr(self, f"dropout_{name}"))
+        DROPOUT.check("model: dropconnect", self.dropconnect)
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
         for name in ("alpha", "label_weight", "teacher_weight"):
-            _require(getattr(self, name) >= 0, f"objective: {name} is {getattr(self, name)}, expected 0 or more")
-        _require(self.temperature > 0, f"objective: temperature is {self.temperature}, expected above 0")
+            NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
+        POSITIVE.check("objective: temperature", self.temperature)
 
     @property
     def needs_teacher(self) -> bool:
@@ -129,18 +134,22 @@ class TrainConfig:
         _one_of(OptimizerKind, self.optimizer, "train: optimizer")
         _one_of(Schedule, self.schedule, "train: schedule")
         _one_of(Averaging, self.averaging, "train: averaging")
-        _require(0 < self.averaging_tail <= 1, "train: averaging_tail must be above 0 and at most 1")
-        _require(self.lr > 0, f"train: lr is {self.lr}, expected above 0")
-        _require(min(self.batch, self.bptt, self.epochs) >= 1, "train: batch, bptt and epochs must be 1 or more")
-        _require(0 <= self.small_batch <= self.batch, "train: small_batch must lie between 0 and batch")
-        _require(0 <= self.bptt_half <= 1, f"train: bptt_half is {self.bptt_half}, expected a probability")
+        Range(above=0, most=1).check("train: averaging_tail", self.averaging_tail)
+        POSITIVE.check("train: lr", self.lr)
+        for name in ("batch", "bptt"):
+            SIZE.check(f"train: {name}", getattr(self, name))
+        COUNT.check("train: epochs", self.epochs)
+        COUNT_OR_NONE.check("train: patience", self.patience)
+        Range(least=0, most=self.batch, whole=True).check("train: small_batch", self.small_batch)
+        FRACTION.check("train: bptt_half", self.bptt_half)
         _require(
-            self.nonmono >= 1,
-            f"train: nonmono is {self.nonmono}, expected 1 or more; averaging: none turns averaging off",
+            self.nonmono in COUNT,
+            f"train: nonmono is {shown(self.nonmono)}, expected {COUNT}; averaging: none turns averaging off",
         )
         regularizers = ("weight_decay", "clip", "activation_reg", "temporal_reg", "self_normalization")
-        for name in (*regularizers, "bptt_deviation", "patience"):
-            _require(getattr(self, name) >= 0, f"train: {name} is {getattr(self, name)}, expected 0 or more")
+        for name in regularizers:
+            NON_NEGATIVE.check(f"train: {name}", getattr(self, name))
+        Range(least=0, most=SIZE.most).check("train: bptt_deviation", self.bptt_deviation)
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,7 @@ def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | Non
     unknown = [name for name in tree if name not in sections]
     if unknown:
         raise InputError(
-            where, found=f"section {unknown[0]!r}", expected=", ".join(sections), remedy="correct its name"
+            where, found=f"section {shown(unknown[0])}", expected=", ".join(sections), remedy="correct its name"
         )
     return replace(base, **{name: _section(sections[name], values, where, name) for name, values in tree.items()})
 
@@ -199,7 +208,7 @@ def load_model_config(path: str | Path) -> AnyModelConfig:
     """
     tree = _load_yaml(path)
     if set(tree) != {"model"}:
-        found = ", ".join(map(str, tree)) or "an empty file"
+        found = ", ".join(shown(name).strip("'") for name in list(tree)[:SHOWN_KEYS]) or "an empty file"
         raise InputError(path, found=found, expected="one section, model:", remedy="restore the file")
     try:
         return _model_from_dict(tree["model"], str(path), "model")
@@ -215,13 +224,15 @@ def model_to_dict(config: AnyModelConfig) -> dict[str, Any]:
 
 
 def _model_from_dict(values: Any, where: str, section: str) -> AnyModelConfig:
+    if values is None:
+        raise InputError(f"{where}: {section}", found="nothing", expected="a model", remedy="restore the file")
     if not isinstance(values, Mapping) or values.get("kind") != EnsembleConfig.kind:
         return _section(ModelConfig(), values, where, section)
     members = values.get("members")
     if set(values) != {"kind", "members"} or not isinstance(members, list):
         raise InputError(
             f"{where}: {section}",
-            found="keys " + ", ".join(map(str, values)),
+            found="keys " + ", ".join(shown(name).strip("'") for name in list(values)[:SHOWN_KEYS]),
             expected="kind, and members: a list of models",
             remedy="restore the file",
         )
@@ -231,11 +242,7 @@ def _model_from_dict(values: Any, where: str, section: str) -> AnyModelConfig:
 
 
 def _load_yaml(path: str | Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load("\n".join(line for _, line in read_lines(path)))
-    except yaml.YAMLError as error:
-        found = " ".join(str(error).split())
-        raise InputError(path, found=found, expected="YAML", remedy="correct the line named") from error
+    tree = read_yaml(Path(path), "settings", "see docs/recipes.md")
     if tree is None:  # an empty file, or nothing but comments
         return {}
     if not isinstance(tree, dict):
@@ -252,12 +259,14 @@ def _section(base: _Section, values: Any, where: str, section: str) -> _Section:
     if values is None:
         return base
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}: {section}", found=repr(values), expected="key: value lines", remedy="correct it")
+        raise InputError(f"{where}: {section}", found=shown(values), expected="key: value lines", remedy="correct it")
     arguments = {}
     for name, value in values.items():
         if name not in known:
             expected = "one of " + ", ".join(known)
-            raise InputError(f"{where}: {section}", found=f"key {name!r}", expected=expected, remedy="correct its name")
+            raise InputError(
+                f"{where}: {section}", found=f"key {shown(name)}", expected=expected, remedy="correct its name"
+            )
         arguments[name] = _typed(value, known[name].default, f"{where}: {section}.{name}")
     try:
         return replace(base, **arguments)
@@ -273,6 +282,20 @@ def _typed(value: Any, default: Any, where: str) -> Any:
         value = tuple(value)
     finite = type(value) is not float or math.isfinite(value)
     if type(value) is not type(default) or not finite:
-        remedy = "YAML reads 1e-6 as text: write 1.0e-6" if isinstance(value, str) else "correct the value"
-        raise InputError(where, found=repr(value), expected=f"a value like {default!r}", remedy=remedy)
+        remedy = _as_yaml_number(value) if isinstance(value, str) else "correct the value"
+        raise InputError(where, found=shown(value), expected=f"a value like {default!r}", remedy=remedy)
     return value
+
+
+def _as_yaml_number(text: str) -> str:
+    """What to write instead of a number that YAML reads as text: it wants a point, and a sign in the exponent."""
+    try:
+        number = float(text)
+    except ValueError:
+        return "correct the value"
+    if not math.isfinite(number):
+        return "correct the value"
+    mantissa, e, exponent = repr(number).partition("e")
+    if "." not in mantissa:
+        mantissa += ".0"
+    return f"YAML reads {shown(text)[1:-1]} as text: write {mantissa}{e}{exponent}"

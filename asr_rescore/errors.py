@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 
 def printable(text: str) -> str:
     """The text with escape sequences, such as ``\\x1b``, in place of characters that a terminal would act on or hide.
@@ -45,3 +47,31 @@ class InputError(RescoreError):
         self.expected = expected
         self.remedy = remedy
         super().__init__(f"{where}: found {found}, expected {expected}; {remedy}")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: everything ends as after Ctrl-C, with exit status 143."""
+
+
+class _Cut(reprlib.Repr):
+    """Shows the beginning and the end of what is long, and never more than a few levels and items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxstring = 60
+        self.maxother = 60
+        self.maxlong = 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 1000:  # Python refuses to print integers of thousands of digits
+            return f"an integer of about {x.bit_length() * 3 // 10} digits"
+        return super().repr_int(x, level)
+
+
+_cut = _Cut()
+
+
+def shown(value: object) -> str:
+    """``repr(value)`` for an error message: short, whatever a file contains."""
+    return _cut.repr(value)

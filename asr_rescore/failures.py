@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_rescore.files import atomic_text
 
 FAILED_FILE = "failed.txt"
+MOST_SHOWN = 5  # lines of the summary
 logger = logging.getLogger(__name__)
 
 
@@ -27,12 +29,35 @@ class Failures:
         self.add(utt, "its lattice has no path from start to end; decode it again with a wider beam")
 
     def write(self, out_dir: Path) -> None:
-        """Write failed.txt, one line per failure, and log the same as a warning. If nothing failed, remove the file."""
+        """Write failed.txt, one line per failure, and log a summary as a warning. If nothing failed, remove the file.
+
+        Failures for the same reason, but for the numbers and words in it, are one line of the summary.
+        """
         path = out_dir / FAILED_FILE
         if not self.reasons:
             path.unlink(missing_ok=True)
             return
-        lines = [f"{what}\t{reason}" for what, reason in sorted(self.reasons.items())]
+        failures = sorted(self.reasons.items())
         with atomic_text(path) as stream:
-            stream.writelines(f"{line}\n" for line in lines)
-        logger.warning("%s: %d failed:\n%s", path, len(lines), "\n".join(lines))
+            stream.writelines(f"{_printable(what)}\t{_printable(reason)}\n" for what, reason in failures)
+        kinds: dict[str, list[str]] = {}
+        for what, reason in failures:
+            kinds.setdefault(_kind(what, reason), []).append(what)
+        lines = []
+        for first, *others in list(kinds.values())[:MOST_SHOWN]:
+            more = f" and {len(others)} more" if others else ""
+            lines.append(f"{_printable(first)}{more}\t{_printable(self.reasons[first])}")
+        if len(kinds) > MOST_SHOWN:
+            shown = sum(len(whats) for whats in list(kinds.values())[:MOST_SHOWN])
+            lines.append(f"and {len(failures) - shown} more for other reasons")
+        logger.warning("%s: %d failed:\n%s", path, len(failures), "\n".join(lines))
+
+
+def _kind(what: str, reason: str) -> str:
+    """The reason without what differs between utterances: their ids, numbers and quoted words."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", reason.replace(what, ""))
+
+
+def _printable(text: str) -> str:
+    """The text with escape sequences in place of characters that would move a terminal's cursor or break the line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

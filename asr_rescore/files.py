@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import re
 import shutil
-import tempfile
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from asr_rescore.errors import InputError
+from asr_rescore.temporary import sweep, temporary_path
 
 GZIP_MAGIC = b"\x1f\x8b"
 # On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before the first character of a UTF-8 file
 
 # Budgets of one read. A small gzipped file can expand to any size, so memory must not grow with what it expands to.
@@ -139,28 +142,65 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write bytes to ``path``, gzipped if the name ends in .gz.
 
-    The file is replaced when the block is left. If the block raises an exception, the old file stays as it is.
+    The file is replaced when the block is left. If the block raises an exception, the old file stays as it is. A device
+    or a pipe, such as /dev/stdout, is written to directly.
+
+    Raises:
+        OSError: the file cannot be written; the error names ``path``.
     """
     path = Path(path)
+    if is_device(path):
+        with _naming(path), path.open("wb") as device, _maybe_gzip(path, device) as stream:
+            yield stream
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    sweep(path.parent)
+    unfinished = temporary_path(path)
+    with _naming(path, unfinished):
+        try:
+            with unfinished.open("xb") as raw:
+                with _maybe_gzip(path, raw) as stream:
+                    yield stream
+                raw.flush()
+                os.fsync(raw.fileno())
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _maybe_gzip(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
+    if path.suffix != ".gz":
+        yield raw
+        return
+    # Neither name nor time in the header: the same content always gives the same bytes.
+    with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as stream:
+        yield stream  # type: ignore[misc]  # has all of BinaryIO's methods, unknown to typeshed
+
+
+@contextmanager
+def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Let errors about writing name ``path``: those of a full disk have no name, others that of the temporary file."""
     try:
-        with os.fdopen(descriptor, "wb") as raw:
-            if path.suffix == ".gz":
-                # Neither name nor time in the header: the same content always gives the same bytes.
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as stream:
-                    yield stream  # type: ignore[misc]  # has all of BinaryIO's methods, unknown to typeshed
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        full = error.filename is None and error.errno in OUT_OF_SPACE
+        ours = unfinished is not None and error.filename in (str(unfinished), unfinished)
+        if full or ours:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def is_device(path: Path) -> bool:
+    """Whether ``path`` is a device, a pipe or a name of an open file: something that must never be replaced."""
+    if str(path.parent) in ("/dev", "/dev/fd", "/proc/self/fd"):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
@@ -181,22 +221,25 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        fresh.chmod(0o755)
-        yield fresh
-        if not path.exists():
-            fresh.replace(path)
-            return
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-        path.replace(aside / path.name)
+    sweep(path.parent)
+    fresh = temporary_path(path)
+    with _naming(path, fresh):
+        fresh.mkdir()
         try:
-            fresh.replace(path)
+            yield fresh
+            if not path.exists():
+                fresh.replace(path)
+                return
+            aside = temporary_path(path, "old")
+            aside.mkdir()
+            path.replace(aside / path.name)
+            try:
+                fresh.replace(path)
+            except BaseException:
+                (aside / path.name).replace(path)
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         except BaseException:
-            (aside / path.name).replace(path)
+            shutil.rmtree(fresh, ignore_errors=True)
             raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise

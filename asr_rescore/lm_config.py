@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 
-from asr_rescore.errors import UsageError
+from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FRACTION, NON_NEGATIVE, POSITIVE, SEED, SIZE
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,11 @@ class DynamicConfig:
     )
 
     def __post_init__(self) -> None:
-        if not (0 <= self.lr < math.inf and 0 < self.epsilon < math.inf and 0 <= self.decay <= 1):
-            raise UsageError("dynamic evaluation: expected `lr` at least 0, `epsilon` above 0 and `decay` from 0 to 1")
-        if self.bptt < 1 or self.statistics_batch < 1:
-            raise UsageError("dynamic evaluation: `bptt` and `statistics_batch` must be 1 or more")
+        NON_NEGATIVE.check("dynamic evaluation: `lr`", self.lr)
+        FRACTION.check("dynamic evaluation: `decay`", self.decay)
+        POSITIVE.check("dynamic evaluation: `epsilon`", self.epsilon)
+        SIZE.check("dynamic evaluation: `bptt`", self.bptt)
+        SIZE.check("dynamic evaluation: `statistics_batch`", self.statistics_batch)
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,10 @@ class SamplingConfig:
     max_tokens: int = field(default=200, metadata={"help": "number of words after which a sentence is cut"})
 
     def __post_init__(self) -> None:
-        for name in ("streams", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"`{name}` is {getattr(self, name)}, expected 1 or more")
-        if not 0 < self.temperature < math.inf:
-            raise UsageError(f"`temperature` is {self.temperature}, expected a finite number above 0")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"`seed` is {self.seed}, expected at least 0 and below 2^63")
+        SIZE.check("`streams`", self.streams)
+        COUNT.check("`max_tokens`", self.max_tokens)
+        POSITIVE.check("`temperature`", self.temperature)
+        SEED.check("`seed`", self.seed)
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,11 @@ class CacheConfig:
     seed: int = field(default=1, metadata={"help": "seed of the random draws", "metavar": "N"})
 
     def __post_init__(self) -> None:
-        if self.top < 0 or self.warmup < 0:
-            raise UsageError("teacher cache: `top` and `warmup` must be 0 or more")
-        if self.streams < 1 or self.samples < 1:
-            raise UsageError("teacher cache: `streams` and `samples` must be 1 or more")
+        COUNT_OR_NONE.check("teacher cache: `top`", self.top)
+        COUNT_OR_NONE.check("teacher cache: `warmup`", self.warmup)
+        SIZE.check("teacher cache: `streams`", self.streams)
+        SIZE.check("teacher cache: `samples`", self.samples)
+        SEED.check("teacher cache: `seed`", self.seed)
 
     def to_dict(self) -> dict[str, int]:
         """Plain values, as JSON takes them."""

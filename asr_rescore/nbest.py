@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -74,7 +75,7 @@ class NBest:
     def __len__(self) -> int:
         return len(self.words)
 
-    @property
+    @cached_property
     def word_counts(self) -> np.ndarray:
         """The number of words of each hypothesis, float64 (hypotheses,). A word insertion penalty multiplies it."""
         return np.array([len(words) for words in self.words], dtype=np.float64)

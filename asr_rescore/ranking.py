@@ -8,6 +8,7 @@ import numpy as np
 
 from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
+from asr_rescore.ranges import FINITE, NON_NEGATIVE, POSITIVE
 
 
 def neural_column(index: int) -> str:
@@ -28,8 +29,8 @@ class OperatingPoint:
     wip: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.lmwt > 0:
-            raise UsageError(f"LMWT is {self.lmwt}, expected a number above 0")
+        POSITIVE.check("LMWT", self.lmwt)
+        FINITE.check("word insertion penalty", self.wip)
 
     @property
     def acoustic_scale(self) -> float:
@@ -50,7 +51,7 @@ class Weights:
     point: OperatingPoint
 
     def __post_init__(self) -> None:
-        if any(weight < 0 for weight in self.lm) or sum(self.lm) > 1 + 1e-9:
+        if not all(weight in NON_NEGATIVE for weight in self.lm) or sum(self.lm) > 1 + 1e-9:
             raise UsageError(f"LM weights are {self.lm}, expected numbers from 0 with a sum of at most 1")
 
 

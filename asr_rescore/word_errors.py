@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -60,13 +61,15 @@ class ErrorCount:
 
     @property
     def wer(self) -> float:
-        """Word error rate, in percent of the reference words; nan if there are none."""
-        return 100 * self.errors / self.reference_words if self.reference_words else float("nan")
+        """Word error rate, in percent of the reference words. If there are none: inf with errors, else nan."""
+        if not self.reference_words:
+            return math.inf if self.errors else math.nan
+        return 100 * self.errors / self.reference_words
 
     @property
     def ser(self) -> float:
         """Sentence error rate, in percent of the sentences; nan if there are none."""
-        return 100 * self.wrong_sentences / self.sentences if self.sentences else float("nan")
+        return 100 * self.wrong_sentences / self.sentences if self.sentences else math.nan
 
     def wer_line(self) -> str:
         """Kaldi's %WER line."""
@@ -96,22 +99,20 @@ def align(
     Returns:
         Pairs (reference word, hypothesis word), with None in place of the missing word of an insertion or deletion.
     """
-    rows = [list(range(len(reference) + 1))]  # rows[h][r]: errors of the first h words against the first r
-    for number, word in enumerate(hypothesis, 1):
-        above = rows[-1]
-        row = [number]
-        for place, said in enumerate(reference, 1):
-            row.append(min(above[place - 1] + (word != said), row[-1] + 1, above[place] + 1))
-        rows.append(row)
+    if list(reference) == list(hypothesis):  # the only alignment without errors, and a frequent one
+        return [(word, word) for word in reference]
+    table = _ErrorTable(reference, hypothesis)
     pairs: list[tuple[str | None, str | None]] = []
     h = len(hypothesis)
     r = len(reference)
     while h or r:
-        here = rows[h][r]
+        here = table.row(h)
+        above = table.row(h - 1) if h else here
+        errors = here[r]
         steps = {
-            "ins": h > 0 and rows[h - 1][r] + 1 == here,
-            "del": r > 0 and rows[h][r - 1] + 1 == here,
-            "sub": h > 0 and r > 0 and rows[h - 1][r - 1] + (hypothesis[h - 1] != reference[r - 1]) == here,
+            "ins": h > 0 and above[r] + 1 == errors,
+            "del": r > 0 and here[r - 1] + 1 == errors,
+            "sub": h > 0 and r > 0 and above[r - 1] + (hypothesis[h - 1] != reference[r - 1]) == errors,
         }
         step = next(name for name in ties if steps[name])
         aligned = None if step == "ins" else reference[r - 1]
@@ -122,6 +123,49 @@ def align(
         if step != "ins":
             r -= 1
     return pairs[::-1]
+
+
+class _ErrorTable:
+    """The errors of the first h words of a hypothesis against the first r words of the reference, for all h and r.
+
+    Only every ``len(reference) ** 0.5``-th row is kept. The rows between two of these are computed again when they are
+    needed, so that an utterance of 20,000 words takes 25 MB instead of gigabytes. Rows are read from the last to the
+    first.
+    """
+
+    def __init__(self, reference: Sequence[str], hypothesis: Sequence[str]):
+        ids = {word: index for index, word in enumerate(reference)}
+        self.reference = np.array([ids[word] for word in reference], dtype=np.int32)
+        self.hypothesis = [ids.get(word, -1) for word in hypothesis]
+        self.places = np.arange(len(reference) + 1, dtype=np.int32)
+        self.height = math.isqrt(len(hypothesis)) + 1  # of a block of rows
+        self.first_rows = [self.places]
+        self._compute(0)
+        while len(self.first_rows) * self.height <= len(hypothesis):
+            self.first_rows.append(self.block[-1])
+            self._compute(len(self.first_rows) - 1)
+
+    def row(self, h: int) -> np.ndarray:
+        """The errors of the first ``h`` words, int32 (reference words + 1,)."""
+        block, place = divmod(h, self.height)
+        if block != self.number:
+            self._compute(block)
+        return self.block[place]
+
+    def _compute(self, number: int) -> None:
+        """Compute one block of rows, and the first row of the next block."""
+        self.number = number
+        row = self.first_rows[number]
+        self.block = [row]
+        begin = number * self.height
+        for word in self.hypothesis[begin : begin + self.height]:
+            above = row
+            row = above + 1  # insertions
+            np.minimum(row[1:], above[:-1] + (self.reference != word), out=row[1:])
+            row -= self.places
+            np.minimum.accumulate(row, out=row)  # deletions: a running minimum in which each step costs one error
+            row += self.places
+            self.block.append(row)
 
 
 @lru_cache(maxsize=1 << 16)  # a hypothesis wins at many operating points

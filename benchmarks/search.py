@@ -200,7 +200,7 @@ def main() -> None:
     (lm,) = inputs.lms
     scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
     bench = Bench(inputs, scorer, inputs.grammar(), inputs.given_weights(None, arguments.weights).weights)
-    lattices = list(inputs.first_pass.lattices(Job(1, 1), Failures()))[: arguments.utterances or None]
+    lattices = list(inputs.first_pass.lattices([Job(1, 1)], Failures()))[: arguments.utterances or None]
     report = Report("Lists of N hypotheses and lattices")
     report(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters\n")
     compare(bench, lattices, report)

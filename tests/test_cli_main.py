@@ -12,7 +12,7 @@ import pytest
 
 from asr_rescore import __version__
 from asr_rescore.cli import main as cli
-from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.errors import InputError, RescoreError, Terminated, UsageError
 from conftest import ROOT
 
 FULL = Path("/dev/full")
@@ -58,8 +58,9 @@ def test_arguments_reach_the_command_and_its_status_comes_back(command):
         (RescoreError("two\nlines"), 1, "asr-rescore probe: error: two lines"),
         (UsageError("--a with --b"), 2, "asr-rescore probe: error: --a with --b"),
         (KeyboardInterrupt(), 130, "asr-rescore probe: interrupted"),
+        (Terminated(), 143, "asr-rescore probe: terminated"),
     ],
-    ids=["refused", "input", "one line", "usage", "interrupted"],
+    ids=["refused", "input", "one line", "usage", "interrupted", "terminated"],
 )
 def test_each_error_is_one_line_and_a_status(command, capsys, error, status, line):
     def run(_):
@@ -109,11 +110,40 @@ def test_the_library_logs_and_the_command_shows_it(command, capsys):
 
 def test_an_error_nobody_foresaw_keeps_its_traceback(command):
     def run(_):
-        raise PermissionError(errno.EACCES, "Permission denied", "x")
+        raise ZeroDivisionError
 
     command(run)
-    with pytest.raises(PermissionError):
+    with pytest.raises(ZeroDivisionError):
         cli.main(["probe", "F"])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied: x; check the path, its"),
+        (OSError(errno.EROFS, "Read-only file system", "x.tmp", None, "x"), "Read-only file system: x; check"),
+        (OSError("odd"), "odd; check"),
+    ],
+)
+def test_an_error_of_the_operating_system_is_one_line_with_the_path(command, capsys, error, line):
+    def run(_):
+        raise error
+
+    command(run)
+    assert cli.main(["probe", "F"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"asr-rescore probe: error: {line}") and message.count("\n") == 1
+
+
+def test_control_characters_do_not_reach_the_terminal(command, capsys):
+    def run(_):
+        logging.getLogger("asr_rescore").warning("key \x1b[31m\nü")
+        raise RescoreError("key \x1b[2J\x00 of ü\xa0\u3042")
+
+    command(run)
+    assert cli.main(["probe", "F"]) == 1
+    expected = "key \\x1b[31m\nü\nasr-rescore probe: error: key \\x1b[2J\\x00 of ü\\xa0\u3042\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize("wrong", [["--num", "3", "F"], ["--number", "x", "F"], [], ["F", "G"]])
@@ -122,7 +152,9 @@ def test_wrong_arguments_exit_with_2(command, capsys, wrong):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["probe", *wrong])
     assert stopped.value.code == 2
-    assert "asr-rescore probe: error: " in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert message.startswith("asr-rescore probe: error: ")
+    assert message.endswith("; see asr-rescore probe --help\n") and message.count("\n") == 1
 
 
 @pytest.mark.parametrize("wrong", [[], ["rescore"], ["--verbose"], ["--version", "report"]])
@@ -151,9 +183,9 @@ def test_only_the_command_asked_for_is_imported(command, monkeypatch):
     assert cli.main(["probe", "F"]) == 0
 
 
-def run_probe(body: str, **options) -> subprocess.CompletedProcess:
-    """Run a command with ``body`` in a process of its own: what happens to its output happens at exit, too."""
-    script = f"""
+def probe(body: str) -> str:
+    """A script that runs a command with ``body``."""
+    return f"""
 import errno, sys
 from types import SimpleNamespace
 from asr_rescore.cli import main as cli
@@ -164,8 +196,12 @@ sys.modules["probe_module"] = SimpleNamespace(HELP="Probes.", configure=lambda p
 cli.COMMANDS["probe"] = "probe_module"
 sys.exit(cli.main(["probe"]))
 """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    command = [sys.executable, "-c", script]
+
+
+def run_probe(body: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:
+    """Run a command with ``body`` in a process of its own: what happens to its output happens at exit, too."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | (env or {})
+    command = [sys.executable, "-c", probe(body)]
     return subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -176,6 +212,36 @@ def test_a_reader_that_has_gone_is_no_error(body):
     done = run_probe(body, stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_closed_output_is_no_error():
+    body = "print('x'); import logging; logging.getLogger('asr_rescore').info('y'); open('/dev/null')"
+    done = run_probe(body, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_both_outputs_into_a_pipe_that_is_closed():
+    reader, writer = os.pipe()
+    os.close(reader)
+    body = "raise cli.UsageError('x' * 1_000_000)"
+    done = subprocess.run([sys.executable, "-c", probe(body)], cwd=ROOT, stdout=writer, stderr=writer)
+    os.close(writer)
+    assert done.returncode == 2
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped():
+    done = run_probe("print('\\udcff é')", stdout=subprocess.PIPE, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout) == (0, "\\udcff \\xe9\n")
+
+
+def test_sigterm_removes_what_is_unfinished(tmp_path):
+    body = (
+        "import os, signal, pathlib; from asr_rescore.files import atomic_text\n"
+        f"    with atomic_text(pathlib.Path({str(tmp_path)!r}) / 'file'): os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = run_probe(body)
+    assert (done.returncode, done.stderr) == (143, "asr-rescore probe: terminated\n")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")

@@ -311,7 +311,7 @@ class TestCommand:
             (["--dynamic", "--by-sentence", "--statistics", "text"], "cannot be combined with --by-sentence"),
             (
                 ["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"],
-                "expected --dynamic-lr at least 0, --dynamic",
+                "--dynamic-lr is -1.0, expected 0 or more",
             ),
             (["--statistics", "text"], "--dynamic-epsilon need --dynamic"),
             (["--dynamic-lr", "0"], "--dynamic-epsilon need --dynamic"),

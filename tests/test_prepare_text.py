@@ -46,10 +46,11 @@ def test_fraction(text, tmp_path, fraction, every):
     assert lines(tmp_path / "d/valid.txt") == SENTENCES[every - 1 :: every]
 
 
-@pytest.mark.parametrize("fraction", ["0", "0.6", "-1", "nan"])
+@pytest.mark.parametrize("fraction", ["0", "1e-320", "0.6", "-1", "nan"])
 def test_a_fraction_out_of_range(text, tmp_path, capsys, fraction):
-    assert main(["prepare_text", "--valid-fraction", fraction, str(text), str(tmp_path / "d")]) == 2
-    assert "expected above 0 and at most 0.5" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare_text", f"--valid-fraction={fraction}", str(text), str(tmp_path / "d")])
+    assert f"found '{fraction}', expected 1e-06 to 0.5" in capsys.readouterr().err
 
 
 def test_several_texts_and_a_valid_text(text, tmp_path):

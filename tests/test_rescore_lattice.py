@@ -60,7 +60,7 @@ def few(data, small, tmp_path):
 
 def test_of_unlimited_order_all_sentences_cost_what_lists_say(run, lang, lm, small, few, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
-    weights, lms = ("--lm-weight", 0.35, "--lm-weight", 0.25), (lm, other)
+    weights, lms = ("--lm-weight", 0.35, "--lm-weight", 0.25, "--allow-oov"), (lm, other)
     status, out = run(*WIDE, *weights, lms=lms, decode=small, data=few)
     assert status == 0
     _, listed = run(*weights, command="rescore_nbest", lms=lms, decode=small, data=few, out="lists")

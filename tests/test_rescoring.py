@@ -155,7 +155,7 @@ def test_tuned_weights_freeze(rescore, lm):
 @pytest.mark.slow
 def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
-    status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, lms=(lm, other))
+    status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, "--allow-oov", lms=(lm, other))
     assert status == 0
     (nbest, *_) = kaldi.read_nbest_dir(out, 1)
     assert {"lmwt.rnn", "lmwt.rnn2"} <= nbest.costs.keys()

@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from asr_rescore import kaldi
+from asr_rescore.checkpoint import load_model
+from asr_rescore.failures import Failures
 from asr_rescore.kaldi import SymbolTable
+from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.ranking import graph_costs
 from asr_rescore.report import SystemReport
 from lattices import lattice_of
 from rescoring_runs import full_disk, hypotheses, save_random_lm
@@ -122,14 +126,59 @@ def test_an_old_lm_that_does_not_know_a_word_leaves_the_first_pass(rescore, brok
     add_lattice(broken, "odd-1", lattice_of([(0, 1, unk, 1.0, 2.0), (0, 1, 3, 9.0, 9.0)], {1: (0.0, 0.0)}, 2))
     status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "odd-1"))
     assert status == 1
-    assert "first pass kept" in failures_of(out)["odd-1"]
+    assert "rescored in part, 1 of 2 hypotheses keep" in failures_of(out)["odd-1"]
     assert hypotheses(out, 12, 0.0)["odd-1"] == ["!SIL"]
     assert len(dict(kaldi.read_lattices(out))) == 13
 
 
+def test_hypotheses_the_old_lm_does_not_know_keep_their_cost_and_the_others_are_rescored(
+    rescore, broken, data, lang, lm, tmp_path
+):
+    words = kaldi.read_words(lang / "words.txt")
+    silence = words.id("!SIL")  # in words.txt, not in G.fst
+    arcs = [(0, 1, words.id("the"), 1.0, 2.0), (0, 1, silence, 3.0, 2.0), (0, 1, words.id("firm"), 2.0, 2.0)]
+    add_lattice(broken, "odd-1", lattice_of(arcs, {1: (0.0, 0.0)}, 2))
+    status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "odd-1"))
+    assert status == 1
+    assert failures_of(out)["odd-1"].startswith(
+        "rescored in part, 1 of 3 hypotheses keep their first-pass cost: odd-1-3: the old LM has no path for '!SIL'"
+    )
+    [nbest] = [nbest for nbest in kaldi.read_nbest_dir(out, 1) if nbest.utt == "odd-1"]
+    assert nbest.words == (("the",), ("firm",), ("!SIL",))
+    loaded = load_model(lm)
+    costs = NeuralScorer(loaded.model, loaded.vocabulary, "cpu").costs(nbest.words)
+    np.testing.assert_allclose(nbest.costs["lmwt.rnn"][:2], costs[:2])
+    for weights in ((0.0,), (0.5,), (1.0,)):
+        assert graph_costs(nbest, weights)[2] == 3.0
+
+
+def test_a_word_the_old_lm_does_not_know_everywhere_leaves_the_first_pass(rescore, broken, data, lang, tmp_path):
+    silence = kaldi.read_words(lang / "words.txt").id("!SIL")
+    add_lattice(broken, "odd-1", lattice_of([(0, 1, silence, 1.0, 2.0)], {1: (0.0, 0.0)}, 2))
+    status, out = rescore("--lm-weight", 0.5, decode=broken, data=wanting(data, tmp_path, "odd-1"))
+    assert status == 1
+    assert failures_of(out)["odd-1"].startswith("first pass kept: odd-1-1: the old LM has no path for '!SIL'")
+
+
+def test_failures_of_one_kind_are_one_line_of_the_summary(tmp_path, caplog):
+    failures = Failures()
+    for number in range(100):
+        failures.add(f"utt{number:02}", f"words.txt: found no word for id {1300 + number}, expected 'w{number}'")
+    failures.add("odd\x1b[2J", "line 1\nline 2")
+    failures.write(tmp_path)
+    written = (tmp_path / "failed.txt").read_text().splitlines()
+    assert len(written) == 101
+    assert written[0] == "odd\\x1b[2J\tline 1 line 2"
+    [message] = caplog.messages
+    assert message.splitlines()[1:] == [
+        written[0],
+        "utt00 and 99 more\twords.txt: found no word for id 1300, expected 'w0'",
+    ]
+
+
 def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_path):
     tiny = save_random_lm(tmp_path / "tiny", ["the"], 5)  # every other word is out of its vocabulary
-    status, out = rescore("--lm-weight", 1.0, lms=(tiny,))
+    status, out = rescore("--lm-weight", 1.0, "--allow-oov", lms=(tiny,))
     assert status == 0
     for nbest in kaldi.read_nbest_dir(out, 1):
         unknown = np.array([sum(word not in ("the", "yesterday") for word in words) for words in nbest.words])

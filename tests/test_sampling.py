@@ -196,9 +196,9 @@ class TestRefusals:
             ({"sentences": 1, "tokens": 1}, "either a number of sentences or a number of tokens"),
             ({"sentences": 0}, "`sentences` is 0, expected 1 or more"),
             ({"tokens": -1}, "`tokens` is -1, expected 1 or more"),
-            ({"sentences": 1, "streams": 0}, "`streams` is 0, expected 1 or more"),
-            ({"sentences": 1, "max_tokens": 0}, "`max_tokens` is 0, expected 1 or more"),
-            ({"sentences": 1, "temperature": 0.0}, "`temperature` is 0.0, expected a finite number above 0"),
+            ({"sentences": 1, "streams": 0}, "`streams` is 0, expected 1 to 1000000"),
+            ({"sentences": 1, "max_tokens": 0}, "`max_tokens` is 0, expected 1 to 2147483647"),
+            ({"sentences": 1, "temperature": 0.0}, "`temperature` is 0.0, expected a number above 0"),
             ({"sentences": 1, "temperature": math.nan}, "`temperature` is nan"),
             ({"sentences": 1, "temperature": math.inf}, "`temperature` is inf"),
             ({"sentences": 1, "seed": -1}, "`seed` is -1, expected at least 0"),
@@ -279,13 +279,13 @@ class TestSampleText:
     def test_wrong_usage_leaves_no_file(self, trained, tmp_path, capsys):
         (tmp_path / "text").write_text("old\n")
         assert self.run("--sentences", 5, "--temperature", 0, trained[0], tmp_path / "text") == 2
-        assert "--temperature is 0.0, expected a finite number above 0" in capsys.readouterr().err
+        assert "--temperature is 0.0, expected a number above 0" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["text"]
         assert (tmp_path / "text").read_text() == "old\n"
 
     def test_a_forgotten_text_spares_the_last_model(self, trained, capsys):
         assert self.run("--sentences", 5, *trained) == 2
-        assert "lm2 is a directory; name the text to write after the models" in capsys.readouterr().err
+        assert "lm2 cannot be written: it is a directory; name a file" in capsys.readouterr().err
         assert load_model(trained[1])
 
     @pytest.mark.slow

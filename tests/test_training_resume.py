@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr_rescore.errors import UsageError
+from asr_rescore.errors import RescoreError, Terminated, UsageError
+from asr_rescore.locks import locked
 from asr_rescore.training import TrainingRun, loop, state
 from training_runs import DROPPED, go, in_the_foreground, log_of, make_run, state_of, text
 
@@ -163,6 +164,16 @@ class TestResume:
             go(other)
         assert (run.directory / "model.safetensors").read_bytes() == kept
 
+    def test_two_runs_at_once_do_not_mix(self, tmp_path):
+        run = make_run(tmp_path / "lm", epochs=1)
+        with (
+            locked(run.directory / loop.LOCK_FILE, "it"),
+            pytest.raises(RescoreError, match="lm is being written by another process"),
+        ):
+            go(run)
+        assert not (run.directory / "log.jsonl").exists()
+        go(run)
+
     def test_a_model_without_its_training_is_not_written_over(self, tmp_path):
         run = make_run(tmp_path / "lm", epochs=1)
         go(run)
@@ -170,8 +181,12 @@ class TestResume:
         with pytest.raises(UsageError, match="lm holds a model but not the state of its training"):
             go(run)
 
+    @pytest.mark.parametrize(
+        ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)], ids=["ctrl-c", "term"]
+    )
     @in_the_foreground()
-    def test_ctrl_c_saves_the_state(self, tmp_path, monkeypatch):
+    def test_a_signal_saves_the_state(self, tmp_path, monkeypatch, number, error):
+        handler = signal.getsignal(number)
         straight = make_run(tmp_path / "straight")
         stopped = replace(straight, directory=tmp_path / "stopped")
         go(straight)
@@ -181,14 +196,15 @@ class TestResume:
         def interrupted(self, length):
             taken.append(length)
             if len(taken) == 5:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             return step(self, length)
 
         monkeypatch.setattr(loop.Trainer, "step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as stop:
             go(stopped)
+        assert type(stop.value) is error
         assert state_of(stopped)[1]["progress"]["steps"] == 5
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(number) is handler
         go(stopped)
         assert torch.equal(state_of(stopped)[0]["model.embedding"], state_of(straight)[0]["model.embedding"])
         assert log_of(stopped) == log_of(straight)

@@ -1,6 +1,7 @@
 """Error counts against Kaldi's own, against hand-made alignments, and jiwer's distances against both."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,55 @@ def test_an_alignment_holds_both_sentences_and_ties_change_no_total(reference, h
     assert count(reference, hypothesis, tuple(ties)).errors == count(hypothesis, reference).errors
 
 
+def align_with_the_whole_table(reference, hypothesis, ties):
+    """The definition, with all rows in memory."""
+    rows = [list(range(len(reference) + 1))]  # rows[h][r]: errors of the first h words against the first r
+    for number, word in enumerate(hypothesis, 1):
+        above = rows[-1]
+        row = [number]
+        for place, said in enumerate(reference, 1):
+            row.append(min(above[place - 1] + (word != said), row[-1] + 1, above[place] + 1))
+        rows.append(row)
+    pairs = []
+    h, r = len(hypothesis), len(reference)
+    while h or r:
+        here = rows[h][r]
+        steps = {
+            "ins": h > 0 and rows[h - 1][r] + 1 == here,
+            "del": r > 0 and rows[h][r - 1] + 1 == here,
+            "sub": h > 0 and r > 0 and rows[h - 1][r - 1] + (hypothesis[h - 1] != reference[r - 1]) == here,
+        }
+        step = next(name for name in ties if steps[name])
+        pairs.append((None if step == "ins" else reference[r - 1], None if step == "del" else hypothesis[h - 1]))
+        h -= step != "del"
+        r -= step != "ins"
+    return pairs[::-1]
+
+
+LONGER = st.lists(st.sampled_from("abc"), max_size=40)
+
+
+@given(LONGER, LONGER, st.permutations(COMPUTE_WER))
+def test_an_alignment_is_that_of_the_whole_table(reference, hypothesis, ties):
+    expected = align_with_the_whole_table(reference, hypothesis, ties)
+    assert align(reference, hypothesis, tuple(ties)) == expected
+
+
+def test_a_long_recording_is_aligned_in_little_memory():
+    """50 minutes in one utterance; the whole table would take gigabytes."""
+    random = np.random.default_rng(1)
+    reference = [f"w{index}" for index in random.integers(2000, size=8000)]
+    kept = [word for word in reference if random.random() > 0.03]
+    hypothesis = [f"w{random.integers(2000)}" if random.random() < 0.1 else word for word in kept]
+    tracemalloc.start()
+    counted = count(reference, hypothesis)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counted.errors == edit_distances(reference, [hypothesis])[0]
+    assert counted.deletions - counted.insertions == len(reference) - len(hypothesis)
+    assert peak < 50e6
+
+
 @given(ANY_WORDS, st.lists(ANY_WORDS, max_size=5))
 def test_distances_are_the_errors_of_the_alignments(reference, hypotheses):
     distances = edit_distances(reference, hypotheses)
@@ -136,6 +186,7 @@ def test_counts_add_up_field_by_field():
 
 def test_without_words_there_is_no_rate():
     assert math.isnan(wer({"u": []}, {"u": []}).wer)
+    assert wer({"u": []}, {"u": ["a", "b"]}).wer_line() == "%WER inf [ 2 / 0, 2 ins, 0 del, 0 sub ]"
     assert math.isnan(ErrorCount().ser)
 
 

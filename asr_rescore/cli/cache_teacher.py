@@ -26,13 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the cache, or continue an unfinished one, and print its size."""
-    from asr_rescore.checkpoint import combine, load_model
+    from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.corpus import TokenStream
     from asr_rescore.models import choose_device
+    from asr_rescore.outputs import check_outputs
     from asr_rescore.training import build_cache
+    from asr_rescore.training.teacher_cache import CACHE_FILES
 
     device = choose_device(arguments.device)
     config = read_config(CacheConfig, arguments)
+    outputs = [arguments.cache_dir / name for name in CACHE_FILES]
+    check_outputs(outputs, [arguments.train, *model_files(*arguments.teacher_dir)])
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, model = combine(loaded)
     text = TokenStream.read(arguments.train, vocabulary)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict every token once, sentence ends included, and print the perplexity."""
     import json
 
-    from asr_rescore.checkpoint import load_model
+    from asr_rescore.checkpoint import load_model, model_files
     from asr_rescore.corpus import TokenStream, read_sentences
     from asr_rescore.errors import UsageError
     from asr_rescore.files import atomic_text
@@ -51,12 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.lm.dynamic import evaluate_dynamically
     from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text
     from asr_rescore.models import choose_device
+    from asr_rescore.outputs import check_outputs
 
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics and cannot be combined with --by-sentence")
     if not arguments.dynamic and (arguments.statistics or given(arguments, DynamicConfig, "dynamic_")):
         raise UsageError("--statistics, --dynamic-lr, --dynamic-decay and --dynamic-epsilon need --dynamic")
     config = read_config(DynamicConfig, arguments, "dynamic_")
+    if arguments.json:
+        texts = [path for path in (arguments.text, arguments.statistics) if path]
+        check_outputs([arguments.json], [*texts, *model_files(arguments.lm_dir)])
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
     text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
 
 if TYPE_CHECKING:
     from asr_rescore.training import Teacher
@@ -32,12 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the student, or continue a stopped training, and print the best valid perplexity."""
-    from asr_rescore.checkpoint import combine, load_model
+    from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.config import load_config
     from asr_rescore.corpus import TokenStream
     from asr_rescore.models import choose_device
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
+    check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
     device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]

@@ -25,17 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy the members into a new model directory and print the size of the ensemble."""
-    from asr_rescore.checkpoint import CONFIG_FILE, combine, load_model, provenance, save_model
+    from asr_rescore.checkpoint import CONFIG_FILE, combine, load_model, model_files, provenance, save_model
     from asr_rescore.config import EnsembleConfig, load_model_config
     from asr_rescore.corpus import TokenStream
     from asr_rescore.errors import UsageError
     from asr_rescore.lm.text_cost import evaluate_text
     from asr_rescore.models import choose_device
+    from asr_rescore.outputs import check_outputs
 
     target = arguments.ensemble_dir
     device = choose_device(arguments.device)
     if len(arguments.lm_dir) < 2:
         raise UsageError(f"found only one model, {arguments.lm_dir[0]}, for {target}; expected two or more")
+    texts = [arguments.valid] if arguments.valid else []
+    check_outputs(model_files(target), [*texts, *model_files(*arguments.lm_dir)])
     if (target / CONFIG_FILE).exists() and not isinstance(load_model_config(target / CONFIG_FILE), EnsembleConfig):
         raise UsageError(f"{target} holds a model that is not an ensemble; name the output directory after the models")
     members = [load_model(path, device) for path in arguments.lm_dir]

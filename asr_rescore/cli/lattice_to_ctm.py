@@ -46,20 +46,29 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from asr_rescore import kaldi
     from asr_rescore.errors import UsageError
+    from asr_rescore.outputs import check_outputs
     from asr_rescore.programs.lattice_to_ctm import CtmConfig, write_ctm
-    from asr_rescore.rescoring.weights import ChosenWeights
+    from asr_rescore.programs.sources import files_of
+    from asr_rescore.rescoring.weights import WEIGHTS_FILE, ChosenWeights
 
     fields = given(arguments, CtmConfig)
+    inputs = [*files_of(arguments.lattices), arguments.words]
+    if arguments.weights is not None:
+        inputs += [arguments.weights, arguments.weights / WEIGHTS_FILE]
+    if arguments.data_dir is not None:
+        inputs += [arguments.data_dir / name for name in ("segments", "reco2file_and_channel")]
+    check_outputs([arguments.ctm], inputs)
     if arguments.weights is not None:
         if "inv_acwt" in fields or "word_ins_penalty" in fields:
             raise UsageError("--weights holds both --inv-acwt and --word-ins-penalty; leave them out")
         point = ChosenWeights.load(arguments.weights, None).weights.point
         fields |= {"inv_acwt": point.lmwt, "word_ins_penalty": point.wip}
+    config = CtmConfig(**fields)
     summary = write_ctm(
         arguments.lattices,
         kaldi.read_words(arguments.words),
         arguments.ctm,
-        CtmConfig(**fields),
+        config,
         kaldi.read_places(arguments.data_dir) if arguments.data_dir else None,
         allow_pipes=arguments.allow_pipes,
     )

@@ -26,13 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the directory; 1 if some utterances could not be written."""
     from asr_rescore import kaldi
-    from asr_rescore.programs.lattice_to_nbest import NBestConfig, write_nbest_dir
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.programs.lattice_to_nbest import NBestConfig, check_nbest_dir, write_nbest_dir
 
+    config = read_config(NBestConfig, arguments)
+    check_nbest_dir(arguments.lattices, arguments.nbest_dir)  # before words.txt is read
+    check_outputs([], [arguments.words], replaced=[*arguments.nbest_dir.glob("archives.*")])
     summary = write_nbest_dir(
         arguments.lattices,
         kaldi.read_words(arguments.words),
         arguments.nbest_dir,
-        read_config(NBestConfig, arguments),
+        config,
         allow_pipes=arguments.allow_pipes,
     )
     failed = len(summary.failures.reasons)

@@ -1,6 +1,7 @@
 """``asr-rescore <command> …``: finds the command, runs it, and turns errors into one line and an exit status.
 
-Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted; 141 nobody reads the output.
+Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted (Ctrl-C); 141 nobody reads the
+output; 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import logging
 import os
 import re
@@ -15,9 +17,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import NoReturn
 
 from asr_rescore import __version__
-from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.errors import RescoreError, Terminated, UsageError
+from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
 
 # Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
@@ -51,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
     name = PROGRAM if command is None else f"{PROGRAM} {command}"
+    _open_streams()
+    end_in_good_order()
     try:
         try:
             with _console():
@@ -60,18 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RescoreError as error:
         status = 2 if isinstance(error, UsageError) else 1
         return _fail(name, _with_flags(str(error), command), status)
+    except Terminated:
+        return _end(f"{name}: terminated", 143)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
+        return _end(f"{name}: interrupted", 130)
     except BrokenPipeError:  # the reader (head, say) has all it wanted
         _drop_output()
         return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _drop_output()
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(name, f"{error.strerror}{where}; make room and run the same command again", 1)
+        return _fail(name, _system_error(error), 1)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -90,8 +93,15 @@ def _dispatch(arguments: list[str]) -> int:
     raise UsageError(f"found {found}, expected a command: {', '.join(COMMANDS)}; see {PROGRAM} --help")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=command.HELP, allow_abbrev=False)
+    parser = _Parser(prog=f"{PROGRAM} {name}", description=command.HELP, allow_abbrev=False)
     command.configure(parser)
     return parser
 
@@ -108,7 +118,7 @@ class _Console(logging.Handler):
         from tqdm import tqdm
 
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        tqdm.write(record.getMessage(), file=stream)  # not through a progress bar
+        tqdm.write(_printable(record.getMessage()), file=stream)  # not through a progress bar
         stream.flush()
 
 
@@ -146,14 +156,61 @@ def _with_flags(text: str, command: str | None) -> str:
     return re.sub(r"`(\w+)`", flag_of, text)
 
 
+def _open_streams() -> None:
+    """Let print and logging work if the shell closed an output (``>&-``), and whatever words the text contains."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The next file that is opened must not get this number: what is printed would go into it.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(descriptor, "w"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _system_error(error: OSError) -> str:
+    """What the operating system refused, and the file. If that was an output stream, nothing more is written to it."""
+    reason = error.strerror or str(error)
+    path = error.filename2 or error.filename
+    where = f": {path}" if path else ""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}{where}; check the path, its permissions and its disk"
+    _drop_output()
+    return f"{reason}{where}; make room and run the same command again"
+
+
 def _drop_output() -> None:
     """Discard what could not be written; otherwise Python's own flush at exit would fail on it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
 
 
 def _fail(name: str, reason: object, status: int) -> int:
-    print(f"{name}: error: {' '.join(str(reason).splitlines())}", file=sys.stderr)
+    line = " ".join(str(reason).splitlines())
+    return _end(f"{name}: error: {_printable(line)}", status)
+
+
+def _end(line: str, status: int) -> int:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it
+        _drop_output()
     return status
+
+
+def _printable(text: str) -> str:
+    """``text`` with control characters as escapes: names from files must not reach the terminal as commands."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 if __name__ == "__main__":

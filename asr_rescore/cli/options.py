@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from asr_rescore.errors import shown
+from asr_rescore.ranges import Range
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,12 +75,35 @@ def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: 
     choices = option.metadata.get("choices")
     parser.add_argument(
         flag,
-        type=_numbers if isinstance(option.default, tuple) else type(option.default),
+        type=_type_of(option.default),
         choices=choices,
         metavar=None if choices else option.metadata.get("metavar", option.name.upper()),
         default=argparse.SUPPRESS,
         help=f"{text} (default: {_shown(option.default)})",
     )
+
+
+def number(kind: type[int] | type[float], allowed: Range | None = None) -> Callable[[str], float]:
+    """The ``type`` of an option that is a number; ``allowed`` is left out if a config checks it."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"invalid {kind.__name__} value: {shown(text)}") from error
+        if allowed is not None and value not in allowed:
+            raise argparse.ArgumentTypeError(f"found {shown(text)}, expected {allowed}")
+        return value
+
+    return read
+
+
+def _type_of(default: object) -> Callable[[str], Any]:
+    if isinstance(default, tuple):
+        return _numbers
+    if isinstance(default, int):
+        return number(int)
+    return number(float) if isinstance(default, float) else str
 
 
 def _shown(default: object) -> str:
@@ -90,4 +116,4 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(number) for number in text.split(","))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.0,0.5") from error
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a list of numbers such as 0.0,0.5") from error

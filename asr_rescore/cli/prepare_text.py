@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr_rescore.cli.options import number
+from asr_rescore.ranges import COUNT, Range
+
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
 
 
@@ -12,14 +15,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
-        "--vocabulary-size", type=int, help="largest number of entries, including </s> and the class; default: no limit"
+        "--vocabulary-size",
+        type=number(int, COUNT),
+        help="largest number of entries, including </s> and the class; default: no limit",
     )
     size.add_argument("--only-lexicon", action="store_true", help="list exactly the words of --lexicon")
     parser.add_argument("--lexicon", type=Path, help="a words.txt; its words that are not in the text join the class")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--valid", type=Path, help="the valid text; default: some sentences of the text")
     held_out.add_argument(
-        "--valid-fraction", type=float, default=0.05, help="fraction of the sentences for the valid text (%(default)s)"
+        "--valid-fraction",
+        type=number(float, Range(least=1e-6, most=0.5)),
+        default=0.05,
+        help="fraction of the sentences for the valid text (%(default)s)",
     )
     parser.add_argument("--kaldi-text", action="store_true", help="skip the utterance id at the start of each line")
     parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
@@ -32,18 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore import corpus, kaldi
     from asr_rescore.errors import InputError, UsageError
+    from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
-    from asr_rescore.vocab_files import save_vocabulary
+    from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, save_vocabulary
 
-    if not 0 < arguments.valid_fraction <= 0.5:
-        raise UsageError(f"--valid-fraction {arguments.valid_fraction}, expected above 0 and at most 0.5")
     if arguments.only_lexicon and not arguments.lexicon:
         raise UsageError("--only-lexicon needs --lexicon")
     train_path = arguments.dir / "train.txt"
     valid_path = arguments.dir / "valid.txt"
-    for path in (*arguments.text, arguments.valid):
-        if path and path.resolve() in (train_path.resolve(), valid_path.resolve()):
-            raise UsageError(f"{path} is an input and would be replaced; give a directory other than {arguments.dir}")
+    vocabulary_files = [arguments.dir / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
+    inputs = [path for path in (*arguments.text, arguments.valid, arguments.lexicon) if path]
+    check_outputs([train_path, valid_path, *vocabulary_files], inputs)
 
     def read(*paths: Path) -> Iterator[list[str]]:
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))

@@ -19,13 +19,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write report.txt and report.html, and print the former."""
     from asr_rescore.files import atomic_text
-    from asr_rescore.report import Comparison, SystemReport, to_html, to_text
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.report import REPORT_FILE, Comparison, SystemReport, to_html, to_text
 
+    table = arguments.report_dir / "report.txt"
+    page = arguments.report_dir / "report.html"
+    check_outputs([table, page], [path / REPORT_FILE for path in arguments.out_dir])
     comparison = Comparison.of(SystemReport.load(path) for path in arguments.out_dir)
     text = to_text(comparison)
-    with atomic_text(arguments.report_dir / "report.txt") as stream:
+    with atomic_text(table) as stream:
         stream.write(text)
-    with atomic_text(arguments.report_dir / "report.html") as stream:
+    with atomic_text(page) as stream:
         stream.write(to_html(comparison))
     print(text, end="")
     return 0

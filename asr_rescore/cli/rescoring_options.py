@@ -7,7 +7,8 @@ import resource
 import time
 from pathlib import Path
 
-from asr_rescore.cli.options import add_config_options, add_device_option, read_config
+from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
+from asr_rescore.ranges import JOBS
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 
 
@@ -17,7 +18,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",
-        type=float,
+        type=number(float),
         action="append",
         metavar="W",
         help="weight of a neural LM against the old LM, once for each lm-dir; LMWT is then --inv-acwt, and there is no "
@@ -37,9 +38,12 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
-    parser.add_argument("--nj", type=int, default=1, metavar="J", help="number of jobs (default: 1)")
+    parser.add_argument("--nj", type=number(int, JOBS), default=1, metavar="J", help="number of jobs (default: 1)")
     parser.add_argument(
-        "--job", type=int, metavar="I", help="run only job I, and no scoring; then run once without --job to finish"
+        "--job",
+        type=number(int, JOBS),
+        metavar="I",
+        help="run only job I, and no scoring; then run once without --job to finish",
     )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="do not compute the lattices' oracle WER")
     add_device_option(parser)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import add_config_options, add_device_option, read_config
+from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
 from asr_rescore.lm_config import SamplingConfig
+from asr_rescore.ranges import COUNT
 
 HELP = "write text drawn from one or more language models, to train a student on"
 
@@ -14,9 +15,11 @@ HELP = "write text drawn from one or more language models, to train a student on
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     amount = parser.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--sentences", type=int, help="draw exactly this many sentences")
+    amount.add_argument("--sentences", type=number(int, COUNT), help="draw exactly this many sentences")
     amount.add_argument(
-        "--tokens", type=int, help="draw about this many tokens, sentence ends included; only whole sentences are drawn"
+        "--tokens",
+        type=number(int, COUNT),
+        help="draw about this many tokens, sentence ends included; only whole sentences are drawn",
     )
     add_config_options(parser, SamplingConfig)
     add_device_option(parser)
@@ -32,15 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the text, write it and print how much it is."""
     from collections import Counter
 
-    from asr_rescore.checkpoint import combine, load_model
+    from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.corpus import write_sentences
-    from asr_rescore.errors import UsageError
     from asr_rescore.lm import sample_sentences
     from asr_rescore.models import choose_device
+    from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab import SENTENCE_END
 
-    if arguments.text_out.is_dir():  # found now rather than after all the text is drawn
-        raise UsageError(f"{arguments.text_out} is a directory; name the text to write after the models")
+    check_outputs([arguments.text_out], model_files(*arguments.lm_dir))
     device = choose_device(arguments.device)
     config = read_config(SamplingConfig, arguments)
     vocabulary, model = combine([load_model(path) for path in arguments.lm_dir])

@@ -37,11 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore.errors import UsageError
     from asr_rescore.kaldi import read_data_dir, read_table
-    from asr_rescore.report import write_details
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.report import DETAILS_FILES, write_details
     from asr_rescore.word_errors import wer
 
     if arguments.data_dir and not arguments.details_dir:
         raise UsageError("--data-dir is only for the files in --details-dir; give both")
+    if arguments.details_dir:
+        inputs = [arguments.reference, arguments.hypothesis]
+        if arguments.data_dir:
+            inputs += [arguments.data_dir / name for name in ("utt2spk", "text")]
+        check_outputs([arguments.details_dir / name for name in DETAILS_FILES], inputs)
     references = read_table(arguments.reference)
     hypotheses = read_table(arguments.hypothesis)
     if arguments.details_dir:

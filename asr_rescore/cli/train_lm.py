@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -27,8 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.models import choose_device
     from asr_rescore.training import TrainingRun, train
     from asr_rescore.vocab import Vocabulary
-    from asr_rescore.vocab_files import load_vocabulary
+    from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary
 
+    vocabulary_files = []
+    if arguments.vocab:
+        vocabulary_files = [arguments.vocab / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
+    check_training_outputs(arguments, arguments.lm_dir, vocabulary_files)
     device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     if config.objective.needs_teacher:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.options import add_device_option
+from asr_rescore.cli.options import add_device_option, number
+from asr_rescore.ranges import SEED
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +39,35 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="start from the weights of this model, which must have the same sizes",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="seed of weights, dropout and chunk lengths (default: %(default)s)"
+        "--seed",
+        type=number(int, SEED),
+        default=1,
+        help="seed of weights, dropout and chunk lengths (default: %(default)s)",
     )
     add_device_option(parser)
+
+
+def check_training_outputs(arguments: argparse.Namespace, directory: Path, others: Sequence[Path]) -> None:
+    """Check the files of the training in ``directory`` before anything is read.
+
+    Args:
+        arguments: those of :func:`add_training_options`.
+        directory: the output directory.
+        others: the files that the command reads in addition.
+
+    Raises:
+        UsageError: a file to be written is an input.
+        RescoreError: a file cannot be written.
+    """
+    from asr_rescore.checkpoint import model_files
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.training.log import LOG_FILE
+    from asr_rescore.training.state import STATE_FILE
+
+    inputs = [*arguments.config, arguments.train, arguments.valid, *others]
+    if arguments.init is not None:
+        inputs += model_files(arguments.init)
+    check_outputs([*model_files(directory), directory / LOG_FILE, directory / STATE_FILE], inputs)
 
 
 def start_model(

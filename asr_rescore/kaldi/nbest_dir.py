@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -31,14 +31,13 @@ _PER_WORD = "lmwt.nn"  # a cost for each word and one for the sentence end
 _REMEDY = "make the directory again"
 
 _Line = tuple[str, int, list[str]]  # utterance, k, fields
-_Column = dict[str, tuple[np.ndarray, np.ndarray]]  # utterance → (ascending k, costs)
 
 
 def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTable | None = None) -> Iterator[NBest]:
     """Yield the N-best lists in ``directory``/archives.``job``, with hypotheses ordered by k.
 
     The files ``acwt`` and ``lmwt.*`` become cost columns. A line of ``lmwt.nn`` may have a cost for each word; these
-    are summed.
+    are summed. Only one list is in memory if the lines of all files are in the same order.
 
     Args:
         directory: contains archives.1, archives.2, …
@@ -63,7 +62,7 @@ def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTab
                 file, found="word ids", expected="a words.txt to convert them", remedy="give the lang directory"
             )
     columns = {
-        column.name: _read_column(column, summed=column.name == _PER_WORD)
+        column.name: _Column(column)
         for column in sorted(folder.iterdir())
         if column.name == ACOUSTIC or column.name.startswith(_GRAPH_PREFIX)
     }
@@ -80,17 +79,10 @@ def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTab
         hypotheses = sorted(lines, key=lambda line: line[1])
         ks = np.array([k for _, k, _ in hypotheses])
         _check_distinct(file, utt, ks)
-        costs = {name: _take(column, folder / name, utt, ks) for name, column in columns.items()}
+        costs = {name: column.take(utt, ks) for name, column in columns.items()}
         yield NBest(utt, tuple(_words(file, line, symbols) for line in hypotheses), costs)
-    for name, column in columns.items():
-        if column:
-            utt, (ks, _) = next(iter(column.items()))
-            raise InputError(
-                f"{folder / name}: key {utt}-{ks[0]}",
-                found="a cost",
-                expected=f"only keys that are in {file.name}",
-                remedy=_REMEDY,
-            )
+    for column in columns.values():
+        column.check_finished(file, seen)
 
 
 def _lines(file: Path) -> Iterator[_Line]:
@@ -125,44 +117,75 @@ def _check_distinct(file: Path, utt: str, ks: np.ndarray) -> None:
         )
 
 
-def _read_column(file: Path, *, summed: bool) -> _Column:
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for utt, k, numbers in _lines(file):
-        ks, costs = found.setdefault(utt, ([], []))
-        ks.append(k)
-        costs.append(_cost(file, f"{utt}-{k}", numbers, summed))
-    column = {}
-    for utt, (ks, costs) in found.items():
-        order = np.argsort(ks)
-        column[utt] = np.array(ks)[order], np.array(costs)[order]
-        _check_distinct(file, utt, column[utt][0])
-    return column
+class _Column:
+    """A file of costs. It is read only as far as needed: the costs of other utterances wait until they are asked for.
+
+    If its lines are in the order of the words, as this package and Kaldi write them, only one utterance is in memory.
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._unread = groupby(_lines(file), key=lambda line: line[0])
+        self._waiting: dict[str, list[_Line]] = {}
+
+    def take(self, utt: str, ks: np.ndarray) -> np.ndarray:
+        """The costs of an utterance, which must be those of the hypotheses ``ks``, in ascending order."""
+        lines = self._waiting.pop(utt, [])
+        while len(lines) < len(ks):
+            group = next(self._unread, None)
+            if group is None:
+                break
+            owner, found = group
+            if owner == utt:
+                lines += found
+            else:
+                self._waiting.setdefault(owner, []).extend(found)
+        lines.sort(key=lambda line: line[1])
+        keys = np.array([k for _, k, _ in lines], dtype=np.int64)
+        _check_distinct(self._file, utt, keys)
+        if not np.array_equal(keys, ks):
+            missing = np.setdiff1d(ks, keys)
+            wrong = missing[0] if missing.size else np.setdiff1d(keys, ks)[0]
+            found_what = "no such key" if missing.size else "a key that no hypothesis has"
+            raise InputError(
+                f"{self._file}: key {utt}-{wrong}",
+                found=found_what,
+                expected="a cost for each hypothesis",
+                remedy=_REMEDY,
+            )
+        return _costs(self._file, lines)
+
+    def check_finished(self, words_file: Path, taken: Container[str]) -> None:
+        """Refuse costs that nobody has asked for, given the utterances whose costs were taken."""
+        left = [line for lines in self._waiting.values() for line in lines]
+        group = next(self._unread, None)
+        if group is not None:
+            left += group[1]
+        if left:
+            utt, k, _ = left[0]
+            expected = "each key once" if utt in taken else f"only keys that are in {words_file.name}"
+            raise InputError(f"{self._file}: key {utt}-{k}", found="a cost", expected=expected, remedy=_REMEDY)
 
 
-def _cost(file: Path, key: str, numbers: list[str], summed: bool) -> float:
+def _costs(file: Path, lines: Sequence[_Line]) -> np.ndarray:
+    summed = file.name == _PER_WORD
+    return np.array([_cost(file, utt, k, numbers, summed) for utt, k, numbers in lines], dtype=np.float64)
+
+
+def _cost(file: Path, utt: str, k: int, numbers: list[str], summed: bool) -> float:
     try:
-        costs = [float(number) for number in numbers]
+        if len(numbers) == 1:
+            cost = float(numbers[0])
+            if math.isfinite(cost):
+                return cost
+        elif summed and numbers:
+            costs = [float(number) for number in numbers]
+            if all(map(math.isfinite, costs)):
+                return math.fsum(costs)
     except ValueError:
-        costs = [math.nan]
-    if not costs or (len(costs) > 1 and not summed) or not all(map(math.isfinite, costs)):
-        expected = "finite costs" if summed else "one finite cost"
-        raise InputError(f"{file}: key {key}", found=repr(" ".join(numbers)[:40]), expected=expected, remedy=_REMEDY)
-    return math.fsum(costs)
-
-
-def _take(column: _Column, file: Path, utt: str, ks: np.ndarray) -> np.ndarray:
-    """Remove the costs of an utterance from a column and return them; they must be those of the hypotheses ``ks``."""
-    keys, costs = column.pop(utt, (np.empty(0, np.int64), np.empty(0)))
-    if np.array_equal(keys, ks):
-        return costs
-    missing = np.setdiff1d(ks, keys)
-    if missing.size:
-        wrong = missing[0]
-        found = "no such key"
-    else:
-        wrong = np.setdiff1d(keys, ks)[0]
-        found = "a key that no hypothesis has"
-    raise InputError(f"{file}: key {utt}-{wrong}", found=found, expected="a cost for each hypothesis", remedy=_REMEDY)
+        pass
+    expected = "finite costs" if summed else "one finite cost"
+    raise InputError(f"{file}: key {utt}-{k}", found=repr(" ".join(numbers)[:40]), expected=expected, remedy=_REMEDY)
 
 
 class NBestWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,8 @@ class NeuralScorer:
         normaliser: number format in which softmaxes are normalised: ``float32``; ``bfloat16``, ``float16`` (on GPUs) or
             ``int8`` (on CPUs), which are faster and each round a little; or ``none``, for a model trained with
             self_normalization, whose costs are then not exactly −ln P.
+        oov_word: the recogniser's word for everything outside its vocabulary. If the model does not know this word
+            either, it costs as much as the model's class itself.
         batch: contexts that go through the network together; halved when memory runs out.
         state_bytes: bound on the memory of the states while a tree is walked. If one state is large, fewer contexts go
             through the network together.
@@ -57,6 +60,7 @@ class NeuralScorer:
         vocabulary: Vocabulary,
         device: torch.device | str,
         normaliser: NormaliserKind = "float32",
+        oov_word: str | None = None,
         batch: int = BATCH,
         state_bytes: int = STATE_BYTES,
     ):
@@ -64,6 +68,7 @@ class NeuralScorer:
         self.vocabulary = vocabulary
         self.device = torch.device(device)
         self.normaliser = NORMALISERS[normaliser]
+        self.oov_word = oov_word
         self.batch = batch
         self.state_bytes = state_bytes
         if self.normaliser is not None:
@@ -103,9 +108,16 @@ class NeuralScorer:
             )
         return costs
 
+    def class_cost(self, word: str) -> float:
+        """What is added to −ln P of the word's id; see :meth:`Vocabulary.class_cost`."""
+        vocabulary = self.vocabulary
+        if word == self.oov_word and vocabulary.is_oov(word):
+            return -math.log(vocabulary.unk_probs.get(vocabulary.unk, 1.0))
+        return vocabulary.class_cost(word)
+
     def _class_costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """What each sentence's words outside the vocabulary cost in addition to their class, float64 (sentences,)."""
-        costs = {word: self.vocabulary.class_cost(word) for words in sentences for word in words}
+        costs = {word: self.class_cost(word) for words in sentences for word in words}
         return np.array([sum(costs[word] for word in words) for words in sentences], dtype=np.float64)
 
     @property
@@ -202,14 +214,17 @@ class NeuralScorer:
 
 
 def sentence_scorer(
-    loaded: LoadedModel, device: torch.device | str = "cpu", normaliser: NormaliserKind = "float32"
+    loaded: LoadedModel,
+    device: torch.device | str = "cpu",
+    normaliser: NormaliserKind = "float32",
+    oov_word: str | None = None,
 ) -> NeuralScorer:
     """A scorer of sentences by a model that was read from its directory.
 
     Args:
         loaded: see :func:`~asr_rescore.checkpoint.load_model`; it must be on ``device``.
         device: where the model is.
-        normaliser: see :class:`NeuralScorer`.
+        normaliser, oov_word: see :class:`NeuralScorer`.
 
     Raises:
         UsageError: the normaliser does not suit this model or this device.
@@ -220,7 +235,7 @@ def sentence_scorer(
             f"`normaliser` is none, but {loaded.name} was not trained with train.self_normalization, so without "
             "normalisers its outputs are not probabilities; use float32"
         )
-    return NeuralScorer(loaded.model, loaded.vocabulary, device, normaliser)
+    return NeuralScorer(loaded.model, loaded.vocabulary, device, normaliser, oov_word)
 
 
 def _row_bytes(state: State) -> int:

@@ -16,7 +16,10 @@ from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
+from asr_rescore.outputs import check_outputs
+from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
+from asr_rescore.ranges import FINITE, POSITIVE
 
 logger = logging.getLogger(__name__)
 DecodeKind = Literal["mbr", "best"]
@@ -45,11 +48,8 @@ class CtmConfig:
 
     def __post_init__(self) -> None:
         for name in ("inv_acwt", "posterior_scale", "frame_shift"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise UsageError(f"`{name}` is {value}, expected a number above 0")
-        if not math.isfinite(self.word_ins_penalty):
-            raise UsageError(f"`word_ins_penalty` is {self.word_ins_penalty}, expected a finite number")
+            POSITIVE.check(f"`{name}`", getattr(self, name))
+        FINITE.check("`word_ins_penalty`", self.word_ins_penalty)
         if self.decode not in get_args(DecodeKind):
             raise UsageError(f"`decode` is {self.decode}, expected mbr or best")
 
@@ -88,7 +88,12 @@ def write_ctm(
         config: how words are chosen and timed.
         places: where each utterance is; by default each is a recording of its own, of channel 1.
         allow_pipes: run commands that ``source`` names.
+
+    Raises:
+        UsageError: the ctm is a file of ``source``.
+        RescoreError: the ctm cannot be written.
     """
+    check_outputs([path], files_of(os.fspath(source)))
     failures = Failures()
     lines: list[kaldi.TimedWord] = []
     utterances = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,15 @@ import numpy as np
 
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, RescoreError, UsageError
-from asr_rescore.failures import Failures
+from asr_rescore.failures import FAILED_FILE, Failures
 from asr_rescore.files import atomic_directory
 from asr_rescore.lattice import Lattice, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import NBest
+from asr_rescore.outputs import check_outputs, check_writable
+from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
+from asr_rescore.ranges import COUNT, POSITIVE
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,8 @@ class NBestConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"`n` is {self.n}, expected 1 or more")
-        if not 0 < self.inv_acwt < math.inf:
-            raise UsageError(f"`inv_acwt` is {self.inv_acwt}, expected a number above 0")
+        COUNT.check("`n`", self.n)
+        POSITIVE.check("`inv_acwt`", self.inv_acwt)
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,17 @@ def write_nbest_dir(
         out_dir: directory to write into.
         config: how many hypotheses, at which acoustic scale.
         allow_pipes: run commands that ``source`` names.
+
+    Raises:
+        UsageError: ``out_dir`` is a decode directory, or has a file of ``source`` in it.
+        RescoreError: ``out_dir`` cannot be written.
     """
+    check_nbest_dir(source, out_dir)
     sources = kaldi.lattice_files(source) if Path(source).is_dir() else [source]
     failures = Failures()
     utterances = 0
     hypotheses = 0
+    seen: set[str] = set()
     for job, part in enumerate(sources, 1):
 
         def refuse(key: str, error: InputError, part: object = part) -> None:
@@ -79,6 +85,10 @@ def write_nbest_dir(
         lattices = kaldi.read_lattices(part, allow_pipes=allow_pipes, on_error=refuse)
         with atomic_directory(out_dir / f"archives.{job}") as folder, kaldi.NBestWriter(folder, words) as writer:
             for utt, lattice in progress_bar(lattices, unit="utt", desc=f"job {job}"):
+                if utt in seen:
+                    failures.add(utt, f"{part}: a second lattice of this utterance; the first one was used")
+                    continue
+                seen.add(utt)
                 try:
                     paths = n_best(lattice, config.n, 1.0 / config.inv_acwt)
                     nbest = NBest.of_paths(utt, paths, words.word)
@@ -94,6 +104,28 @@ def write_nbest_dir(
     kaldi.write_num_jobs(out_dir, len(sources))
     failures.write(out_dir)
     return NBestSummary(utterances, hypotheses, failures)
+
+
+def check_nbest_dir(source: str | os.PathLike[str], out_dir: Path) -> None:
+    """Check that an N-best directory can be written without harm to what is there.
+
+    Raises:
+        UsageError: it is a decode directory, or has an input in it.
+        RescoreError: it cannot be written.
+    """
+    check_writable(out_dir / "num_jobs")
+    check_outputs(
+        [out_dir / "num_jobs", out_dir / FAILED_FILE],
+        files_of(os.fspath(source)),
+        replaced=[out_dir / "archives.1", *out_dir.glob("archives.*")],
+    )
+    for pattern in ("lat.*.gz", "job.*.json"):
+        found = next(out_dir.glob(pattern), None)
+        if found is not None:
+            raise UsageError(
+                f"{out_dir} holds {found.name}: it is a decode directory, and its num_jobs and archives would be "
+                "replaced; name another directory"
+            )
 
 
 def _alignment(lattice: Lattice, path: LatticePath) -> list[int]:

@@ -1,8 +1,21 @@
 """Results as Kaldi's files, as a table of several systems, and as an HTML page."""
 
-from asr_rescore.report.kaldi_files import write_details, write_scoring
+from asr_rescore.report.kaldi_files import DETAILS_FILES, write_details, write_scoring
 from asr_rescore.report.page import to_html
-from asr_rescore.report.system import LmFacts, SystemReport
+from asr_rescore.report.system import REPORT_FILE, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
+from asr_rescore.report.warning import OovCount, ReportWarning
 
-__all__ = ["Comparison", "LmFacts", "SystemReport", "to_html", "to_text", "write_details", "write_scoring"]
+__all__ = [
+    "DETAILS_FILES",
+    "REPORT_FILE",
+    "Comparison",
+    "LmFacts",
+    "OovCount",
+    "ReportWarning",
+    "SystemReport",
+    "to_html",
+    "to_text",
+    "write_details",
+    "write_scoring",
+]

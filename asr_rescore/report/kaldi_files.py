@@ -14,6 +14,7 @@ from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
+DETAILS_FILES = ("per_utt", "per_spk", "ops", "wer_bootci")
 NO_WORD = "***"  # stands for the missing word of an insertion or deletion
 # Column widths in Kaldi's scripts.
 MAX_WORD_WIDTH = 16

@@ -134,6 +134,12 @@ class Comparison:
         for (system, decoding), report in self.cells.items():
             yield f"{system}, {decoding}: {report.signature}"
 
+    def warnings(self) -> Iterator[str]:
+        """The warnings of each report."""
+        for (system, decoding), report in self.cells.items():
+            for warning in report.warnings:
+                yield f"{system}, {decoding}: {warning.text}"
+
     def failures(self) -> Iterator[str]:
         """The failures of each report, at most the first few."""
         for (system, decoding), report in self.cells.items():
@@ -162,6 +168,7 @@ class Comparison:
         notes = {
             "Legend": list(self.legend()),
             "Weights": list(self.weights()),
+            "Warnings": list(self.warnings()),
             "Significance (paired bootstrap)": list(self.comparisons()),
             "Not done": list(self.failures()),
         }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
+from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, POSITIVE, Range
 from asr_rescore.ranking import OperatingPoint
 
+LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
 CarryOverKind = Literal["none", "speaker", "recording"]
 
 
@@ -38,17 +39,22 @@ class RescoringConfig:
         default=(0.0, 0.5, 1.0), metadata={"help": "word insertion penalties to score, separated by commas"}
     )
 
+    allow_oov: bool = field(
+        default=False, metadata={"help": "rescore even if a language model knows almost none of the lattices' words"}
+    )
+
     def __post_init__(self) -> None:
-        if not 0 < self.inv_acwt < math.inf:
-            raise UsageError(f"`inv_acwt` is {self.inv_acwt}, expected a number above 0")
+        POSITIVE.check("`inv_acwt`", self.inv_acwt)
         normalisers = get_args(NormaliserKind)
         if self.normaliser not in normalisers:
             raise UsageError(f"`normaliser` is {self.normaliser}, expected one of {', '.join(normalisers)}")
-        if not 1 <= self.min_lmwt <= self.max_lmwt:
+        for name in ("min_lmwt", "max_lmwt"):
+            LMWT.check(f"`{name}`", getattr(self, name))
+        if self.min_lmwt > self.max_lmwt:
             raise UsageError(
                 f"`min_lmwt` is {self.min_lmwt} and `max_lmwt` is {self.max_lmwt}, expected 1 or more and in this order"
             )
-        if not self.word_ins_penalty or not all(map(math.isfinite, self.word_ins_penalty)):
+        if not self.word_ins_penalty or not all(penalty in FINITE for penalty in self.word_ins_penalty):
             raise UsageError(f"`word_ins_penalty` is {self.word_ins_penalty}, expected one finite number or more")
 
     @property
@@ -77,8 +83,7 @@ class ListConfig(RescoringConfig):
         kinds = get_args(CarryOverKind)
         if self.carry_over not in kinds:
             raise UsageError(f"`carry_over` is {self.carry_over}, expected one of {', '.join(kinds)}")
-        if self.n < 1:
-            raise UsageError(f"`n` is {self.n}, expected 1 or more")
+        COUNT.check("`n`", self.n)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ class LatticeConfig(RescoringConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.limits  # checks the three fields
+        COUNT_OR_NONE.check("`order`", self.order)
+        COUNT.check("`max_arcs`", self.max_arcs)
+        _ = self.limits  # checks the beam
 
     @property
     def limits(self) -> ExpansionLimits:

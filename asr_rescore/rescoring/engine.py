@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from asr_rescore.failures import Failures
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.report import OovCount, ReportWarning
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -26,12 +27,16 @@ class Outcome:
         rescored: the hypotheses at every operating point.
         first_pass: the first pass's hypotheses, of the same utterances, at its own operating point.
         nbest_oracle: the hypotheses with the fewest errors; None without N-best lists or references.
+        oov: for each language model, how many words of the first pass's hypotheses it does not know.
+        warnings: reasons to doubt the result although nothing failed.
     """
 
     weights: ChosenWeights
     rescored: Mapping[OperatingPoint, Texts]
     first_pass: Texts
     nbest_oracle: Texts | None = None
+    oov: tuple[OovCount, ...] = ()
+    warnings: tuple[ReportWarning, ...] = ()
 
 
 class Engine(Protocol):

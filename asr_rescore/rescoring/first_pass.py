@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from asr_rescore import kaldi
-from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Lattice, best_paths, n_best
 from asr_rescore.lattice import Path as LatticePath
@@ -36,14 +36,14 @@ class FirstPass:
     utterances: frozenset[str]
     config: RescoringConfig
 
-    def lattices(self, job: Job, failures: Failures) -> Iterator[tuple[str, Lattice]]:
-        """The job's wanted utterances, in order. What cannot be read is noted in ``failures``.
+    def lattices(self, jobs: Iterable[Job], failures: Failures) -> Iterator[tuple[str, Lattice]]:
+        """The wanted utterances of some jobs, in order. What cannot be read is noted in ``failures``.
 
-        An utterance that is in two lat.JOB.gz of the job counts once: the first one holds.
+        If these jobs have several lattices of an utterance, the first one is used.
         """
         files = kaldi.lattice_files(self.decode_dir)
         seen: set[str] = set()
-        for number, offset, step in job.parts(len(files)):
+        for number, offset, step in (part for job in jobs for part in job.parts(len(files))):
             file = files[number - 1]
 
             def refuse(key: str, error: InputError, file: Path = file) -> None:
@@ -79,17 +79,14 @@ class FirstPass:
         return paths
 
 
-def split_old_lm(nbest: NBest, old_lm: SentenceScorer) -> NBest:
+def split_old_lm(nbest: NBest, old_lm: SentenceScorer) -> tuple[NBest, np.ndarray]:
     """Add the old LM's cost of each hypothesis, and the graph cost without it.
 
-    Raises:
-        RescoreError: the old LM has no path for a hypothesis, so the lattice was made with another LM.
+    Returns:
+        The list, and which hypotheses the old LM has a path for, bool (hypotheses,). For the others, the old LM's cost
+        is set to 0.
     """
     old = old_lm.costs(nbest.words)
-    refused = np.flatnonzero(~np.isfinite(old))
-    if refused.size:
-        raise RescoreError(
-            f"{nbest.utt}-{refused[0] + 1}: the old LM has no path for {' '.join(nbest.words[refused[0]])!r}; "
-            "give the lang directory whose G.fst the decoding graph was built from"
-        )
-    return nbest.with_cost(OLD_LM, old).with_cost(NO_LM, nbest.costs[GRAPH] - old)
+    known: np.ndarray = np.isfinite(old)
+    old = np.where(known, old, 0.0)
+    return nbest.with_cost(OLD_LM, old).with_cost(NO_LM, nbest.costs[GRAPH] - old), known

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
+from asr_rescore.files import read_lines
 from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
 from asr_rescore.ngram import Grammar
 from asr_rescore.report import LmFacts
@@ -30,6 +31,8 @@ class Inputs:
         data: its utt2spk lists the wanted utterances; its text, if there is one, has the references.
         first_pass: the lattices.
         grammar_file: the old LM.
+        oov_word: the recogniser's word for everything outside its vocabulary, from oov.txt; None if there is no such
+            file.
         lms: the new LMs, each with a weight of its own.
         device: where the new LMs are.
     """
@@ -38,6 +41,7 @@ class Inputs:
     data: kaldi.DataDir
     first_pass: FirstPass
     grammar_file: Path
+    oov_word: str | None
     lms: tuple[LoadedModel, ...]
     device: torch.device
 
@@ -65,7 +69,7 @@ class Inputs:
         first_pass = FirstPass(decode_dir, words, frozenset(data.utterances), config)
         grammar_file = kaldi.grammar_file(old_lang_dir)
         lms = tuple(load_model(path, device) for path in lm_dirs)
-        return cls(data_dir, data, first_pass, grammar_file, lms, device)
+        return cls(data_dir, data, first_pass, grammar_file, _read_oov_word(old_lang_dir), lms, device)
 
     @property
     def system(self) -> str:
@@ -96,7 +100,7 @@ class Inputs:
         Raises:
             UsageError: the config's normaliser does not suit this model or this device.
         """
-        return sentence_scorer(lm, self.device, self.first_pass.config.normaliser)
+        return sentence_scorer(lm, self.device, self.first_pass.config.normaliser, self.oov_word)
 
     def grammar(self) -> Grammar:
         """The old LM, read from its file each time."""
@@ -121,3 +125,12 @@ class Inputs:
         if lm_weight is not None:
             return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt)
         return None if weights_file is None else ChosenWeights.load(weights_file, self.hashes)
+
+
+def _read_oov_word(lang_dir: Path) -> str | None:
+    """The word in a lang directory's oov.txt; None if there is no such file, or nothing in it."""
+    path = lang_dir / "oov.txt"
+    if not path.exists():
+        return None
+    words = [word for _, line in read_lines(path) for word in line.split()]
+    return words[0] if words else None

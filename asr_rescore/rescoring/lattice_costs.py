@@ -142,7 +142,7 @@ class _WeightedLm:
         self.class_cost = np.zeros(len(self.ids))
         places = list(words.ids.values())
         self.ids[places] = vocabulary.encode(list(words.ids))
-        self.class_cost[places] = [vocabulary.class_cost(word) for word in words.ids]
+        self.class_cost[places] = [scorer.class_cost(word) for word in words.ids]
         self.ids[EPSILON] = vocabulary.ids[SENTENCE_END]
         self.class_cost[EPSILON] = 0.0
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
+from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.config import LatticeConfig
+from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome
-from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
@@ -48,34 +51,57 @@ class LatticeEngine:
         rescorer = LatticeRescorer(
             inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
-        lattices = progress_bar(inputs.first_pass.lattices(job, failures), unit="utt")
+        lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
         kaldi.write_lattices(written, rescorer.rescore(lattices, failures))
-        # Left by a rescoring of N-best lists; readers would take them for this run's.
-        shutil.rmtree(self.out_dir / f"archives.{job.number}", ignore_errors=True)
         return [written]
 
     def gather(self, jobs: int, failures: Failures) -> Outcome:
         """Take the best path of each rescored lattice at every operating point."""
+        for job in range(1, jobs + 1):
+            # Left by a rescoring of N-best lists; readers would take them for this run's.
+            shutil.rmtree(self.out_dir / f"archives.{job}", ignore_errors=True)
         kaldi.write_num_jobs(self.out_dir, jobs)
-        first_pass = self.inputs.first_pass
-        rescored = FirstPass(self.out_dir, first_pass.words, first_pass.utterances, self.config)
+        inputs = self.inputs
         points = self.weights.points_to_score(self.config.points)
-        texts = _best_texts(rescored, points)
-        done = replace(first_pass, utterances=frozenset(texts[self.weights.weights.point]))
-        first_pass_texts = _best_texts(done, [self.weights.first_pass])
-        return Outcome(self.weights, texts, first_pass_texts[self.weights.first_pass])
-
-
-def _best_texts(
-    first_pass: FirstPass, points: Sequence[OperatingPoint]
-) -> dict[OperatingPoint, dict[str, Sequence[str]]]:
-    """The words of each lattice's best path at each point: point → utterance → words."""
-    scales = [point.acoustic_scale for point in points]
-    penalties = [point.wip for point in points]
-    texts: dict[OperatingPoint, dict[str, Sequence[str]]] = {point: {} for point in points}
-    for utt, lattice in first_pass.lattices(Job(1, 1), Failures()):
-        for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
+        texts = self._rescored_texts(jobs, points, failures)
+        first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
+        point = self.weights.first_pass
+        word_counts = WordCounts()
+        paths: dict[str, LatticePath] = {}
+        for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
+            word_counts.add_lattice(lattice, first_pass.words)
+            [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
             if path is not None:
-                texts[point][utt] = [first_pass.words.word(index) for index in path.words]
-    return texts
+                paths[utt] = path
+        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit.add(self._without_old_lm(paths.values()))
+        return Outcome(
+            self.weights,
+            texts,
+            {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()},
+            oov=word_counts.oov(inputs),
+            warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs)),
+        )
+
+    def _rescored_texts(
+        self, jobs: int, points: Sequence[OperatingPoint], failures: Failures
+    ) -> dict[OperatingPoint, dict[str, Sequence[str]]]:
+        """The words of each rescored lattice's best path at each point: point → utterance → words."""
+        rescored = replace(self.inputs.first_pass, decode_dir=self.out_dir)
+        texts: dict[OperatingPoint, dict[str, Sequence[str]]] = {point: {} for point in points}
+        scales = [point.acoustic_scale for point in points]
+        penalties = [point.wip for point in points]
+        for utt, lattice in rescored.lattices(Job.all(jobs), failures):
+            for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
+                if path is not None:
+                    texts[point][utt] = rescored.words.to_words(path.words)
+        return texts
+
+    def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
+        """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
+        held = list(paths)
+        old = self.inputs.grammar().costs([path.words for path in held])
+        without_lm = np.array([path.graph for path in held]) - old
+        possible: np.ndarray = without_lm[np.isfinite(without_lm)]
+        return possible

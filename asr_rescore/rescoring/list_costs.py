@@ -23,17 +23,18 @@ GROUP_WORDS = 150_000
 
 @dataclass(frozen=True)
 class _Uncosted:
-    """A list of the first pass. ``usable`` is False if the old LM does not fit it, so that no new LM can help."""
+    """A list of the first pass, and the hypotheses that the old LM has a path for, bool (hypotheses,)."""
 
     nbest: NBest
-    usable: bool
+    known: np.ndarray
 
 
 class ListCoster:
     """Turns a job's lattices into N-best lists with a column of costs for every LM.
 
-    An utterance that an LM cannot cost keeps the ranking of the first pass: its neural costs are set to the old LM's,
-    and the reason is noted in ``failures``.
+    A hypothesis that the old LM has no path for keeps its first-pass cost, and an utterance that a new LM cannot cost
+    keeps the ranking of the first pass: the neural costs are set to the old LM's, and the reason is noted in
+    ``failures``.
 
     Args:
         first_pass: gives the hypotheses.
@@ -67,14 +68,15 @@ class ListCoster:
         with progress_bar(unit="utt") as bar:
             for abreast in rounds:
                 for group in self._groups(abreast):
-                    usable = [uncosted.nbest for uncosted in group if uncosted.usable]
+                    usable = [uncosted for uncosted in group if uncosted.known.any()]
                     try:
                         costed = self._cost(usable)
                     except RescoreError:  # one by one, so that a bad list does not take the good ones with it
-                        costed = [self._cost_or_keep(nbest) for nbest in usable]
+                        costed = [self._cost_or_keep(uncosted) for uncosted in usable]
                     by_utt = {nbest.utt: nbest for nbest in costed}
                     for uncosted in group:
-                        yield by_utt.get(uncosted.nbest.utt, uncosted.nbest)
+                        utt = uncosted.nbest.utt
+                        yield by_utt[utt] if utt in by_utt else self._neutral(uncosted.nbest)
                     bar.update(len(group))
 
     def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
@@ -104,11 +106,15 @@ class ListCoster:
             self.failures.add(utt, error)
             return None
         try:
-            return _Uncosted(split_old_lm(nbest, self.old_lm), usable=True)
+            nbest, known = split_old_lm(nbest, self.old_lm)
         except RescoreError as error:
             self.failures.add(utt, f"first pass kept: {error}")
-        nbest = nbest.with_cost(OLD_LM, np.zeros(len(nbest))).with_cost(NO_LM, nbest.costs[GRAPH])
-        return _Uncosted(self._neutral(nbest), usable=False)
+            none = np.zeros(len(nbest))
+            nbest = nbest.with_cost(OLD_LM, none).with_cost(NO_LM, nbest.costs[GRAPH])
+            return _Uncosted(nbest, none.astype(bool))
+        if not known.all():
+            self._note_unknown(nbest, known)
+        return _Uncosted(nbest, known)
 
     def _neutral(self, nbest: NBest) -> NBest:
         """The list with neural costs that leave the first pass's ranking unchanged, whatever the LM weights."""
@@ -116,22 +122,37 @@ class ListCoster:
             nbest = nbest.with_cost(neural_column(lm), nbest.costs[OLD_LM])
         return nbest
 
-    def _cost(self, lists: list[NBest]) -> list[NBest]:
-        if not lists:
+    def _note_unknown(self, nbest: NBest, known: np.ndarray) -> None:
+        unknown = np.flatnonzero(~known)
+        if len(unknown) == len(nbest):
+            result = "first pass kept"
+        else:
+            result = f"rescored in part, {len(unknown)} of {len(nbest)} hypotheses keep their first-pass cost"
+        self.failures.add(
+            nbest.utt,
+            f"{result}: {nbest.utt}-{unknown[0] + 1}: the old LM has no path for "
+            f"{' '.join(nbest.words[unknown[0]])!r}; give the lang directory whose G.fst the decoding graph was built "
+            "from",
+        )
+
+    def _cost(self, group: Sequence[_Uncosted]) -> list[NBest]:
+        if not group:
             return []
+        lists = [uncosted.nbest for uncosted in group]
         sentences = [words for nbest in lists for words in nbest.words]
+        known = np.concatenate([uncosted.known for uncosted in group])
         ends = np.cumsum([len(nbest) for nbest in lists])
         for lm, scorer in enumerate(self.scorers):
             costs = scorer.costs(sentences) if self.carry_over is None else self.carry_over.list_costs(lm, lists)
-            columns = np.split(costs, ends[:-1])
+            columns = np.split(np.where(known, costs, 0.0), ends[:-1])  # an unknown one's old cost is 0 too
             lists = [nbest.with_cost(neural_column(lm), column) for nbest, column in zip(lists, columns, strict=True)]
         if self.carry_over is not None:
             self.carry_over.follow(lists)
         return lists
 
-    def _cost_or_keep(self, nbest: NBest) -> NBest:
+    def _cost_or_keep(self, uncosted: _Uncosted) -> NBest:
         try:
-            return self._cost([nbest])[0]
+            return self._cost([uncosted])[0]
         except RescoreError as error:
-            self.failures.add(nbest.utt, f"first pass kept: {error}")
-            return self._neutral(nbest)
+            self.failures.add(uncosted.nbest.utt, f"first pass kept: {error}")
+            return self._neutral(uncosted.nbest)

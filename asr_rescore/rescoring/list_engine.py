@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ from asr_rescore.files import atomic_directory
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint
 from asr_rescore.lattice import Lattice, from_paths
 from asr_rescore.lm import CachedScorer, SentenceScorer
-from asr_rescore.nbest import NBest
-from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column
+from asr_rescore.nbest import NO_LM, NBest
+from asr_rescore.ranking import graph_costs
+from asr_rescore.report import ReportWarning
 from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.rescoring.config import ListConfig
-from asr_rescore.rescoring.engine import Outcome, Texts
+from asr_rescore.rescoring.costed_lists import CostedLists, Winners
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, tuning_warnings
+from asr_rescore.rescoring.engine import Outcome
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
-from asr_rescore.word_errors import edit_distances
 
 
 @dataclass(frozen=True)
@@ -79,30 +81,50 @@ class ListEngine:
         coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
-            for nbest in coster.lists(inputs.first_pass.lattices(job, failures)):
+            for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
                 writer.write(nbest)
         return sorted(folder.iterdir())
 
     def gather(self, jobs: int, failures: Failures) -> Outcome:
-        """Tune the weights unless they are given, and write lat.JOB.gz with them."""
+        """Tune the weights unless they are given, and write lat.JOB.gz with them.
+
+        Lists are read one at a time, twice if weights are tuned.
+        """
         inputs = self.inputs
-        gathered = _Gathered.read(self.out_dir, jobs, len(inputs.lms), failures)
+        names = [lm.name for lm in inputs.lms]
+        lists = CostedLists(self.out_dir, jobs, len(names), failures)
         weights = self.weights
+        warnings: list[ReportWarning] = []
         if weights is None:
-            tuning = tune(gathered.lists.values(), inputs.references, len(inputs.lms), self.config.points)
+            tuning = tune(lists, inputs.references, len(names), self.config.points)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
-        lm_weights = weights.weights.lm
+            warnings += tuning_warnings(weights, self.config.points, names)
+        points = weights.points_to_score(self.config.points)
+        winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
+        word_counts = WordCounts()
+        old_lm_fit = OldLmFit(inputs.grammar_file)
+        new_lm_fit = NewLmFit(names)
+
+        def counted(job: Job) -> Iterator[NBest]:
+            for nbest in lists.of_job(job.number):
+                winners.add(nbest)
+                word_counts.add(nbest.words)
+                old_lm_fit.add(nbest.costs[NO_LM])
+                new_lm_fit.add(nbest)
+                yield nbest
+
         for job in Job.all(jobs):
-            rescored = self._rescored(job, gathered.lists, lm_weights)
+            rescored = self._rescored(job, counted(job), weights.weights.lm)
             kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored)
         kaldi.write_num_jobs(self.out_dir, jobs)
-        points = weights.points_to_score(self.config.points)
-        without_lms = Weights((0.0,) * len(lm_weights), weights.first_pass)
+        warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
         return Outcome(
             weights,
-            {point: gathered.best(Weights(lm_weights, point)) for point in points},
-            gathered.best(without_lms),
-            gathered.oracle(inputs.references) if inputs.references else None,
+            winners.at_points(),
+            winners.of_first_pass(),
+            winners.by_errors(),
+            word_counts.oov(inputs),
+            tuple(warnings),
         )
 
     def _carry_over(self, job: Job) -> CarryOver | None:
@@ -123,18 +145,19 @@ class ListEngine:
         scorer = self.inputs.scorer(lm)
         if self.score_cache is None:
             return scorer
-        made_from = Fingerprint(
-            {
-                "costs": COST_VERSION,
-                "model": lm.hash,
-                "normaliser": self.config.normaliser,
-                "device": self.inputs.device.type,  # decides the last digits
-            }
-        )
-        return CachedScorer(scorer, self.score_cache, made_from)
+        facts = {
+            "costs": COST_VERSION,
+            "model": lm.hash,
+            "normaliser": self.config.normaliser,
+            "device": self.inputs.device.type,  # decides the last digits
+        }
+        oov_word = self.inputs.oov_word
+        if oov_word is not None and lm.vocabulary.is_oov(oov_word):
+            facts["oov_word"] = oov_word
+        return CachedScorer(scorer, self.score_cache, Fingerprint(facts))
 
     def _rescored(
-        self, job: Job, lists: Mapping[str, NBest], lm_weights: tuple[float, ...]
+        self, job: Job, lists: Iterable[NBest], lm_weights: tuple[float, ...]
     ) -> Iterator[tuple[str, Lattice]]:
         """Each utterance's hypotheses as a prefix tree that keeps the words' times and acoustic costs.
 
@@ -142,62 +165,33 @@ class ListEngine:
         list's.
         """
         first_pass = self.inputs.first_pass
-        for utt, lattice in first_pass.lattices(job, Failures()):  # the job has noted what fails
-            nbest = lists.get(utt)
-            if nbest is None:
-                continue
+        for lattice, nbest in self._paired(job, lists):
             paths = first_pass.paths(lattice, self.config.n)
-            if NBest.of_paths(utt, paths, first_pass.words.word).words != nbest.words:
-                raise UsageError(
-                    f"{utt}: its lattice no longer gives the hypotheses of archives.{job.number}; "
-                    "remove the output directory and run again"
-                )
-            yield utt, from_paths(lattice, paths, graph_costs(nbest, lm_weights))
+            if NBest.of_paths(nbest.utt, paths, first_pass.words.word).words != nbest.words:
+                raise _changed(job, nbest.utt)
+            yield nbest.utt, from_paths(lattice, paths, graph_costs(nbest, lm_weights))
+
+    def _paired(self, job: Job, lists: Iterable[NBest]) -> Iterator[tuple[Lattice, NBest]]:
+        """Each list with its lattice. Lattices that the job made no list of are left out."""
+        lattices = self.inputs.first_pass.lattices([job], Failures())  # the job has noted what fails
+        if self.config.carry_over != "none":  # lists are in the order in which they were said: hold all of them
+            held = {nbest.utt: nbest for nbest in lists}
+            for utt, lattice in lattices:
+                if utt in held:
+                    yield lattice, held[utt]
+            return
+        waiting = iter(lists)
+        nbest = next(waiting, None)
+        for utt, lattice in lattices:
+            if nbest is not None and nbest.utt == utt:
+                yield lattice, nbest
+                nbest = next(waiting, None)
+        if nbest is not None:
+            raise _changed(job, nbest.utt)
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """The N-best lists of all jobs, each with every model's costs.
-
-    Attributes:
-        lists: utterance → list, in the order of the jobs.
-    """
-
-    lists: Mapping[str, NBest]
-
-    @classmethod
-    def read(cls, out_dir: Path, jobs: int, lms: int, failures: Failures) -> _Gathered:
-        """Read archives.1 … archives.``jobs``; of an utterance that two jobs have, the first list holds.
-
-        Raises:
-            InputError: a model's costs are missing.
-        """
-        lists: dict[str, NBest] = {}
-        columns = [neural_column(lm) for lm in range(lms)]
-        for number in range(1, jobs + 1):
-            for nbest in kaldi.read_nbest_dir(out_dir, number):
-                missing = [column for column in columns if column not in nbest.costs]
-                if missing:
-                    raise InputError(
-                        out_dir / f"archives.{number}",
-                        found=f"no file {missing[0]}",
-                        expected="one for each language model",
-                        remedy="remove the directory and run again",
-                    )
-                if nbest.utt in lists:
-                    failures.add(nbest.utt, f"archives.{number}: a second list of this utterance; the first one holds")
-                    continue
-                lists[nbest.utt] = nbest
-        return cls(lists)
-
-    def best(self, weights: Weights) -> dict[str, Sequence[str]]:
-        """Utterance → words of its cheapest hypothesis."""
-        return {utt: nbest.words[best_hypothesis(nbest, weights)] for utt, nbest in self.lists.items()}
-
-    def oracle(self, references: Texts) -> dict[str, Sequence[str]]:
-        """Utterance → the hypothesis with the fewest errors."""
-        return {
-            utt: nbest.words[int(edit_distances(references[utt], nbest.words).argmin())]
-            for utt, nbest in self.lists.items()
-            if utt in references
-        }
+def _changed(job: Job, utt: str) -> UsageError:
+    return UsageError(
+        f"{utt}: its lattice no longer gives the hypotheses of archives.{job.number}; "
+        "remove the output directory and run again"
+    )

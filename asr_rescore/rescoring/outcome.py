@@ -8,6 +8,7 @@ from pathlib import Path
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
 from asr_rescore.report import SystemReport, write_scoring
+from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -24,31 +25,44 @@ def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
             failures.add(utt, "no reference in the data directory's text; rescored, but not scored")
 
 
-def lattice_oracle(inputs: Inputs, utterances: Container[str]) -> dict[str, Sequence[str]]:
-    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle)."""
+def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> dict[str, Sequence[str]]:
+    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle).
+
+    A word id that is not in words.txt becomes a word that no reference has.
+
+    Args:
+        inputs: the lattices and references.
+        jobs: how many jobs there are; they decide which lattice of an utterance is used if there are several.
+        utterances: those that are wanted.
+    """
     references = inputs.references
     words = inputs.first_pass.words
+    known = set(words.ids.values())
     best: dict[str, Sequence[str]] = {}
-    for utt, lattice in inputs.first_pass.lattices(Job(1, 1), Failures()):
+    for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
         if utt in references and utt in utterances:
             found = oracle(lattice, words.to_ids(references[utt]))
             if found is not None:
                 path, _ = found
-                best[utt] = words.to_words(path.words)
+                best[utt] = [words.word(index) if index in known else f"no word {index}" for index in path.words]
     return best
 
 
-def to_report(engine: Engine, outcome: Outcome, failures: Failures, with_lattice_oracle: bool) -> SystemReport:
-    """Score an outcome. Without references in the data directory, the report has no errors in it."""
+def to_report(
+    engine: Engine, outcome: Outcome, failures: Failures, jobs: int, with_lattice_oracle: bool
+) -> SystemReport:
+    """Score an outcome of ``jobs`` jobs. Without references in the data directory, the report has no errors in it."""
     inputs = engine.inputs
     references = inputs.references
     weights = outcome.weights
     best = outcome.rescored[weights.weights.point]
-    lattice_texts = lattice_oracle(inputs, best.keys()) if with_lattice_oracle and references else None
+    lattice_texts = lattice_oracle(inputs, jobs, best.keys()) if with_lattice_oracle and references else None
 
     def total(texts: Texts | None) -> ErrorCount | None:
         return None if texts is None or not references else wer(references, texts)
 
+    first_pass = errors_by_utterance(references, outcome.first_pass)
+    first_pass_total = sum(first_pass.values(), ErrorCount())
     return SystemReport(
         system=inputs.system + engine.suffix,
         decoding=inputs.first_pass.decode_dir.name,
@@ -60,10 +74,12 @@ def to_report(engine: Engine, outcome: Outcome, failures: Failures, with_lattice
         source=weights.source,
         search=engine.search,
         rescored=errors_by_utterance(references, best),
-        first_pass=errors_by_utterance(references, outcome.first_pass),
+        first_pass=first_pass,
         nbest_oracle=total(outcome.nbest_oracle),
         lattice_oracle=total(lattice_texts),
         failures=failures.reasons,
+        oov=outcome.oov,
+        warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
     )
 
 

@@ -16,11 +16,13 @@ from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.rescoring.diagnosis import refuse_foreign_vocabulary
 from asr_rescore.rescoring.engine import Engine
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
+from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
 from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
@@ -60,6 +62,13 @@ class Rescoring:
             lm_dirs = [lm_dirs]
         if isinstance(lm_weight, (int, float)):
             lm_weight = [lm_weight]
+        directories = [Path(directory) for directory in (old_lang_dir, data_dir, decode_dir)]
+        check_out_dir(
+            Path(out_dir),
+            [Path(lm_dir) for lm_dir in lm_dirs],
+            directories,
+            None if weights is None else Path(weights),
+        )
         inputs = Inputs.read(
             config,
             Path(old_lang_dir),
@@ -70,6 +79,8 @@ class Rescoring:
             choose_device(device),
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+        if not config.allow_oov:
+            refuse_foreign_vocabulary(inputs)
         if isinstance(config, ListConfig):
             cache = None if score_cache is None else Path(score_cache)
             return cls(ListEngine(inputs, config, Path(out_dir), chosen, cache))
@@ -84,9 +95,10 @@ class Rescoring:
         if marker.matches(fingerprint):
             logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
             return
-        failures = Failures()
-        results = self.engine.run_job(job, failures)
-        marker.write(fingerprint, results, failures)
+        with job_lock(self.engine.out_dir, job.number):
+            failures = Failures()
+            results = self.engine.run_job(job, failures)
+            marker.write(fingerprint, results, failures)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
         """The cheap half, when all jobs are done: weights, lattices, word error rates, report.
@@ -98,6 +110,10 @@ class Rescoring:
         Raises:
             InputError: a job is not finished, or was made from other inputs.
         """
+        with finish_lock(self.engine.out_dir):
+            return self._finish(jobs, lattice_oracle)
+
+    def _finish(self, jobs: int, lattice_oracle: bool) -> SystemReport:
         engine = self.engine
         failures = Failures()
         for job in Job.all(jobs):
@@ -109,8 +125,10 @@ class Rescoring:
         outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
         note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
-        report = to_report(engine, outcome, failures, lattice_oracle)
+        report = to_report(engine, outcome, failures, jobs, lattice_oracle)
         report.save(engine.out_dir)
+        for warning in report.warnings:
+            logger.warning("%s: warning: %s", engine.out_dir, warning.text)
         failures.write(engine.out_dir)
         return report
 
@@ -129,6 +147,7 @@ class Rescoring:
             "decode_dir": str(decode_dir.resolve()),
             "lattices": [file_stamp(file) for file in lattices],
             "old_lang": [file_stamp(words), file_stamp(inputs.grammar_file)],
+            "oov_word": inputs.oov_word,
             "lms": inputs.hashes,
             "config": asdict(self.engine.config),
             "utterances": Fingerprint({"ids": sorted(inputs.first_pass.utterances)}).digest,

@@ -12,12 +12,13 @@ from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, provenance, save_model
 from asr_rescore.config import TrainConfig
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
 from asr_rescore.lm.text_cost import perplexity, stream_cost
+from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, detach_state, use_fast_path
 from asr_rescore.progress import progress_bar
 from asr_rescore.training.chunks import chunk_length, column_groups
-from asr_rescore.training.interrupt import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import averaging_starts, build_optimizer, learning_rate, nonmonotone
 from asr_rescore.training.run import TrainingRun
@@ -26,6 +27,7 @@ from asr_rescore.training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
+LOCK_FILE = ".lock"
 SAVE_EVERY = 600.0  # seconds between two states within an epoch
 
 
@@ -45,13 +47,15 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
 
     Raises:
         UsageError: the directory holds another run, or the teacher is missing.
-        RescoreError: the loss, the gradient or the valid perplexity is not finite.
-        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
+        RescoreError: the loss, the gradient or the valid perplexity is not finite, or another process trains in the
+            directory.
+        KeyboardInterrupt: Ctrl-C was pressed, or SIGTERM came (:class:`~asr_rescore.errors.Terminated`); the state has
+            been saved.
     """
     config = run.config.train
     if run.config.objective.needs_teacher and teacher is None:
         raise UsageError(f"objective {run.config.objective.kind} needs a teacher; use distill_lm")
-    with Interrupt() as interrupt:
+    with locked(run.directory / LOCK_FILE, str(run.directory)), Interrupt() as interrupt:
         trainer = Trainer(run, model, device, teacher)
         trainer.start_or_resume()
         state = trainer.state
@@ -165,7 +169,7 @@ class Trainer:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 if interrupt.wanted:
                     self.save_state()
-                    raise KeyboardInterrupt
+                    raise interrupt.end()
                 if time.monotonic() - saved > SAVE_EVERY and progress.position < total:
                     self.log()
                     self.save_state()

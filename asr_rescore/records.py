@@ -1,0 +1,230 @@
+"""State and settings in JSON and YAML files: read within bounds, and checked value by value where they are used."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+
+from asr_rescore.errors import InputError, RescoreError, shown
+from asr_rescore.files import open_binary
+from asr_rescore.ranges import FINITE, Range
+
+# Settings are written by hand, and PyYAML takes a second for each 100 kB.
+YAML_BYTES = 1 << 20
+YAML_DEPTH = 20  # an ensemble of ensembles takes two levels for each
+YAML_SCALAR = 10_000  # characters; long integers take time that grows with the square of their length
+# A report has about 200 bytes for each utterance; reading takes five times the size of the file.
+JSON_BYTES = 1 << 30
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A mapping from a file. Each method takes one value out and checks it.
+
+    Attributes:
+        where: the file, and the place in it if this is not its top level.
+        values: key → value.
+        kind: what the file should be, for errors, e.g. ``the report of a rescoring``.
+        remedy: what the user can do if it is damaged.
+
+    Raises:
+        InputError: a key is missing or has a value of another type; raised by every method.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    kind: str
+    remedy: str
+
+    @classmethod
+    def of(cls, value: object, where: str, kind: str, remedy: str) -> Record:
+        """Check that a value is a mapping whose keys are text."""
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise InputError(where, found=shown(value), expected=f"a mapping in {kind}", remedy=remedy)
+        return cls(where, value, kind, remedy)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a value that is not null."""
+        return self.values.get(key) is not None
+
+    def refuse(self, key: str, expected: str) -> NoReturn:
+        """Raise the error about a value."""
+        found = shown(self.values[key]) if key in self.values else "no such key"
+        raise InputError(self._at(key), found=found, expected=f"{expected} in {self.kind}", remedy=self.remedy)
+
+    def text(self, key: str) -> str:
+        """A string."""
+        return self._typed(key, str, "text")
+
+    def number(self, key: str, allowed: Range = FINITE) -> float:
+        """A number in a range."""
+        value = self.values.get(key)
+        if value not in allowed:
+            self.refuse(key, str(allowed))
+        return float(value)  # type: ignore[arg-type]  # a number, says the range
+
+    def integer(self, key: str, least: int = 0) -> int:
+        """An integer that is not below ``least``."""
+        value = self.values.get(key)
+        if value not in Range(least=least, below=2**63, whole=True):
+            self.refuse(key, f"an integer, {least} or more,")
+        return int(value)  # type: ignore[arg-type]  # an integer, says the range
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        return self._typed(key, bool, "true or false")
+
+    def items(self, key: str) -> list[Any]:
+        """A list of anything."""
+        return self._typed(key, list, "a list")
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        values = self.items(key)
+        if not all(value in FINITE for value in values):
+            self.refuse(key, "a list of finite numbers")
+        return tuple(float(value) for value in values)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self.items(key)
+        if not all(isinstance(value, str) for value in values):
+            self.refuse(key, "a list of texts")
+        return tuple(values)
+
+    def record(self, key: str) -> Record:
+        """A mapping."""
+        if not isinstance(self.values.get(key), dict):
+            self.refuse(key, "a mapping")
+        return Record.of(self.values[key], self._at(key), self.kind, self.remedy)
+
+    def records(self, key: str) -> list[Record]:
+        """A list of mappings."""
+        return [
+            Record.of(value, f"{self._at(key)}.{index}", self.kind, self.remedy)
+            for index, value in enumerate(self.items(key))
+        ]
+
+    def texts_by_name(self, key: str) -> dict[str, str]:
+        """A mapping whose values are strings."""
+        record = self.record(key)
+        return {name: record.text(name) for name in record.values}
+
+    def valid(self, key: str, make: Callable[[], Value]) -> Value:
+        """What ``make`` returns; if it refuses the values, the error names this place."""
+        try:
+            return make()
+        except InputError:
+            raise
+        except (RescoreError, TypeError, ValueError) as error:
+            where = self._at(key) if key else self.where
+            raise InputError(where, found=str(error), expected=self.kind, remedy=self.remedy) from error
+
+    def _typed(self, key: str, kind: type[Value], expected: str) -> Value:
+        value = self.values.get(key)
+        if not isinstance(value, kind):
+            self.refuse(key, expected)
+        return value
+
+    def _at(self, key: str) -> str:
+        return f"{self.where}{'.' if ': ' in self.where else ': '}{key}"
+
+
+def read_json(path: Path, kind: str, remedy: str) -> Record:
+    """Read a JSON file that contains one mapping.
+
+    Args:
+        path: the file.
+        kind: what it should be, for errors.
+        remedy: what the user can do if it is damaged.
+
+    Raises:
+        InputError: the file cannot be read, or is not JSON.
+    """
+    return parse_json(_read_text(path, JSON_BYTES, kind, remedy), str(path), kind, remedy)
+
+
+def parse_json(text: str, where: str, kind: str, remedy: str) -> Record:
+    """The same, for a text that is in another file."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also integers of thousands of digits
+        found = f"{shown(text.strip())}, invalid JSON ({error})"
+        raise InputError(where, found=found, expected=kind, remedy=remedy) from error
+    return Record.of(tree, where, kind, remedy)
+
+
+def read_yaml(path: Path, kind: str, remedy: str) -> Any:
+    """Read a YAML file of plain values, without aliases; None if it is empty.
+
+    Args:
+        path: the file.
+        kind: what it should be, for errors.
+        remedy: what the user can do about its content.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or is larger or deeper than any settings are.
+    """
+    text = _read_text(path, YAML_BYTES, kind, remedy)
+    try:
+        return yaml.load(text, _PlainLoader)
+    except yaml.YAMLError as error:
+        found = " ".join(str(error).split())
+        raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML lets Python's own errors through for a date such as 2024-99-99, !!int x, or a 5,000-digit integer.
+        found = f"a value that YAML cannot read ({shown(str(error))})"
+        raise InputError(path, found=found, expected=kind, remedy="write plain numbers and words") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses what a small file can make large: aliases, deep nesting, long scalars."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, f"found the alias *{shown(event.anchor)[1:-1]}; write the value itself", event.start_mark
+            )
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
+            found = f"found a value of {len(event.value)} characters"
+            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
+        if self.depth == YAML_DEPTH:
+            found = f"found values nested more than {YAML_DEPTH} levels deep"
+            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _read_text(path: Path, largest: int, kind: str, remedy: str) -> str:
+    try:
+        with open_binary(path) as stream:
+            raw = stream.read(largest + 1)
+    except InputError as error:
+        raise InputError(path, found=error.found, expected=kind, remedy=remedy) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(path, found=f"a broken file ({error})", expected=kind, remedy=remedy) from error
+    if len(raw) > largest:
+        raise InputError(path, found=f"more than {largest:,} bytes", expected=kind, remedy=remedy)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: line {line}",
+            found=f"bytes that are not UTF-8 ({error.reason})",
+            expected="UTF-8 text",
+            remedy=remedy,
+        ) from error

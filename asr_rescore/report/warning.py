@@ -1,0 +1,51 @@
+"""Reasons to doubt a result although nothing failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ReportWarning:
+    """A reason to doubt a result although nothing failed.
+
+    Attributes:
+        code: the kind of warning, for programs.
+        text: what was found and what can be done, for people.
+        numbers: the numbers in the text: name → number.
+    """
+
+    code: str
+    text: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OovCount:
+    """How many words of the first pass's hypotheses a language model does not know.
+
+    An OOV word is neither in the model's vocabulary nor in its class of rare words.
+
+    Attributes:
+        lm: name of the model.
+        tokens, oov_tokens: number of words, and how many of them are OOV.
+        words, oov_words: number of distinct words, and how many of them are OOV.
+    """
+
+    lm: str
+    tokens: int
+    oov_tokens: int
+    words: int
+    oov_words: int
+
+    @property
+    def rate(self) -> float:
+        """OOV tokens in percent of all tokens; 0 if there are none."""
+        return 100 * self.oov_tokens / self.tokens if self.tokens else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.oov_tokens} of {self.tokens} words ({self.rate:.2f} %), {self.oov_words} of {self.words} "
+            f"distinct words; {self.lm}"
+        )

@@ -1,0 +1,137 @@
+"""The cheap half of rescoring N-best lists: lists are read one at a time, and only the best hypotheses are kept."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asr_rescore import kaldi
+from asr_rescore.errors import InputError
+from asr_rescore.failures import Failures
+from asr_rescore.nbest import NBest
+from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.rescoring.engine import Texts
+from asr_rescore.word_errors import edit_distances
+
+
+class CostedLists:
+    """The N-best lists of all jobs, each with every model's costs.
+
+    They are read from archives.1, archives.2, … each time, list by list. If several jobs have a list of an utterance,
+    that of the first job is used, and the others are noted as failures.
+
+    Args:
+        out_dir: contains the archives.
+        jobs: number of jobs.
+        lms: number of new LMs.
+        failures: gets the second lists of utterances.
+    """
+
+    def __init__(self, out_dir: Path, jobs: int, lms: int, failures: Failures):
+        self.out_dir = out_dir
+        self.jobs = jobs
+        self.columns = [neural_column(lm) for lm in range(lms)]
+        self.failures = failures
+        self._job_of: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[NBest]:
+        for job in range(1, self.jobs + 1):
+            yield from self.of_job(job)
+
+    def of_job(self, job: int) -> Iterator[NBest]:
+        """The lists of one job. The first time, jobs must be read in ascending order.
+
+        Raises:
+            InputError: a model's costs are missing.
+        """
+        for nbest in kaldi.read_nbest_dir(self.out_dir, job):
+            missing = [column for column in self.columns if column not in nbest.costs]
+            if missing:
+                raise InputError(
+                    self.out_dir / f"archives.{job}",
+                    found=f"no file {missing[0]}",
+                    expected="one for each language model",
+                    remedy="remove the directory and run again",
+                )
+            if self._job_of.setdefault(nbest.utt, job) == job:
+                yield nbest
+            else:
+                self.failures.add(nbest.utt, f"archives.{job}: a second list of this utterance; the first one was used")
+
+
+class Winners:
+    """The best hypotheses of each utterance: at every operating point, of the first pass, and by errors.
+
+    An utterance takes some hundred bytes, however long its list is.
+
+    Args:
+        weights: LM weights and the point that counts.
+        points: at which the cheapest hypothesis is kept.
+        first_pass: the first pass's own point.
+        references: utterance → words.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        points: Sequence[OperatingPoint],
+        first_pass: OperatingPoint,
+        references: Texts,
+    ):
+        self.weights = weights
+        self.points = tuple(points)
+        self.without_lms = Weights((0.0,) * len(weights.lm), first_pass)
+        self.references = references
+        self._held: dict[str, tuple[array[int], tuple[tuple[str, ...], ...]]] = {}  # per choice, which of the texts
+
+    def add(self, nbest: NBest) -> None:
+        """Choose from a list."""
+        graph = graph_costs(nbest, self.weights.lm)
+        chosen = [int(np.argmin(total_costs(nbest, graph, point))) for point in self.points]
+        chosen.append(best_hypothesis(nbest, self.without_lms))
+        if nbest.utt in self.references:
+            chosen.append(int(edit_distances(self.references[nbest.utt], nbest.words).argmin()))
+        distinct = sorted(set(chosen))
+        place = {index: number for number, index in enumerate(distinct)}
+        texts = tuple(tuple(map(sys.intern, nbest.words[index])) for index in distinct)
+        self._held[nbest.utt] = array("H", [place[index] for index in chosen]), texts
+
+    def at_points(self) -> dict[OperatingPoint, Texts]:
+        """The cheapest hypotheses at each point: point → utterance → words."""
+        return {point: _Choice(self._held, number) for number, point in enumerate(self.points)}
+
+    def of_first_pass(self) -> Texts:
+        """The first pass's own hypotheses: utterance → words."""
+        return _Choice(self._held, len(self.points))
+
+    def by_errors(self) -> Texts | None:
+        """The hypotheses with the fewest errors: utterance → words, for those with a reference; None without any."""
+        if not self.references:
+            return None
+        number = len(self.points) + 1
+        return {utt: texts[which[number]] for utt, (which, texts) in self._held.items() if number < len(which)}
+
+
+class _Choice(Mapping[str, Sequence[str]]):
+    """Utterance → the words of one of its held texts."""
+
+    def __init__(self, held: Mapping[str, tuple[array[int], tuple[tuple[str, ...], ...]]], number: int):
+        self._held = held
+        self._number = number
+
+    def __getitem__(self, utt: str) -> Sequence[str]:
+        which, texts = self._held[utt]
+        return texts[which[self._number]]
+
+    def __contains__(self, utt: object) -> bool:
+        return utt in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)

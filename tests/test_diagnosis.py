@@ -1,0 +1,204 @@
+"""Rescorings whose results are likely wrong although nothing fails: each is refused, or has a warning that says so."""
+
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+
+from asr_rescore import kaldi
+from asr_rescore.checkpoint import load_model
+from asr_rescore.cli.main import main
+from asr_rescore.kaldi import SymbolTable
+from asr_rescore.lm.neural_scorer import NeuralScorer
+from asr_rescore.ngram import WordFst
+from asr_rescore.ranking import OperatingPoint, Weights
+from asr_rescore.report import Comparison, SystemReport, to_html, to_text
+from asr_rescore.rescoring.diagnosis import OldLmFit, tuning_warnings
+from asr_rescore.rescoring.weights import ChosenWeights
+from rescoring_runs import save_random_lm
+
+POINTS = tuple(OperatingPoint(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18))
+SYMBOLS = ("<eps>", "#0", "<s>", "</s>")
+
+
+def respelled(lang, folder, respell):
+    """A lang directory whose words are written in another way."""
+    ids = kaldi.read_words(lang / "words.txt").ids
+    spelled = {word if word in SYMBOLS else respell(word): index for word, index in ids.items()}
+    kaldi.write_words(folder / "words.txt", SymbolTable(spelled))
+    (folder / "G.fst.gz").symlink_to(lang / "G.fst.gz")
+    return folder
+
+
+def words_of(lang):
+    return [word for word in kaldi.read_words(lang / "words.txt").ids if word[0] not in "<#!"]
+
+
+def codes(out):
+    return [warning.code for warning in SystemReport.load(out).warnings]
+
+
+@pytest.fixture
+def both(lang, lm, data, decode, tmp_path):
+    """Run either command into ``tmp_path``/its name; returns its exit status and the out-dir."""
+
+    def run(command, *options, lang=lang, lm=lm):
+        arguments = [command, "--device", "cpu", "--lm-weight", 0.5, *options, lang, lm, data, decode]
+        return main([*map(str, arguments), str(tmp_path / command)]), tmp_path / command
+
+    return run
+
+
+COMMANDS = pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
+
+
+@pytest.mark.slow
+@COMMANDS
+def test_a_vocabulary_in_another_case_is_refused_unless_allowed(both, command, lang, tmp_path, capsys):
+    capitals = respelled(lang, tmp_path, str.upper)
+    status, out = both(command, lang=capitals)
+    assert status == 1
+    assert not list(out.glob("*"))
+    error = capsys.readouterr().err
+    assert "found no entry for 2" in error
+    assert "are known in lower case" in error
+    assert "--allow-oov" in error
+    status, out = both(command, "--allow-oov", lang=capitals)
+    assert status == 0
+    assert "oov" in codes(out)
+    [count] = SystemReport.load(out).oov
+    assert count.oov_tokens > 0.95 * count.tokens
+    assert count.oov_words > 0.95 * count.words
+    shown = capsys.readouterr()
+    assert f"OOV words:      {count}" in shown.out
+    assert shown.err.count("does not know") == 1
+
+
+def test_a_vocabulary_in_another_unicode_form_is_refused(both, lang, tmp_path, capsys):
+    accented = [f"é{word}" for word in words_of(lang)]
+    lm = save_random_lm(tmp_path / "accented", accented, 1)
+    decomposed = respelled(lang, tmp_path, lambda word: unicodedata.normalize("NFD", f"é{word}"))
+    assert both("rescore_nbest", lang=decomposed, lm=lm)[0] == 1
+    assert "known in Unicode form NFC" in capsys.readouterr().err
+
+
+def test_oov_words_are_counted_in_the_lists(rescore, lm):
+    _, out = rescore("--lm-weight", 0.5)
+    vocabulary = load_model(lm).vocabulary
+    words = [word for nbest in kaldi.read_nbest_dir(out, 1) for sentence in nbest.words for word in sentence]
+    unknown = [word for word in words if vocabulary.is_oov(word) and word != "<UNK>"]
+    [count] = SystemReport.load(out).oov
+    assert (count.tokens, count.words) == (len(words), len(set(words)))
+    assert (count.oov_tokens, count.oov_words) == (len(unknown), len(set(unknown)))
+    assert count.lm == "random"
+
+
+@pytest.mark.parametrize("text", ["said so", "<unk> said so"], ids=["<RNN_UNK>", "<unk>"])
+def test_the_recognisers_oov_word_costs_as_much_as_the_class(tmp_path, text):
+    loaded = load_model(save_random_lm(tmp_path / "lm", text.split(), 1))
+    vocabulary = loaded.vocabulary
+    scorer = NeuralScorer(loaded.model, vocabulary, "cpu", oov_word="<UNK>")
+    upper, other, rare = scorer.costs([["<UNK>", "said"], ["<OTHER>", "said"], ["yesterday", "said"]])
+    of_class = rare + np.log(vocabulary.unk_probs["yesterday"])  # yesterday is in the class
+    assert upper == pytest.approx(of_class - np.log(vocabulary.unk_probs.get(vocabulary.unk, 1.0)))
+    assert other == pytest.approx(of_class - np.log(1e-7))
+
+
+@pytest.mark.slow
+@COMMANDS
+def test_both_commands_read_the_oov_word(both, command, lang, tmp_path):
+    ids = kaldi.read_words(lang / "words.txt").ids
+    renamed = {("<UNK>" if word == "the" else "UNK" if word == "<UNK>" else word): at for word, at in ids.items()}
+    kaldi.write_words(tmp_path / "words.txt", SymbolTable(renamed))
+    (tmp_path / "G.fst.gz").symlink_to(lang / "G.fst.gz")
+    _, out = both(command, lang=tmp_path)
+    [unknown] = SystemReport.load(out).oov
+    (tmp_path / "oov.txt").write_text("<UNK>\n")
+    _, out = both(command, lang=tmp_path)  # not taken for finished
+    [known] = SystemReport.load(out).oov
+    assert unknown.oov_tokens > known.oov_tokens
+    assert unknown.oov_words == known.oov_words + 1
+
+
+@pytest.mark.slow
+@COMMANDS
+def test_an_old_lm_the_lattices_were_not_made_with(both, command, lang, tmp_path, capsys):
+    assert "old_lm" not in codes(both(command)[1])
+    ids = kaldi.read_words(lang / "words.txt").ids
+    labels = np.array([index for word, index in ids.items() if word not in SYMBOLS], np.int32)
+    nowhere = np.zeros(len(labels), np.int32)
+    cost = float(np.log(len(labels) + 1))
+    flat = WordFst(0, nowhere, nowhere, labels, labels, np.full(len(labels), cost), np.array([cost]))
+    kaldi.write_grammar(tmp_path / "G.fst", flat)
+    (tmp_path / "words.txt").symlink_to(lang / "words.txt")
+    status, out = both(command, lang=tmp_path)
+    assert status == 0
+    [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "old_lm"]
+    assert warning.numbers["negative"] > 0.1 * warning.numbers["hypotheses"]
+    assert warning.numbers["least"] < 0
+    assert f"{out}: warning: {warning.text}" in capsys.readouterr().err
+
+
+def test_rounding_is_no_sign_of_another_old_lm():
+    fit = OldLmFit("G.fst")
+    fit.add(np.full(1000, -0.01))
+    assert not list(fit.warnings())
+    fit.add(np.full(1000, -0.5))
+    assert [warning.numbers["negative"] for warning in fit.warnings()] == [1000]
+
+
+def test_a_words_txt_of_another_graph_with_the_same_ids(both, lang, tmp_path):
+    words = words_of(lang)
+    swapped = dict(zip(words, [*words[500:], *words[:500]], strict=True))
+    status, out = both("rescore_nbest", lang=respelled(lang, tmp_path, lambda word: swapped.get(word, word)))
+    assert status == 0
+    assert "first_pass_wer" in codes(out)
+
+
+@pytest.mark.parametrize(
+    ("lm", "lmwt", "wip", "first", "expected"),
+    [
+        ((0.5,), 12, 0.5, 12, []),
+        ((0.0,), 12, 0.5, 12, ["lm_weight_zero"]),
+        ((1.0,), 12, 0.5, 12, ["lm_weight_one"]),
+        ((0.3, 0.7), 12, 0.5, 12, ["lm_weight_one"]),
+        ((0.3, 0.0), 12, 0.5, 12, ["lm_weight_zero"]),
+        ((0.5,), 7, 0.5, 12, ["lmwt_edge"]),
+        ((0.5,), 17, 0.5, 17, ["lmwt_edge", "first_pass_lmwt_edge"]),
+        ((0.5,), 12, 0.0, 12, ["wip_edge"]),
+        ((0.5,), 12, 1.0, 12, ["wip_edge"]),
+    ],
+)
+def test_weights_tuned_to_the_edge_of_their_grid(lm, lmwt, wip, first, expected):
+    chosen = ChosenWeights(
+        Weights(lm, OperatingPoint(lmwt, wip)), OperatingPoint(first), "tuned", ("a", "b")[: len(lm)]
+    )
+    assert [warning.code for warning in tuning_warnings(chosen, POINTS, ["x", "y"][: len(lm)])] == expected
+
+
+def test_a_grid_of_one_point_has_no_edge():
+    chosen = ChosenWeights(Weights((0.5,), OperatingPoint(12)), OperatingPoint(12), "tuned", ("a",))
+    assert not list(tuning_warnings(chosen, [OperatingPoint(12)], ["x"]))
+
+
+def test_warnings_are_in_the_report_and_in_its_views(rescore, capsys):
+    """The best LMWT of these lattices is about 12."""
+    status, out = rescore("--tune", "--min-lmwt", 1, "--max-lmwt", 3, "--word-ins-penalty", 0.5)
+    assert status == 0
+    report = SystemReport.load(out)
+    [warning] = [warning for warning in report.warnings if warning.code == "lmwt_edge"]
+    assert warning.text.startswith("the tuned LMWT 3 is the largest of its grid, 1 to 3")
+    comparison = Comparison.of([report])
+    assert f"{report.system}, {report.decoding}: {warning.text}" in to_text(comparison)
+    assert "<h2>Warnings</h2>" in to_html(comparison)
+    tree = json.loads((out / "report.json").read_text())
+    del tree["warnings"], tree["oov"]  # as an earlier version wrote it
+    (out / "report.json").write_text(json.dumps(tree))
+    assert SystemReport.load(out).warnings == ()
+
+
+@pytest.mark.slow
+def test_given_weights_are_not_said_to_be_on_an_edge(rescore):
+    _, out = rescore("--lm-weight", 0)
+    assert not [code for code in codes(out) if code.startswith(("lm", "wip"))]
