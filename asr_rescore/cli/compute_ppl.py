@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore.checkpoint import load_model, model_files
     from asr_rescore.corpus import TokenStream, read_sentences
-    from asr_rescore.errors import UsageError
+    from asr_rescore.errors import UsageError, printable
     from asr_rescore.files import atomic_text
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if text.oov:
         listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))
         more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
-        print(f"OOVs: {listed}{more}")
+        print(printable(f"OOVs: {listed}{more}"))
     figures: dict[str, Any] = {
         "ppl": cost.ppl,
         "tokens": len(text),
