@@ -81,6 +81,17 @@ def test_kaldi_text(tmp_path, capsys):
     assert lines(tmp_path / "d/train.txt")[:2] == SENTENCES[:2]
 
 
+def test_lines_may_begin_with_numbers(tmp_path, capsys):
+    path = tmp_path / "text"
+    path.write_text("".join(f"{number} green bottles\n" for number in range(40, 0, -1)))
+    assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
+    assert "--no-utterance-ids if they are words" in capsys.readouterr().err
+    assert main(["prepare_text", "--no-utterance-ids", str(path), str(tmp_path / "d")]) == 0
+    assert lines(tmp_path / "d/train.txt")[0] == "40 green bottles"
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare_text", "--no-utterance-ids", "--kaldi-text", str(path), str(tmp_path / "d")])
+
+
 @pytest.mark.parametrize("given", ["text", "--valid"])
 @pytest.mark.parametrize("name", ["train.txt", "valid.txt"])
 def test_it_does_not_write_over_what_it_reads(text, data, capsys, given, name):
