@@ -31,7 +31,7 @@ def check_out_dir(
         weights: the weights.yaml that is read, or the directory that holds it.
 
     Raises:
-        UsageError: the directory is an input or has one among its results, or it holds lattices that no rescoring wrote.
+        UsageError: the directory is an input or has one among its results, or holds lattices that no rescoring wrote.
         RescoreError: it cannot be written.
     """
     check_writable(out_dir / "num_jobs")
