@@ -63,10 +63,16 @@ class Range:
             return f"{kind} {lower or upper}"
         return kind if self.whole else "a finite number"
 
+    def expected(self, value: object) -> str:
+        """What an error about ``value`` expects: of a number that is too small, only how large it must be."""
+        if self.least is not None and isinstance(value, Real) and value in Range(below=self.least):
+            return f"{self.least} or more"
+        return str(self)
+
     def check(self, name: str, value: object) -> None:
         """Raise a :class:`UsageError` about the setting ``name`` if ``value`` is not in the range."""
         if value not in self:
-            raise UsageError(f"{name} is {shown(value)}, expected {self}")
+            raise UsageError(f"{name} is {shown(value)}, expected {self.expected(value)}")
 
 
 FINITE = Range()
