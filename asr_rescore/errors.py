@@ -69,7 +69,7 @@ class _Cut(reprlib.Repr):
 
     def repr_int(self, x: int, level: int) -> str:
         if x.bit_length() > 1000:  # Python refuses to print integers of thousands of digits
-            return f"an integer of about {x.bit_length() * 3 // 10} digits"
+            return f"an integer of about {x.bit_length() * 30103 // 100_000 + 1} digits"
         return super().repr_int(x, level)
 
 

@@ -1,7 +1,7 @@
 """``asr-rescore <command> …``: finds the command, runs it, and turns errors into one line and an exit status.
 
-Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted (Ctrl-C); 141 nobody reads the
-output; 143 terminated (SIGTERM).
+Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted (Ctrl-C); 141 nobody reads
+the output; 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
