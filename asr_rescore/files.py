@@ -38,6 +38,8 @@ _FIELD = re.compile(r"[^ \t\n\r\f\v]+")
 
 def fields(line: str) -> list[str]:
     """The fields of a line, which are separated by ASCII blanks, as in Kaldi."""
+    if line.isprintable():  # the only blank that counts as printable is the space, and this is several times faster
+        return line.split()
     return _FIELD.findall(line)
 
 

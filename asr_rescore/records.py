@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -209,10 +210,19 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
 
+BLOCK = 1 << 20  # bytes
+
+
 def _read_text(path: Path, largest: int, kind: str, remedy: str) -> str:
     try:
+        raw = b""
         with open_binary(path) as stream:
-            raw = stream.read(largest + 1)
+            if isinstance(stream, gzip.GzipFile):  # nobody writes one, and a small one can expand to any size
+                raise InputError(path, found="a gzipped file", expected=kind, remedy=remedy)
+            block = stream.read(BLOCK)  # not all at once: a read allocates all that it asks for
+            while block and len(raw) <= largest:
+                raw += block
+                block = stream.read(BLOCK)
     except InputError as error:
         raise InputError(path, found=error.found, expected=kind, remedy=remedy) from error
     except (OSError, EOFError, zlib.error) as error:

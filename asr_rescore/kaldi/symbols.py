@@ -46,7 +46,7 @@ class SymbolTable:
             raise InputError(
                 self.name,
                 found=f"no word for id {index}",
-                expected="every id in the lattices",
+                expected="the words of all ids in the lattices",
                 remedy="give the words.txt of the graph that produced the lattices",
             ) from None
 
@@ -62,7 +62,7 @@ class SymbolTable:
             raise InputError(
                 self.name,
                 found=f"no id for {word!r}",
-                expected="every word that is looked up",
+                expected="the ids of all words that are used",
                 remedy="give the words.txt that contains the word",
             ) from None
 

@@ -91,7 +91,7 @@ class ChosenWeights:
             raise InputError(
                 path,
                 found="weights of models " + (", ".join(lm[:12] for lm in chosen.lms) or "(none)"),
-                expected="of " + ", ".join(lm[:12] for lm in lms) + " (the given language models, in this order)",
+                expected="those of models " + ", ".join(lm[:12] for lm in lms) + ", which were given",
                 remedy="give the models that the weights were tuned with, or tune again",
             )
         return chosen
