@@ -265,5 +265,8 @@ def test_a_bomb_in_a_state_file_is_not_unpacked(tmp_path, monkeypatch):
 
     monkeypatch.setattr(records, "JSON_BYTES", 1000)
     (tmp_path / "x.json").write_bytes(gzip.compress(b" " * 1_000_000))
-    with pytest.raises(InputError, match="found more than 1,000 bytes, expected a thing"):
+    with pytest.raises(InputError, match="found a gzipped file, expected a thing"):
         read_json(tmp_path / "x.json", "a thing", "do it")
+    (tmp_path / "y.json").write_bytes(b" " * 1001)
+    with pytest.raises(InputError, match="found more than 1,000 bytes, expected a thing"):
+        read_json(tmp_path / "y.json", "a thing", "do it")
