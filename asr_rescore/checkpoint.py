@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,10 @@ import yaml
 from asr_rescore import __version__, models
 from asr_rescore.config import load_model_config, model_to_dict
 from asr_rescore.errors import InputError, UsageError
-from asr_rescore.files import atomic_binary, atomic_text, read_lines
+from asr_rescore.files import atomic_binary, atomic_text
 from asr_rescore.models import Ensemble, LanguageModel
+from asr_rescore.ranges import POSITIVE
+from asr_rescore.records import parse_json, read_json
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary, save_vocabulary
 
@@ -29,6 +32,7 @@ CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
 DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # the files that the weights belong to
+REMOVE_STATE = "remove the file to start again"
 MODEL_FILES = (*DESCRIPTION_FILES, WEIGHTS_FILE, PROVENANCE_FILE)
 
 
@@ -121,6 +125,7 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
     if differences:
         name, found, expected = differences[0]
         raise _misfit(path, f"{name}: {found}", f"{expected} according to {CONFIG_FILE} and {VOCABULARY_FILE}")
+    _check_weights(path, tensors)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return LoadedModel(
         name=directory.name,
@@ -129,6 +134,19 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
         provenance=_read_facts(directory),
         hash=_hash(directory, (*DESCRIPTION_FILES, WEIGHTS_FILE)),
     )
+
+
+def _check_weights(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are no numbers: they would make every cost of the model NaN, or senseless."""
+    for name, tensor in tensors.items():
+        found = None
+        if not tensor.is_floating_point():
+            found = f"{name} of type {str(tensor.dtype).removeprefix('torch.')}"
+        elif not tensor.isfinite().all():
+            found = f"{name} with values that are not finite numbers"
+        if found is not None:
+            remedy = "copy the file again, or train the model again"
+            raise InputError(path, found=found, expected="finite weights", remedy=remedy)
 
 
 def load_weights(directory: str | Path, model: LanguageModel, vocabulary: Vocabulary) -> str:
@@ -172,7 +190,7 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write tensors and plain values to one file; if the process is killed, the file holds the old or the new state."""
-    _write_tensors(path, tensors, {"progress": json.dumps(progress)})
+    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": _checksum(tensors)})})
 
 
 def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -183,10 +201,24 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     """
     tensors, metadata = _read_tensors(path, "the state of a run")
     if "progress" not in metadata:
-        raise InputError(
-            path, found="tensors only", expected="the state of a run", remedy="remove the file to start again"
-        )
-    return tensors, json.loads(metadata["progress"])
+        raise InputError(path, found="tensors only", expected="the state of a run", remedy=REMOVE_STATE)
+    state = parse_json(metadata["progress"], str(path), "the state of a run", REMOVE_STATE)
+    facts = dict(state.values)
+    # States that an earlier version wrote have no checksum.
+    if facts.pop("checksum", None) not in (None, _checksum(tensors)):
+        raise InputError(path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE)
+    return tensors, facts
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+    """CRC-32 of all tensors: as quick as the disk, and sure to find a damaged block."""
+    crc = 0
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        crc = zlib.crc32(f"{name} {flat.dtype} {list(tensor.shape)}".encode(), crc)
+        if flat.numel():
+            crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
+    return crc
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -207,16 +239,12 @@ def _read_tensors(path: Path, expected: str) -> tuple[dict[str, torch.Tensor], d
 
 
 def _read_facts(directory: Path) -> dict[str, Any]:
-    path = directory / PROVENANCE_FILE
-    text = "\n".join(line for _, line in read_lines(path))
-    try:
-        facts = json.loads(text)
-    except json.JSONDecodeError as error:
-        found = f"invalid JSON ({error})"
-        raise InputError(path, found=found, expected="a JSON object", remedy="copy the file again") from error
-    if not isinstance(facts, dict):
-        raise InputError(path, found=text[:40], expected="a JSON object", remedy="copy the file again")
-    return facts
+    facts = read_json(directory / PROVENANCE_FILE, "the provenance of a model", "copy the file again")
+    if "valid_ppl" in facts.values:
+        facts.number("valid_ppl", POSITIVE)
+    if "config" in facts.values:
+        facts.record("config").record("train")
+    return dict(facts.values)
 
 
 def _size_differences(

@@ -6,8 +6,10 @@ import errno
 import gzip
 import io
 import os
+import re
 import shutil
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,25 @@ GZIP_MAGIC = b"\x1f\x8b"
 # On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before the first character of a UTF-8 file
+
+# Budgets of one read. A small gzipped file can expand to any size, so memory must not grow with what it expands to.
+LONGEST_LINE = 1 << 24  # bytes of a line of text: two million words
+LARGEST_ENTRY = 1 << 28  # bytes of one lattice: ten million arcs
+# A gzipped entry must not be more than EXPANSION times as large as its compressed bytes. Lattices and grammars expand
+# to 2 to 20 times the size, zeros to 1000 times. READ_AHEAD compressed bytes may have been read before the entry began.
+EXPANSION = 100
+READ_AHEAD = 1 << 17
+
+# Kaldi separates fields by ASCII blanks only; str.split() would also split words at no-break and other wide spaces.
+_FIELD = re.compile(r"[^ \t\n\r\f\v]+")
+
+
+def fields(line: str) -> list[str]:
+    """The fields of a line, which are separated by ASCII blanks, as in Kaldi."""
+    if line.isprintable():  # the only blank that counts as printable is the space, and this is several times faster
+        return line.split()
+    return _FIELD.findall(line)
 
 
 def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFile:
@@ -32,43 +53,81 @@ def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFi
     try:
         stream = path.open("rb")
         head = stream.peek(2)[:2]  # peek also works on a named pipe, which cannot seek
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
+        found = error.strerror if isinstance(error, OSError) else None
         raise InputError(
-            path, found=error.strerror or str(error), expected="a readable file", remedy="check the path"
+            path, found=found or str(error), expected="a readable file", remedy="check the path"
         ) from error
-    return _GzipReader(stream) if head == GZIP_MAGIC else stream
+    return GzipReader(stream) if head == GZIP_MAGIC else stream
 
 
-class _GzipReader(gzip.GzipFile):
-    """Also closes the underlying file; a GzipFile leaves a file that it was given open."""
+class _Counted:
+    """A stream whose bytes are counted as they are read."""
 
-    def __init__(self, stream: BinaryIO):
-        self._raw = stream
-        super().__init__(fileobj=stream, mode="rb")
+    def __init__(self, stream: BinaryIO | io.BufferedReader):
+        self.stream = stream
+        self.count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self.stream.read(size)
+        self.count += len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, /) -> int:
+        raise io.UnsupportedOperation("a gzipped stream is read from its start to its end")
+
+
+class GzipReader(gzip.GzipFile):
+    """Reads a gzipped stream. Unlike a GzipFile, it closes the underlying stream and knows how far it has read it."""
+
+    def __init__(self, stream: BinaryIO | io.BufferedReader):
+        self._counted = _Counted(stream)
+        super().__init__(fileobj=self._counted, mode="rb")
+
+    @property
+    def compressed(self) -> int:
+        """The number of compressed bytes that have been read so far."""
+        return self._counted.count
 
     def close(self) -> None:
+        """Close this stream and the underlying one."""
         super().close()
-        self._raw.close()
+        self._counted.stream.close()
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Read a plain or gzipped UTF-8 text file.
+    """Read a plain or gzipped UTF-8 text file. A byte order mark at its beginning is left out.
 
     Yields:
         Line number, from 1, and the line without its end.
 
     Raises:
-        InputError: the file cannot be opened, its gzip stream is broken, or it is not UTF-8.
+        InputError: the file cannot be opened or read to its end, a line is longer than ``LONGEST_LINE`` bytes, or the
+            file is not UTF-8.
     """
     number = 0
     with open_binary(path) as stream:
         try:
-            for number, raw in enumerate(stream, 1):
+            while raw := stream.readline(LONGEST_LINE + 1):
+                number += 1
+                if number == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)
+                if len(raw) > LONGEST_LINE:
+                    raise InputError(
+                        f"{path}: line {number}",
+                        found=f"more than {LONGEST_LINE} bytes without a line end",
+                        expected="lines of text",
+                        remedy="check the path, or break the line",
+                    )
                 yield number, raw.decode("utf-8").rstrip("\r\n")
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, OSError, zlib.error) as error:
+            kind = "gzip stream" if isinstance(stream, gzip.GzipFile) else "file"
             raise InputError(
                 f"{path}: line {number + 1}",
-                found=f"a broken gzip stream ({error})",
+                found=f"a broken {kind} ({error})",
                 expected="a complete file",
                 remedy="copy or create the file again",
             ) from error

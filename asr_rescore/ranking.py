@@ -59,11 +59,21 @@ def graph_costs(nbest: NBest, lm_weights: tuple[float, ...]) -> np.ndarray:
     """Graph costs with the LMs interpolated: nolm + Σ Wᵢ·nnᵢ + (1 − Σ Wᵢ)·old, float64 (hypotheses,).
 
     Computed as withlm + Σ Wᵢ·(nnᵢ − old), which is equal, so that weights of 0 change no bit of the first pass.
+
+    Raises:
+        UsageError: the list lacks a column that a weight needs.
     """
     costs: np.ndarray = nbest.costs[GRAPH].copy()
     for index, weight in enumerate(lm_weights):
         if weight:
-            costs += weight * (nbest.costs[neural_column(index)] - nbest.costs[OLD_LM])
+            column = neural_column(index)
+            missing = [name for name in (column, OLD_LM) if name not in nbest.costs]
+            if missing:
+                raise UsageError(
+                    f"{nbest.utt}: found the costs {', '.join(nbest.costs)}, expected {missing[0]}; the costs of the "
+                    f"new language model number {index + 1} are in {column}, those of the old one in {OLD_LM}"
+                )
+            costs += weight * (nbest.costs[column] - nbest.costs[OLD_LM])
     return costs
 
 

@@ -75,7 +75,7 @@ class Record:
     def integer(self, key: str, least: int = 0) -> int:
         """An integer that is not below ``least``."""
         value = self.values.get(key)
-        if value not in Range(least=least, whole=True):
+        if value not in Range(least=least, below=2**63, whole=True):
             self.refuse(key, f"an integer, {least} or more,")
         return int(value)  # type: ignore[arg-type]  # an integer, says the range
 
@@ -179,7 +179,7 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
         return yaml.load(text, _PlainLoader)
     except yaml.YAMLError as error:
         found = " ".join(str(error).split())
-        raise InputError(path, found=found, expected="YAML", remedy="correct the line named") from error
+        raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # PyYAML lets Python's own errors through for a date such as 2024-99-99, !!int x, or a 5,000-digit integer.
         found = f"a value that YAML cannot read ({shown(str(error))})"
@@ -192,30 +192,41 @@ class _PlainLoader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        peek: Callable[[], yaml.Event] = self.peek_event
+        event = peek()
+        found = None
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None, None, f"found the alias *{shown(event.anchor)[1:-1]}; write the value itself", event.start_mark
-            )
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
-            found = f"found a value of {len(event.value)} characters"
-            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
-        if self.depth == YAML_DEPTH:
-            found = f"found values nested more than {YAML_DEPTH} levels deep"
-            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
+            found = f"the alias *{shown(event.anchor)[1:-1]}, expected the value itself"
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
+            found = f"a value of {len(event.value)} characters"
+        elif self.depth == YAML_DEPTH:
+            found = f"values nested more than {YAML_DEPTH} levels deep"
+        if found is not None:
+            line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+            raise yaml.YAMLError(line + found)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
+BLOCK = 1 << 20  # bytes
+
+
 def _read_text(path: Path, largest: int, kind: str, remedy: str) -> str:
-    raw = b""
-    with open_binary(path) as stream:
-        try:
-            raw = stream.read(largest + 1)
-        except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(path, found=f"a broken file ({error})", expected=kind, remedy=remedy) from error
+    try:
+        raw = b""
+        with open_binary(path) as stream:
+            if isinstance(stream, gzip.GzipFile):  # nobody writes one, and a small one can expand to any size
+                raise InputError(path, found="a gzipped file", expected=kind, remedy=remedy)
+            block = stream.read(BLOCK)  # not all at once: a read allocates all that it asks for
+            while block and len(raw) <= largest:
+                raw += block
+                block = stream.read(BLOCK)
+    except InputError as error:
+        raise InputError(path, found=error.found, expected=kind, remedy=remedy) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(path, found=f"a broken file ({error})", expected=kind, remedy=remedy) from error
     if len(raw) > largest:
         raise InputError(path, found=f"more than {largest:,} bytes", expected=kind, remedy=remedy)
     try:

@@ -135,7 +135,7 @@ def test_weights_give_the_operating_point(decode, tmp_path, capsys):
     (tmp_path / "weights.yaml").write_text(weights.replace("24", "much"))
     capsys.readouterr()
     assert run(tmp_path, "--weights", tmp_path / "weights.yaml") == 1
-    assert "weights.yaml: found ValueError" in capsys.readouterr().err
+    assert "weights.yaml: lmwt: found 'much'" in capsys.readouterr().err
 
 
 def test_a_posterior_scale_flattens(decode, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import Fingerprint
-from asr_rescore.rescoring.job import JobMarker
+from asr_rescore.rescoring.job import JobMarker, remove_jobs_beyond
 
 MADE_FROM = Fingerprint({"lms": ("a", "b"), "n": 10})
 
@@ -56,7 +56,10 @@ def test_an_unfinished_job_is_an_error_where_it_is_needed(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"made_from": {}, "results": [], "failures": {}}', "\udcff"])
 def test_a_damaged_marker_is_named(marker, text):
     marker.path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match="expected the marker of a finished job; remove the file"):
+    with pytest.raises(
+        InputError,
+        match="job.1.json.*(expected .*the marker of a finished job|bytes that are not UTF-8.*); remove the file",
+    ):
         marker.matches(MADE_FROM)
 
 
@@ -65,3 +68,11 @@ def test_facts_are_compared_as_json_holds_them(marker):
     assert Fingerprint(facts) == MADE_FROM and Fingerprint(facts).digest == MADE_FROM.digest
     assert hash(Fingerprint(facts)) == hash(MADE_FROM)
     assert Fingerprint({"n": 10, "lms": ["a", "b"]}).digest == MADE_FROM.digest, "whatever the order"
+
+
+def test_all_of_a_larger_run_goes_even_after_a_gap(tmp_path):
+    for name in ("lat.1.gz", "lat.10.gz", "job.4.json", "lat.old.gz", "lat.7.gz.bak", "job.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "archives.3").mkdir()
+    remove_jobs_beyond(2, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "lat.1.gz", "lat.7.gz.bak", "lat.old.gz"]

@@ -90,7 +90,7 @@ def test_numbers_of_the_command_line_have_a_range(command, option, value, capsys
 @pytest.mark.parametrize(
     ("allowed", "inside", "outside", "text"),
     [
-        (FINITE, [0, -1.5, np.float32(2), 10**400], [math.nan, math.inf, "1", None, True], "a finite number"),
+        (FINITE, [0, -1.5, np.float32(2), 10**300], [10**400, math.nan, math.inf, "1", None, True], "a finite number"),
         (Range(least=1, whole=True), [1, np.int64(7)], [0, 1.5, 2.0], "1 or more"),
         (Range(above=0), [1e-320], [0, -0.0], "a number above 0"),
         (Range(least=0, below=1), [0], [1], "at least 0 and below 1"),

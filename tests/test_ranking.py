@@ -40,6 +40,12 @@ def test_graph_costs_by_hand(weights, expected):
     np.testing.assert_allclose(graph_costs(LIST, weights), expected)
 
 
+def test_a_column_that_is_missing_is_named():
+    with pytest.raises(UsageError, match="utt1: found the costs acwt, .* expected lmwt.rnn3; the costs of the new"):
+        graph_costs(LIST, (0.1, 0.1, 0.1))
+    assert best_hypothesis(LIST, Weights((0.5, 0.5, 0.0), OperatingPoint(12))) in range(3)
+
+
 def test_total_costs_by_hand():
     totals = total_costs(LIST, graph_costs(LIST, (1.0,)), OperatingPoint(12, 0.5))
     np.testing.assert_allclose(totals, [10 + 6 + 1.0, 11 + 10 + 0.5, 12 + 9 + 0.0])

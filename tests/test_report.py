@@ -77,7 +77,7 @@ def test_a_broken_report_is_refused_with_its_path(tmp_path, spoil):
     file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
     with pytest.raises(InputError, match="run rescore_nbest or rescore_lattice again") as caught:
         SystemReport.load(tmp_path)
-    assert caught.value.where == str(file)
+    assert caught.value.where.partition(": ")[0] == str(file)
 
 
 @pytest.mark.parametrize("content", [None, "{", "\x00"], ids=["none", "cut off", "other bytes"])

@@ -64,7 +64,7 @@ def test_spread(values, shown):
 )
 def test_another_file(tmp_path, text):
     (tmp_path / "tables.yaml").write_text(text)
-    with pytest.raises(InputError, match="expected titles, each with rows of name, models and paper"):
+    with pytest.raises(InputError, match="(expected|in|YAML:).* titles, each with rows of name, models and paper"):
         read_tables(tmp_path / "tables.yaml")
 
 

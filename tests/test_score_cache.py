@@ -109,6 +109,16 @@ def test_a_failure_keeps_nothing(tmp_path):
 def test_a_damaged_file_is_named(tmp_path):
     CachedScorer(Counting(), tmp_path, MODEL).costs(TEXTS)
     (path,) = tmp_path.rglob("*.costs")
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"\.costs: found 95 bytes, expected records of 24 bytes; remove the file"):
-        CachedScorer(Counting(), tmp_path, MODEL)
+    content = path.read_bytes()
+    damages = {
+        content[:-1]: r"found 119 bytes, expected 24 bytes and records of 24 bytes; remove the file",
+        b"": "found 0 bytes",
+        bytes(len(content)): r"found a file that begins with b'\\x00",
+        content[:-8] + bytes(8): "found costs that have changed since they were written",
+        content[:8] + bytes(len(content) - 8): "found costs that have changed",
+        content[:-24]: "found costs that have changed",
+    }
+    for damaged, message in damages.items():
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"\.costs: {message}"):
+            CachedScorer(Counting(), tmp_path, MODEL)

@@ -203,25 +203,45 @@ class TestRefusals:
             TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS)
 
     @pytest.mark.parametrize(
+        ("name", "kind", "value", "found"),
+        [
+            ("weights.f16", np.float16, 0, "probabilities that do not sum to 1"),
+            ("weights.f16", np.float16, np.nan, "probabilities that do not sum to 1"),
+            ("words.i32", np.int32, SIZE, "a word that is not in the vocabulary"),
+            ("words.i32", np.int32, -1, "a word that is not in the vocabulary"),
+        ],
+    )
+    def test_a_damaged_row(self, tmp_path, name, kind, value, found):
+        build(tmp_path / "cache", top=2, samples=2)
+        rows = np.memmap(tmp_path / "cache" / name, kind, "r+")
+        rows[4:8] = value  # the second row
+        rows.flush()
+        teacher = CachedTeacher(TeacherCache.open(tmp_path / "cache", TRAIN, TEACHERS), CPU)
+        streams = Streams(TRAIN.ids, 4, CPU)
+        with pytest.raises(InputError, match=f"{name}: found {found}"):
+            teacher.soft_labels(streams.chunk(slice(0, 5), slice(None)), 0)
+        teacher.soft_labels(streams.chunk(slice(5, 10), slice(None)), 0)
+
+    @pytest.mark.parametrize(
         ("part", "other", "found"),
         [
-            (r".{20}$", "", "JSONDecodeError: "),
-            (r".+", "", "JSONDecodeError: Expecting value"),
-            (r".+", "[]", "TypeError: list indices"),
-            ('"text"', '"texts"', "KeyError: 'text'"),
-            ('"options"', '"option"', "KeyError: 'options'"),
-            ('"warmup"', '"warm"', "TypeError: .*unexpected keyword argument 'warm'"),
-            ('"top": 0,', "", "KeyError: 'top'"),
-            ('"top": 0', '"top": 0.5', "UsageError: teacher cache: `top` is 0.5"),
-            ('"top": 0', '"top": -1', "UsageError: teacher cache: `top` is -1"),
-            (r'_size": \d+', '_size": "7"', "TypeError: vocabulary_size: '7'"),
+            (r".{20}$", "", "found .*invalid JSON"),
+            (r".+", "", r"found '', invalid JSON \(Expecting value"),
+            (r".+", "[]", r"found \[\], expected a mapping"),
+            ('"text"', '"texts"', "text: found no such key"),
+            ('"options"', '"option"', "options: found no such key, expected a mapping"),
+            ('"warmup"', '"warm"', "options.warm: found 100, expected none but top, samples"),
+            ('"top": 0,', "", "options.top: found no such key"),
+            ('"top": 0', '"top": 0.5', "options.top: found 0.5, expected an integer"),
+            ('"top": 0', '"top": -1', "options.top: found -1, expected an integer"),
+            (r'_size": \d+', '_size": "7"', "vocabulary_size: found '7', expected an integer"),
         ],
     )
     def test_a_damaged_description(self, tmp_path, part, other, found):
         build(tmp_path / "cache")
         path = tmp_path / "cache/cache.json"
         path.write_text(re.sub(part, other, path.read_text(), count=1, flags=re.DOTALL))
-        message = f"cache.json: found {found}.*, expected text, .*; remove the file and run cache_teacher again"
+        message = f"cache.json: {found}.*the description of a teacher's cache; remove the file and run cache_teacher"
         for read in (lambda: build(path.parent), lambda: TeacherCache.open(path.parent, TRAIN, TEACHERS)):
             with pytest.raises(InputError, match=message):
                 read()

@@ -18,12 +18,12 @@ from asr_rescore import models
 from asr_rescore.config import ModelConfig, TrainConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import UsageError
+from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm import NeuralScorer
 from asr_rescore.lm.streams import Chunk, Streams
 from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text, perplexity, stream_cost
 from asr_rescore.models import Ensemble
 from asr_rescore.training.chunks import chunk_length, column_groups
-from asr_rescore.interrupts import Interrupt
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import ParameterMean, averaging_starts, learning_rate, nonmonotone
 from asr_rescore.training.teacher import OnlineTeacher

@@ -17,7 +17,8 @@ from asr_rescore.kaldi.stream import BLANKS, BrokenArchive, Window, open_window
 from asr_rescore.kaldi.table import check_key
 from asr_rescore.lattice import Lattice
 
-OnError = Callable[[str, InputError], None]
+OnError = Callable[[str, InputError], None]  # called with the key, and with what is wrong with the entry
+OnWriteError = Callable[[str, RescoreError], None]
 
 
 def read_lattices(
@@ -30,7 +31,8 @@ def read_lattices(
 
     Args:
         source: an archive, an ``.scp``, a decode directory (its lat.JOB.gz in order), an rspecifier (``ark:…``,
-            ``ark,t:…``, ``scp:…``), ``-`` or, with ``allow_pipes``, ``command |``.
+            ``ark,t:…``, ``scp:…``), ``-`` or, with ``allow_pipes``, ``command |``. A Path is always a file or a
+            directory of exactly this name.
         allow_pipes: run the commands that are named by ``source`` or by lines of an .scp.
         on_error: called with the key ("" if unknown) and the error of each entry that cannot be read. Reading then
             continues with the next entry if its start is known, else with the next file.
@@ -66,11 +68,11 @@ _Entry = tuple[str, "Lattice | InputError"]
 def _entries(source: str | os.PathLike[str], allow_pipes: bool) -> Iterator[_Entry]:
     try:
         if os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises for a command longer than a file name
-            names = [str(path) for path in lattice_files(source)]
+            names: list[str | Path] = [*lattice_files(source)]
             is_list = False
         else:
             parsed = Source.parse(source)
-            names = [parsed.name]
+            names = [parsed.rxfilename]
             is_list = parsed.is_list
     except InputError as error:
         yield "", error
@@ -88,7 +90,8 @@ def _archived(window: Window) -> Iterator[_Entry]:
         try:
             if window.next_key() is None:
                 return
-            yield window.key, _object(window)
+            entry = _object(window)
+            yield window.key, window.key_error or entry
         except BrokenArchive as error:
             yield window.key, error
             return
@@ -137,6 +140,7 @@ def write_lattices(
     compact: bool = True,
     double: bool = False,
     scp: str | os.PathLike[str] | None = None,
+    on_error: OnWriteError | None = None,
 ) -> int:
     """Write an archive that Kaldi can read. The file appears only when it is complete.
 
@@ -147,12 +151,14 @@ def write_lattices(
         compact: write CompactLattices; if False, Lattices (state level), into which compact ones are expanded.
         double: write costs as doubles (Kaldi's programs expect floats).
         scp: also write ``key path:offset`` lines to this file.
+        on_error: called with the key and the error of each lattice that cannot be written; the others are written.
 
     Returns:
         The number of lattices written.
 
     Raises:
-        RescoreError: an utterance id is empty or contains a blank, or a cost does not fit into a float.
+        RescoreError: an utterance id is empty or contains a blank, or a cost does not fit into a float, and
+            ``on_error`` is None. No file is written then.
         UsageError: ``scp`` is given for a gzipped archive.
     """
     path = Path(path)
@@ -162,14 +168,14 @@ def write_lattices(
     places = []
     with atomic_binary(path) as stream:
         for key, lattice in entries:
-            head = f"{check_key(key)} ".encode()
-            if text:
-                body = ("\n" + "".join(encode_text(lattice, compact=compact))).encode()
-            else:
-                try:
-                    body = encode_binary(lattice, compact=compact, double=double)
-                except RescoreError as error:
-                    raise RescoreError(f"{key}: {error}") from error
+            try:
+                head = f"{check_key(key)} ".encode()
+                body = _encoded(key, lattice, text, compact, double)
+            except RescoreError as error:
+                if on_error is None:
+                    raise
+                on_error(key, error)
+                continue
             places.append(f"{key} {path}:{offset + len(head)}\n")
             stream.write(head)
             stream.write(body)
@@ -178,3 +184,13 @@ def write_lattices(
         with atomic_text(scp) as stream:
             stream.writelines(places)
     return len(places)
+
+
+def _encoded(key: str, lattice: Lattice, text: bool, compact: bool, double: bool) -> bytes:
+    """What follows the key and its blank."""
+    if text:
+        return ("\n" + "".join(encode_text(lattice, compact=compact))).encode()
+    try:
+        return encode_binary(lattice, compact=compact, double=double)
+    except RescoreError as error:
+        raise RescoreError(f"{key}: {error}") from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text, read_lines
-from asr_rescore.kaldi.table import check_key, fields, read_table
+from asr_rescore.files import atomic_text, fields, read_lines
+from asr_rescore.kaldi.table import check_key, read_table
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
     """
     segments = Path(data_dir) / "segments"
     files = Path(data_dir) / "reco2file_and_channel"
-    if not segments.exists():
+    if not os.path.lexists(segments):  # a link to nowhere is an error, and not a missing file
         return None
-    names = read_table(files) if files.exists() else None
+    names = read_table(files) if os.path.lexists(files) else None
     places = {}
     for utt, parts in read_table(segments).items():
         begin = _number(parts[1]) if len(parts) == 3 else None

@@ -57,7 +57,7 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
                 remedy="correct the line; if the speaker is unknown, repeat the utterance id",
             )
         utt2spk[utt] = speaker[0]
-    if not (path / "text").exists():
+    if not os.path.lexists(path / "text"):  # a link to nowhere is an error, and not a missing text
         return DataDir(utt2spk)
     text = read_table(path / "text")
     unknown = next((utt for utt in text if utt not in utt2spk), None)

@@ -26,7 +26,7 @@ def grammar_file(lang_dir: str | os.PathLike[str]) -> Path:
     if not path.is_dir():
         return path
     for name in ("G.fst", "G.fst.gz"):
-        if (path / name).exists():
+        if os.path.lexists(path / name):  # a link to nowhere is an error, and not a missing file
             return path / name
     found = "only G.carpa" if (path / "G.carpa").exists() else "no G.fst"
     raise InputError(
@@ -46,7 +46,7 @@ def read_grammar(path: str | os.PathLike[str]) -> WordFst:
     Raises:
         InputError: the FST has another type, is cut off, or has impossible costs or states.
     """
-    with open_window(str(grammar_file(path))) as window:
+    with open_window(grammar_file(path), largest=None) as window:
         fst = read_fst(window, {STANDARD.name: STANDARD}, _REMEDY)
         states = len(fst.final_costs)
         cost = fst.costs[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,8 +14,9 @@ from asr_rescore.lattice import Lattice, Ragged
 
 _ZERO = (float("inf"), float("inf"))
 _REMEDY = "write the archive again"
-# A state number far larger than the number of lines is an error, not a request for that many states.
-_STATES_PER_LINE = 1000
+# Kaldi writes a line for each state. A state number far larger than the number of bytes is an error, not a request for
+# that many states.
+_STATES_WITHOUT_LINES = 1000
 _LARGEST_LABEL = 2**31 - 1
 
 
@@ -26,19 +28,24 @@ def read_text(window: Window) -> Lattice:
         InputError: a line does not parse, or the lattice is not valid. The blank line has been consumed.
     """
     rest = window.line()
-    lines = list(_entry_lines(window))
-    if rest.strip():
-        raise window.error(repr(rest[:40]), "a line end after the key", _REMEDY)
+    wrong = window.error(repr(rest[:40]), "a line end after the key", _REMEDY) if rest.strip() else None
     entry = _Entry()
-    for number, line in enumerate(lines, 1):
+    bytes_read = 0
+    number = 0
+    for number, line in enumerate(_entry_lines(window), 1):
+        bytes_read += len(line)
+        if wrong is not None:  # the other lines are only consumed
+            continue
         try:
             entry.add(line.split())
         except ValueError as error:
             found = f"{line[:60].decode('utf-8', errors='replace')!r} in line {number} of the entry ({error})"
-            raise window.error(found, "an arc or a final state", _REMEDY) from error
-    highest = max((*entry.sources, *entry.targets, *entry.finals), default=-1)
-    if highest > _STATES_PER_LINE * len(lines):
-        raise window.error(f"state {highest} in {len(lines)} lines", "states numbered from 0 on", _REMEDY)
+            wrong = window.error(found, "an arc or a final state", _REMEDY)
+    if wrong is not None:
+        raise wrong
+    highest = max((max(states) for states in (entry.sources, entry.targets, entry.finals) if states), default=-1)
+    if highest > _STATES_WITHOUT_LINES + bytes_read:
+        raise window.error(f"state {highest} in {number} lines", "states numbered from 0 on", _REMEDY)
     return entry.lattice(window, highest + 1)
 
 
@@ -59,16 +66,17 @@ def _entry_lines(window: Window) -> Iterator[bytes]:
 
 
 class _Entry:
-    """The lines of an entry that have been read so far."""
+    """The lines of an entry that have been read so far, in arrays, because lists take five times the memory."""
 
     def __init__(self) -> None:
         self.start = -1
         self.compact: bool | None = None  # unknown until a line shows it
-        self.sources: list[int] = []
-        self.targets: list[int] = []
-        self.words: list[int] = []
-        self.costs: list[tuple[float, float]] = []
-        self.strings: list[list[int]] = []
+        self.sources = array("q")
+        self.targets = array("q")
+        self.words = array("i")
+        self.costs = array("d")  # two for each arc
+        self.ids = array("i")  # the transition ids of all arcs
+        self.ids_end = array("q", [0])  # where in them those of each arc end
         self.finals: dict[int, tuple[tuple[float, float], list[int]]] = {}
 
     def add(self, columns: list[bytes]) -> None:
@@ -88,11 +96,14 @@ class _Entry:
         costs, string = self._weight(None if without_weight else columns[-1])
         if not self.compact:
             string = [_label(labels[1])]
+        target = _label(labels[0])
+        word = _label(labels[-1])
         self.sources.append(state)
-        self.targets.append(_label(labels[0]))
-        self.words.append(_label(labels[-1]))
-        self.costs.append(costs)
-        self.strings.append(string)
+        self.targets.append(target)
+        self.words.append(word)
+        self.costs.extend(costs)
+        self.ids.extend(string)
+        self.ids_end.append(len(self.ids))
 
     def _settle(self, compact: bool) -> None:
         """Note that a line is compact or not; ValueError if an earlier line was different."""
@@ -115,18 +126,22 @@ class _Entry:
     def lattice(self, window: Window, states: int) -> Lattice:
         """The lattice of all lines, with its arcs ordered by source."""
         final_costs = np.full((states, 2), np.inf)
-        final_strings: list[list[int]] = [[] for _ in range(states)]
+        final_lengths = np.zeros(states, np.int64)
         for state, (costs, string) in self.finals.items():
             final_costs[state] = costs
             if costs != _ZERO:
-                final_strings[state] = string
+                final_lengths[state] = len(string)
+        final_ids = [
+            ident for state, (_, string) in sorted(self.finals.items()) if final_lengths[state] for ident in string
+        ]
+        final_alignment = Ragged(np.array(final_ids, np.int32), np.concatenate([[0], np.cumsum(final_lengths)]))
         source = np.array(self.sources, np.int64)
         order = np.argsort(source, kind="stable")
-        strings = [self.strings[arc] for arc in order]
+        ids = np.array(self.ids, np.int32)
         if self.compact is False:
-            alignment = optional_items(np.array(strings, np.int32).reshape(-1))
+            alignment = optional_items(ids[order])
         else:
-            alignment = Ragged.from_lists(strings)
+            alignment = Ragged(ids, np.array(self.ids_end, np.int64)).take(order)
         return build(
             window,
             Lattice,
@@ -137,7 +152,7 @@ class _Entry:
             costs=np.array(self.costs, np.float64).reshape(-1, 2)[order],
             final_costs=final_costs,
             alignment=alignment,
-            final_alignment=Ragged.from_lists(final_strings),
+            final_alignment=final_alignment,
         )
 
 

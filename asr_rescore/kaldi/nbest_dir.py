@@ -18,9 +18,9 @@ from typing import TextIO
 import numpy as np
 
 from asr_rescore.errors import InputError, RescoreError
-from asr_rescore.files import atomic_directory, read_lines
+from asr_rescore.files import atomic_directory, fields, read_lines
 from asr_rescore.kaldi.symbols import SymbolTable
-from asr_rescore.kaldi.table import check_key, fields
+from asr_rescore.kaldi.table import check_key
 from asr_rescore.nbest import ACOUSTIC, NBest
 
 WORDS = "words"

@@ -11,18 +11,30 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import GZIP_MAGIC, open_binary
+from asr_rescore.files import (
+    BYTE_ORDER_MARK,
+    EXPANSION,
+    GZIP_MAGIC,
+    LARGEST_ENTRY,
+    LONGEST_LINE,
+    READ_AHEAD,
+    GzipReader,
+    open_binary,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 16
+LARGEST_READ = 1 << 22
 # Limits how much of a file that is not an archive is read in search of a key.
 LONGEST_KEY = 1 << 12
 BLANKS = b" \t\n\r\f\v"
+_BLANKS_OF_NAMES = BLANKS.decode()  # around a name; wide spaces belong to it
 
 
 class BrokenArchive(InputError):
@@ -69,20 +81,32 @@ class Window:
     If the stream breaks (a truncated gzip file, a failing command), the error is kept in ``broken`` and the stream
     reads as ended, so that all entries before the break are still delivered.
 
+    An entry that is larger than ``largest``, or a gzipped one that expands as no lattice does, raises BrokenArchive
+    before it fills the memory.
+
     Args:
         stream: where the bytes come from.
         name: names the stream in error messages.
         offset: position of the stream's first byte in its file.
+        largest: the largest number of bytes of one entry; None: no limit except that of gzipped entries.
 
     Attributes:
         name: as given.
         key: the key of the entry being read, "" between entries.
+        key_error: what is wrong with the key, if something is.
         broken: why the stream ended early, if it did.
     """
 
-    def __init__(self, stream: io.BufferedReader | gzip.GzipFile, name: str, offset: int = 0):
+    def __init__(
+        self,
+        stream: io.BufferedReader | gzip.GzipFile,
+        name: str,
+        offset: int = 0,
+        largest: int | None = LARGEST_ENTRY,
+    ):
         self.name = name
         self.key = ""
+        self.key_error: InputError | None = None
         self.broken: InputError | None = None
         self._stream = stream
         self._gzipped = isinstance(stream, gzip.GzipFile)
@@ -91,6 +115,8 @@ class Window:
         self._base = offset  # where _data begins, in the stream
         self._entry = offset  # where the current entry's object begins, in the stream
         self._ended = False
+        self._largest = largest
+        self._compressed = 0  # bytes of the gzipped file that had been read when the current entry began
 
     @property
     def offset(self) -> int:
@@ -106,12 +132,30 @@ class Window:
         self._base = self.offset
         self._at = 0
         while held < count and not self._ended:
-            part = self._read(max(count - held, CHUNK))
+            part = self._read(max(min(count - held, LARGEST_READ), CHUNK))
             parts.append(part)
             held += len(part)
             self._ended = not part
+            self._check_size(self.offset + held - self._entry)
         self._data = b"".join(parts)
         return held
+
+    def begin_entry(self) -> None:
+        """Start to count the bytes of an entry from here."""
+        self._entry = self.offset
+        if isinstance(self._stream, GzipReader):
+            self._compressed = self._stream.compressed
+
+    def _check_size(self, size: int) -> None:
+        """Refuse an entry of ``size`` bytes, and perhaps more, if it is too large."""
+        if self._largest is not None and size > self._largest + CHUNK:
+            found = f"more than {self._largest} bytes"
+            raise self.error(found, "an entry of plausible size", "check the file", BrokenArchive)
+        if isinstance(self._stream, GzipReader):
+            compressed = self._stream.compressed - self._compressed + READ_AHEAD
+            if size > EXPANSION * compressed:
+                found = f"more than {EXPANSION} times the compressed bytes"
+                raise self.error(found, "an entry of plausible size", "check the file", BrokenArchive)
 
     def _read(self, count: int) -> bytes:
         try:
@@ -151,6 +195,9 @@ class Window:
             if end >= 0:
                 return self.take(end + 1 - self._at)
             searched = held
+            if held > LONGEST_LINE:
+                found = f"more than {LONGEST_LINE} bytes without a line end"
+                raise self.error(found, "lines of text", "check the file", BrokenArchive)
             held = self.ensure(2 * held + 1)
             if held == searched:
                 return self.take(held)
@@ -158,13 +205,21 @@ class Window:
     def next_key(self) -> str | None:
         """Consume the next entry's key and one blank after it (but not a line end); None at the end of the stream.
 
+        In a key that is not UTF-8, the wrong bytes are shown as ``\\xff``, and ``key_error`` says so.
+
         Raises:
             BrokenArchive: the next bytes are not a key, or the stream broke before it.
         """
         self.key = ""
-        while self.peek(1) and self.peek(1) in BLANKS:
-            self.skip(1)
-        self._entry = self.offset
+        self.key_error = None
+        self.begin_entry()
+        while self.ensure(1):
+            rest = self._data[self._at :]
+            blanks = len(rest) - len(rest.lstrip(BLANKS))
+            self.skip(blanks)
+            if blanks < len(rest):
+                break
+        self.begin_entry()
         head = self.peek(LONGEST_KEY)
         if not head:
             if self.broken is not None:
@@ -175,13 +230,14 @@ class Window:
             raise self.error("no blank that ends a key", "an archive of lattices", "check the path", BrokenArchive)
         try:
             self.key = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            found = f"a key that is not UTF-8 ({raw[:20]!r})"
-            raise self.error(found, "an archive of lattices", "check the path", BrokenArchive) from error
+        except UnicodeDecodeError:
+            self.key = raw.decode("utf-8", errors="backslashreplace")
         self.skip(len(raw))
         if self.peek(1) in (b" ", b"\t"):
             self.skip(1)
-        self._entry = self.offset
+        self.begin_entry()
+        if self.key.encode() != raw:
+            self.key_error = self.error("a key that is not UTF-8", "UTF-8", "convert the utterance ids with iconv")
         return self.key
 
     def error(self, found: str, expected: str, remedy: str, kind: type[InputError] = InputError) -> InputError:
@@ -199,46 +255,65 @@ class Window:
 
 
 @contextmanager
-def open_window(rxfilename: str, *, allow_pipes: bool = False) -> Iterator[Window]:
+def open_window(
+    rxfilename: str | Path, *, allow_pipes: bool = False, largest: int | None = LARGEST_ENTRY
+) -> Iterator[Window]:
     """Open what Kaldi calls an rxfilename: ``file``, ``file:offset``, ``-`` (standard input) or ``command |``.
 
     Gzip is recognised by content. Commands run in the shell, and only with ``allow_pipes``, because a list of files
     from somebody else could contain any command.
 
+    Args:
+        rxfilename: a name of one of these kinds, or a Path, which is always a file of exactly this name.
+        allow_pipes: whether commands may run.
+        largest: see :class:`Window`.
+
     Raises:
         InputError: the file does not exist, the offset is beyond its end, or a command is not allowed.
     """
-    name = rxfilename.strip()
-    if name.endswith("|"):
+    name = str(rxfilename) if isinstance(rxfilename, Path) else rxfilename.strip(_BLANKS_OF_NAMES)
+    if isinstance(rxfilename, Path):
+        with open_binary(rxfilename) as stream:
+            yield _window(stream, name, largest)
+    elif name.endswith("|"):
         if not allow_pipes:
             raise InputError(
                 name, found="a command", expected="a file", remedy="set `allow_pipes` if you trust where it comes from"
             )
         pipe: io.BufferedReader = io.BufferedReader(_Pipe(name[:-1], name))
         with pipe:
-            yield _window(pipe, name)
+            yield _window(_unzipped(pipe), name, largest)
     elif name == "-":
         standard_input = sys.stdin.buffer
         assert isinstance(standard_input, io.BufferedReader)  # declared as any BinaryIO
-        yield _window(standard_input, "standard input")
+        yield _window(_unzipped(standard_input), "standard input", largest)
     else:
         path = name
         offset = 0
-        placed = re.fullmatch(r"(.+):(\d+)", name)
+        placed = re.fullmatch(r"(.+):([0-9]{1,18})", name)
         if placed and not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that are too long
             path = placed[1]
             offset = int(placed[2])
         with open_binary(path) as stream:
             if offset:
                 _seek(stream, path, offset)
-            elif path.endswith(".gz") and not isinstance(stream, gzip.GzipFile) and not stream.peek(1):
-                raise InputError(path, found="an empty file", expected="gzip", remedy="copy or make the file again")
-            yield Window(stream, path, offset)
+                yield Window(stream, path, offset, largest)
+            else:
+                yield _window(stream, path, largest)
 
 
-def _window(stream: io.BufferedReader, name: str) -> Window:
-    gzipped = stream.peek(2)[:2] == GZIP_MAGIC
-    return Window(gzip.GzipFile(fileobj=stream) if gzipped else stream, name)
+def _unzipped(stream: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile:
+    return GzipReader(stream) if stream.peek(2)[:2] == GZIP_MAGIC else stream
+
+
+def _window(stream: io.BufferedReader | gzip.GzipFile, name: str, largest: int | None) -> Window:
+    """The window of a stream from its beginning, after a byte order mark if there is one."""
+    if name.endswith(".gz") and not isinstance(stream, gzip.GzipFile) and not stream.peek(1):
+        raise InputError(name, found="an empty file", expected="gzip", remedy="copy or make the file again")
+    window = Window(stream, name, largest=largest)
+    if window.peek(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK:
+        window.skip(len(BYTE_ORDER_MARK))
+    return window
 
 
 def _seek(stream: io.BufferedReader | gzip.GzipFile, path: str, offset: int) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text, read_lines
-from asr_rescore.kaldi.table import fields
+from asr_rescore.files import atomic_text, fields, read_lines
+
+LONGEST_ID = 10  # digits; ids are 32-bit numbers in lattices and grammars
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class SymbolTable:
             raise InputError(
                 self.name,
                 found=f"no word for id {index}",
-                expected="every id in the lattices",
+                expected="the words of all ids in the lattices",
                 remedy="give the words.txt of the graph that produced the lattices",
             ) from None
 
@@ -61,7 +62,7 @@ class SymbolTable:
             raise InputError(
                 self.name,
                 found=f"no id for {word!r}",
-                expected="every word that is looked up",
+                expected="the ids of all words that are used",
                 remedy="give the words.txt that contains the word",
             ) from None
 
@@ -93,7 +94,7 @@ def read_words(path: str | os.PathLike[str]) -> SymbolTable:
     for number, line in read_lines(path):
         parts = fields(line)
         where = f"{path}: line {number}"
-        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit()):
+        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) <= LONGEST_ID):
             raise InputError(
                 where, found=repr(line[:60]), expected="`word id`", remedy="give the words.txt of a lang directory"
             )

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from asr_rescore.errors import InputError, RescoreError
-from asr_rescore.files import atomic_text, read_lines
-
-# Kaldi separates fields by ASCII blanks only; str.split() would also split words at no-break and other wide spaces.
-_FIELD = re.compile(r"[^ \t\n\r\f\v]+")
-
-
-def fields(line: str) -> list[str]:
-    """The fields of a line, which are separated by ASCII blanks."""
-    return _FIELD.findall(line)
+from asr_rescore.files import atomic_text, fields, read_lines
 
 
 def check_key(key: str, what: str = "utterance id") -> str:
@@ -28,7 +19,7 @@ def check_key(key: str, what: str = "utterance id") -> str:
     Raises:
         RescoreError: it is empty or contains a blank.
     """
-    if not _FIELD.fullmatch(key):
+    if fields(key) != [key]:
         raise RescoreError(f"{key!r} is not a valid {what}: it is empty or contains a blank")
     return key
 

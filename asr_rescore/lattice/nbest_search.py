@@ -100,7 +100,7 @@ class _Search:
     def __init__(self, lattice: Lattice, acoustic_scale: float):
         self.lattice = lattice
         self.costs = lattice.arc_costs(acoustic_scale).tolist()
-        self.final = lattice.final_costs(acoustic_scale).tolist()
+        self.final: list[float] = lattice.final_costs(acoustic_scale).tolist()
         self.offsets = lattice.arc_offsets.tolist()
         self.sources = lattice.source.tolist()
         self.targets = lattice.target.tolist()
@@ -252,8 +252,9 @@ class _Search:
 
     def leads_on(self, state: int) -> bool:
         """Whether a word or the end of the sentence can follow the state."""
-        arcs = self.offsets[state + 1] - self.offsets[state]
-        return self.final[state] < INFINITY or arcs > len(self.epsilon_arcs.get(state, ()))
+        arcs: int = self.offsets[state + 1] - self.offsets[state]
+        final: float = self.final[state]
+        return final < INFINITY or arcs > len(self.epsilon_arcs.get(state, ()))
 
     def path(self, node: Node, state: int) -> Path:
         """The path of a word sequence that ends in ``state``."""

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class SentenceScorer(Protocol):
-    """Anything that costs sentences: a neural model, a model with its cache, the old LM."""
+    """Anything that computes the costs of sentences: a neural model, a model with its cache, the old LM."""
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """−ln P of each sentence, its end included: float64 (sentences,). An empty sentence is allowed."""

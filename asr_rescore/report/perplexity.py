@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import yaml
-
-from asr_rescore.errors import InputError
+from asr_rescore.records import Record, read_json, read_yaml
 from asr_rescore.report.table import NOTHING, markdown
 
 # Heading → the text, and the key in the result of compute_ppl.
@@ -59,19 +56,21 @@ def read_tables(path: Path) -> list[PerplexityTable]:
     Raises:
         InputError: the file is missing or has another form.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return [
-            PerplexityTable(title, tuple(PerplexityRow(**row) for row in rows))  # rows: a list of mappings
-            for title, rows in tree.items()
-        ]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise InputError(
-            path,
-            found=" ".join(str(error).split()),
-            expected="titles, each with rows of name, models and paper",
-            remedy="see recipes/ptb/conf/tables.yaml",
-        ) from error
+    kind = "titles, each with rows of name, models and paper"
+    remedy = "see recipes/ptb/conf/tables.yaml"
+    tree = Record.of(read_yaml(path, kind, remedy), str(path), kind, remedy)
+    return [PerplexityTable(title, tuple(_row(row) for row in tree.records(title))) for title in tree.values]
+
+
+def _row(row: Record) -> PerplexityRow:
+    known = [entry.name for entry in fields(PerplexityRow)]
+    for name in row.values:
+        if name not in known:
+            row.refuse(name, "none but " + ", ".join(known))
+    models = row.text("models")
+    if not models or Path(models).is_absolute():
+        row.refuse("models", "a pattern relative to the experiment")
+    return PerplexityRow(row.text("name"), models, row.text("paper") if "paper" in row else NOTHING)
 
 
 def measured(directory: Path, text: str) -> dict[str, Any]:
@@ -85,17 +84,16 @@ def measured(directory: Path, text: str) -> dict[str, Any]:
         The content of ``ppl_<text>.json``; empty if there is no such file.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is damaged.
     """
     path = directory / f"ppl_{text}.json"
     if not path.exists():
         return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            path, found=str(error), expected="a JSON object", remedy="create it again with compute_ppl --json"
-        ) from error
+    record = read_json(path, "a result of compute_ppl", "create it again with compute_ppl --json")
+    for key in ("ppl", "dynamic_ppl"):
+        if key in record.values and record.values[key] != math.inf:  # what a useless model gives
+            record.number(key)
+    return dict(record.values)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -132,8 +130,10 @@ def _size(directories: Sequence[Path]) -> str:
     """The number of parameters of the largest model."""
     if not directories:
         return NOTHING
-    facts = [json.loads((path / "provenance.json").read_text(encoding="utf-8")) for path in directories]
-    return f"{max(fact['parameters'] for fact in facts):,}"
+    facts = [
+        read_json(path / "provenance.json", "the provenance of a model", "copy the file again") for path in directories
+    ]
+    return f"{max(fact.integer('parameters') for fact in facts):,}"
 
 
 def _values(directories: Sequence[Path], text: str, key: str) -> list[float]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from asr_rescore import __version__
-from asr_rescore.errors import InputError, RescoreError
+from asr_rescore.errors import RescoreError
 from asr_rescore.files import atomic_text
+from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.records import Record, read_json
 from asr_rescore.report.warning import OovCount, ReportWarning
 from asr_rescore.word_errors import ErrorCount
 
 REPORT_FILE = "report.json"
+FOR_OTHERS = ("wer", "signature")  # keys that are written for other readers
 
 
 @dataclass(frozen=True)
@@ -144,31 +146,59 @@ class SystemReport:
             InputError: the file is missing or is not a report.
         """
         path = Path(out_dir) / REPORT_FILE
-        try:
-            tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            del tree["wer"], tree["signature"]
-            tree["lms"] = tuple(LmFacts(**lm) for lm in tree["lms"])
-            tree["lm_weights"] = tuple(tree["lm_weights"])
-            tree["oov"] = tuple(OovCount(**count) for count in tree.get("oov", ()))
-            tree["warnings"] = tuple(ReportWarning(**warning) for warning in tree.get("warnings", ()))
-            for name in ("point", "first_pass_point"):
-                tree[name] = OperatingPoint(**tree[name])
-            for name in ("rescored", "first_pass"):
-                tree[name] = {utt: ErrorCount(**count) for utt, count in tree[name].items()}
-            for name in ("nbest_oracle", "lattice_oracle"):
-                tree[name] = None if tree[name] is None else ErrorCount(**tree[name])
-            return cls(**tree)
-        except OSError as error:
-            raise InputError(
-                path,
-                found=str(error.strerror),
-                expected="the report of a rescoring",
-                remedy="run rescore_nbest or rescore_lattice first",
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, RescoreError) as error:
-            raise InputError(
-                path,
-                found=f"{type(error).__name__}: {error}",
-                expected="the report of a rescoring",
-                remedy="run rescore_nbest or rescore_lattice again",
-            ) from error
+        tree = read_json(path, "the report of a rescoring", "run rescore_nbest or rescore_lattice again")
+        known = {*(entry.name for entry in fields(cls)), *FOR_OTHERS}
+        for name in tree.values:
+            if name not in known:
+                tree.refuse(name, "none but the keys")
+        return tree.valid(
+            "",
+            lambda: cls(
+                system=tree.text("system"),
+                decoding=tree.text("decoding"),
+                data=tree.text("data"),
+                lms=tuple(_lm_facts(lm) for lm in tree.records("lms")),
+                lm_weights=tree.numbers("lm_weights"),
+                point=_point(tree.record("point")),
+                first_pass_point=_point(tree.record("first_pass_point")),
+                source=tree.text("source"),
+                search=tree.text("search"),
+                rescored=_counts_by_utterance(tree.record("rescored")),
+                first_pass=_counts_by_utterance(tree.record("first_pass")),
+                nbest_oracle=_count(tree.record("nbest_oracle")) if "nbest_oracle" in tree else None,
+                lattice_oracle=_count(tree.record("lattice_oracle")) if "lattice_oracle" in tree else None,
+                failures=tree.texts_by_name("failures"),
+                oov=tuple(_oov(count) for count in tree.records("oov")) if "oov" in tree else (),
+                warnings=tuple(_warning(warning) for warning in tree.records("warnings")) if "warnings" in tree else (),
+                version=tree.text("version"),
+            ),
+        )
+
+
+def _lm_facts(lm: Record) -> LmFacts:
+    ppl = lm.number("valid_ppl", POSITIVE) if "valid_ppl" in lm else None
+    return LmFacts(lm.text("name"), lm.text("hash"), lm.integer("parameters"), ppl)
+
+
+def _point(record: Record) -> OperatingPoint:
+    return OperatingPoint(record.number("lmwt", POSITIVE), record.number("wip"))
+
+
+def _counts_by_utterance(record: Record) -> dict[str, ErrorCount]:
+    return {utt: _count(record.record(utt)) for utt in record.values}
+
+
+def _count(record: Record) -> ErrorCount:
+    return record.valid("", lambda: ErrorCount(*(record.integer(count.name) for count in fields(ErrorCount))))
+
+
+def _oov(record: Record) -> OovCount:
+    counts = {name: record.integer(name) for name in ("tokens", "oov_tokens", "words", "oov_words")}
+    return OovCount(record.text("lm"), **counts)
+
+
+def _warning(record: Record) -> ReportWarning:
+    numbers = record.record("numbers")
+    return ReportWarning(
+        record.text("code"), record.text("text"), {name: numbers.number(name) for name in numbers.values}
+    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint, file_stamp
 from asr_rescore.ranges import JOBS, Range
+from asr_rescore.records import Record, read_json
 
 FILES_OF_A_JOB = ("job.{}.json", "lat.{}.gz", "archives.{}")
 
@@ -87,12 +86,12 @@ class JobMarker:
         """
         if not self.path.exists():
             return False
-        tree = self._read()
-        for name, stamp in tree["results"].items():
+        marker = self._read()
+        for name, stamp in marker.record("results").values.items():
             file = self.out_dir / name
             if not file.exists() or list(file_stamp(file)) != stamp:
                 return False
-        return Fingerprint(tree["made_from"]) == fingerprint
+        return Fingerprint(marker.record("made_from").values) == fingerprint
 
     def failures(self, fingerprint: Fingerprint) -> dict[str, str]:
         """What the finished job could not do: utterance or file → reason.
@@ -103,33 +102,23 @@ class JobMarker:
         if not self.matches(fingerprint):
             found = "the marker of other results" if self.path.exists() else "no such file"
             raise InputError(self.path, found=found, expected="a finished job", remedy="run this job again")
-        failures: dict[str, str] = self._read()["failures"]
-        return failures
+        return self._read().texts_by_name("failures")
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            tree = json.loads(self.path.read_text(encoding="utf-8"))
-            for name in ("made_from", "results", "failures"):
-                if not isinstance(tree[name], dict):
-                    raise TypeError(f"{name} is not a mapping")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                self.path,
-                found=f"{type(error).__name__}: {error}",
-                expected="the marker of a finished job",
-                remedy="remove the file; the job is then run again",
-            ) from error
-        return dict(tree)
+    def _read(self) -> Record:
+        marker = read_json(self.path, "the marker of a finished job", "remove the file; the job is then run again")
+        for name in ("made_from", "results"):
+            marker.record(name)
+        marker.texts_by_name("failures")
+        return marker
 
 
 def remove_jobs_beyond(jobs: int, out_dir: Path) -> None:
     """Remove what an earlier run with more jobs left in ``out_dir``, which readers would take for part of this run."""
-    for number in itertools.count(jobs + 1):
-        paths = [out_dir / name.format(number) for name in FILES_OF_A_JOB]
-        found = [path for path in paths if path.exists()]
-        if not found:
-            return
-        for path in found:
+    for name in FILES_OF_A_JOB:
+        for path in out_dir.glob(name.format("*")):
+            number = path.name[len(name.partition("{}")[0]) : len(path.name) - len(name.partition("{}")[2])]
+            if not number.isdigit() or int(number) <= jobs:
+                continue
             if path.is_dir():
                 shutil.rmtree(path)
             else:

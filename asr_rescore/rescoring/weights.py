@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_text
+from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint, Weights
+from asr_rescore.records import Record, read_yaml
 from asr_rescore.tuning import Tuning
 
 WEIGHTS_FILE = "weights.yaml"
@@ -71,37 +72,30 @@ class ChosenWeights:
             lms: the hashes of the models that will be weighed; None if the weights are already in the lattices.
 
         Raises:
-            InputError: this is no such file, or it has the weights of other models.
+            InputError: the file is missing or damaged, or has the weights of other models.
         """
         if path.is_dir():
             path = path / WEIGHTS_FILE
-        expected = "weights of an earlier rescoring"
         remedy = "rescore a dev set, tuning the weights there, and give its weights.yaml"
-        try:
-            tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            chosen = cls(
-                Weights(
-                    tuple(float(lm["weight"]) for lm in tree["lms"]),
-                    OperatingPoint(float(tree["lmwt"]), float(tree["wip"])),
-                ),
-                OperatingPoint(float(tree["first_pass"]["lmwt"]), float(tree["first_pass"]["wip"])),
-                "frozen: " + str(tree["source"]).removeprefix("frozen: "),
-                tuple(lm["hash"] for lm in tree["lms"]),
-            )
-        except OSError as error:
-            raise InputError(path, found=str(error.strerror), expected=expected, remedy=remedy) from error
-        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                path,
-                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                expected="lms, lmwt, wip and first_pass, as a rescoring writes them",
-                remedy=remedy,
-            ) from error
+        kind = "weights of an earlier rescoring"
+        tree = Record.of(read_yaml(path, kind, remedy), str(path), kind, remedy)
+        first_pass = tree.record("first_pass")
+        models = tree.records("lms")
+        chosen = cls(
+            tree.valid("lms", lambda: Weights(tuple(model.number("weight") for model in models), _point(tree))),
+            _point(first_pass),
+            "frozen: " + tree.text("source").removeprefix("frozen: "),
+            tuple(model.text("hash") for model in models),
+        )
         if lms is not None and chosen.lms != tuple(lms):
             raise InputError(
                 path,
                 found="weights of models " + (", ".join(lm[:12] for lm in chosen.lms) or "(none)"),
-                expected="of " + ", ".join(lm[:12] for lm in lms) + " (the given language models, in this order)",
+                expected="those of models " + ", ".join(lm[:12] for lm in lms) + ", which were given",
                 remedy="give the models that the weights were tuned with, or tune again",
             )
         return chosen
+
+
+def _point(record: Record) -> OperatingPoint:
+    return OperatingPoint(record.number("lmwt", POSITIVE), record.number("wip"))

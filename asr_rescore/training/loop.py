@@ -82,7 +82,7 @@ def _is_finished(config: TrainConfig, progress: Progress) -> bool:
         return True
     if 0 < config.patience <= progress.epochs_since_best:
         return True
-    # Finetuning averages from its first step on, and the trigger that elsewhere begins averaging ends it. The trigger
+    # Finetuning averages from its first step on, and the trigger that otherwise starts averaging ends training here. The trigger
     # only looks at epochs, not at the start: at a high rate the first epoch is worse than the start.
     return config.averaging == "start" and nonmonotone(progress.valid[-progress.epoch :], config.nonmono)
 

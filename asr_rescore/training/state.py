@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
-from asr_rescore.checkpoint import load_training_state, save_training_state
-from asr_rescore.errors import UsageError
+from asr_rescore.checkpoint import REMOVE_STATE, load_training_state, save_training_state
+from asr_rescore.errors import InputError, UsageError, shown
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Streams
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
+from asr_rescore.records import Record
 from asr_rescore.training.optimizer import ParameterMean
 from asr_rescore.training.teacher import Teacher
 
@@ -40,6 +41,20 @@ class Progress:
     def epochs_since_best(self) -> int:
         """Number of epochs after the best one."""
         return len(self.valid) - 1 - self.valid.index(min(self.valid))
+
+
+def _read_progress(record: Record) -> Progress:
+    return Progress(
+        epoch=record.integer("epoch"),
+        steps=record.integer("steps"),
+        position=record.integer("position"),
+        tokens=record.integer("tokens"),
+        loss=record.number("loss"),
+        seconds=record.number("seconds"),
+        valid=list(record.numbers("valid")),
+        averaged=record.integer("averaged"),
+        finished=record.flag("finished"),
+    )
 
 
 @dataclass
@@ -97,14 +112,19 @@ class TrainingState:
             InputError: the file is damaged.
         """
         tensors, facts = load_training_state(path)
-        differences = Fingerprint(facts["run"]).differences(fingerprint)
+        state = Record.of(facts, str(path), "the state of a training run", REMOVE_STATE)
+        differences = Fingerprint(state.record("run").values).differences(fingerprint)
         if differences:
             raise UsageError(
                 f"{path.parent} holds another training run (different: {', '.join(differences)}); remove it or name "
                 "another directory"
             )
-        self.progress = Progress(**facts["progress"])
-        self._take_apart(tensors)
+        self.progress = _read_progress(state.record("progress"))
+        try:
+            self._take_apart(tensors)
+        except (LookupError, ValueError, RuntimeError, TypeError) as error:  # all that torch and dicts raise
+            found = f"tensors that do not fit ({shown(' '.join(str(error).split()))})"
+            raise InputError(path, found=found, expected=state.kind, remedy=REMOVE_STATE) from error
 
     def _put_together(self) -> dict[str, torch.Tensor]:
         """All tensors, each named after the part that it belongs to."""

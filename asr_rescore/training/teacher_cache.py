@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from asr_rescore.checkpoint import load_training_state, save_training_state
+from asr_rescore.checkpoint import REMOVE_STATE, load_training_state, save_training_state
 from asr_rescore.corpus import TokenStream
-from asr_rescore.errors import InputError, RescoreError, UsageError
+from asr_rescore.errors import InputError, RescoreError, UsageError, shown
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.interrupts import Interrupt
@@ -24,6 +24,7 @@ from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
+from asr_rescore.records import Record, read_json
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 LOCK_FILE = ".lock"
@@ -37,6 +38,8 @@ CHUNK_BYTES = 64 << 20  # size of the float32 distributions that are computed at
 # float16 has all its 11 bits down to 6e-5, and its largest number is 65,504. Multiplied by 2^15, probabilities from 1
 # down to 1.9e-9 keep a relative precision of 2^-12.
 SCALE = 2.0**15
+# Rounded probabilities sum to 1 ± 0.001 at most; anything further off is damage.
+WORST_SUM = 0.02
 
 
 class TeacherCache:
@@ -53,6 +56,8 @@ class TeacherCache:
         self, directory: Path, tokens: int, vocabulary_size: int, config: CacheConfig, mode: Literal["c", "r+"]
     ):
         self.config = config
+        self.directory = directory
+        self.vocabulary_size = vocabulary_size
         kept = config.top + config.samples if config.top else vocabulary_size
         self.weights = _map(directory / WEIGHTS_FILE, np.float16, (tokens, kept), mode)
         self.words = _map(directory / WORDS_FILE, np.int32, (tokens, kept), mode) if config.top else None
@@ -87,25 +92,22 @@ def _fingerprint(text: TokenStream, teachers: Sequence[str], vocabulary_size: in
 
 def _read_fingerprint(directory: Path) -> Fingerprint:
     path = directory / DESCRIPTION_FILE
-    kinds = {"text": str, "teachers": list, "vocabulary_size": int} | dict.fromkeys(CacheConfig().to_dict(), int)
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        CacheConfig(**facts["options"])  # checks their ranges
-        values = {**facts, **facts["options"]}
-        wrong = [f"{name}: {values[name]!r}" for name, kind in kinds.items() if type(values[name]) is not kind]
-        if wrong:
-            raise TypeError(", ".join(wrong))
-    except FileNotFoundError as error:
+    if not path.exists():
         remedy = "make it with cache_teacher, which also continues an unfinished one"
-        raise InputError(path, found="no such file", expected="a finished cache", remedy=remedy) from error
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-        raise InputError(
-            path,
-            found=f"{type(error).__name__}: {error}",
-            expected="text, teachers, vocabulary_size and options, as cache_teacher writes them",
-            remedy="remove the file and run cache_teacher again",
-        ) from error
-    return Fingerprint(facts)
+        raise InputError(path, found="no such file", expected="a finished cache", remedy=remedy)
+    facts = read_json(path, "the description of a teacher's cache", "remove the file and run cache_teacher again")
+    facts.text("text")
+    facts.texts("teachers")
+    facts.integer("vocabulary_size", least=1)
+    options = facts.record("options")
+    names = CacheConfig().to_dict()
+    for name in options.values:
+        if name not in names:
+            options.refuse(name, "none but " + ", ".join(names))
+    for name in names:
+        options.integer(name)
+    options.valid("", lambda: CacheConfig(**options.values))  # checks their ranges
+    return Fingerprint(facts.values)
 
 
 def _refuse_other(directory: Path, found: Fingerprint, wanted: Fingerprint) -> None:
@@ -203,11 +205,7 @@ class _Builder:
         step = -min(self.config.warmup, len(self.ids) - 1)
         state = self.model.initial_state(len(self.begins), self.device)
         if path.exists():
-            tensors, saved = load_training_state(path)
-            _refuse_other(self.directory, Fingerprint(saved["description"]), fingerprint)
-            step = saved["step"]
-            state = unflatten_state(state, tensors)
-            self.draw.set_state(tensors["draw"])
+            step, state = self._resume(path, state, fingerprint)
         saved_at = time.monotonic()
         with progress_bar(total=self.length, initial=max(0, step), desc="teacher cache", unit="step") as bar:
             while step < self.length:
@@ -227,6 +225,18 @@ class _Builder:
         self.cache.label.flush()
         if self.cache.words is not None:
             self.cache.words.flush()
+
+    def _resume(self, path: Path, state: State, fingerprint: Fingerprint) -> tuple[int, State]:
+        tensors, facts = load_training_state(path)
+        saved = Record.of(facts, str(path), "the state of an unfinished cache", REMOVE_STATE)
+        _refuse_other(self.directory, Fingerprint(saved.record("description").values), fingerprint)
+        try:
+            state = unflatten_state(state, tensors)
+            self.draw.set_state(tensors["draw"])
+        except (LookupError, ValueError, RuntimeError, TypeError) as error:  # all that torch and dicts raise
+            found = f"tensors that do not fit ({shown(' '.join(str(error).split()))})"
+            raise InputError(path, found=found, expected=saved.kind, remedy=REMOVE_STATE) from error
+        return saved.integer("step", least=-self.config.warmup), state
 
     def _read(self, step: int, until: int, state: State) -> State:
         positions = self.begins + torch.arange(step, until).unsqueeze(1)  # (time, streams)
@@ -287,6 +297,7 @@ class CachedTeacher:
 
     def __init__(self, cache: TeacherCache, device: torch.device):
         self.device = device
+        self.cache = cache
         self.weights = torch.from_numpy(cache.weights)
         self.label = torch.from_numpy(cache.label)
         self.words = None if cache.words is None else torch.from_numpy(cache.words)
@@ -296,6 +307,20 @@ class CachedTeacher:
             self.label = self.label.to(device)
             self.words = None if self.words is None else self.words.to(device)
 
+    def _check(self, weights: torch.Tensor, words: torch.Tensor | None) -> None:
+        """Refuse rows that no teacher wrote: a damaged disk would otherwise teach the student nonsense."""
+        sums = weights.sum(-1, dtype=torch.float32) / SCALE
+        if not ((sums - 1).abs() < WORST_SUM).all():
+            where = self.cache.directory / WEIGHTS_FILE
+            found = "probabilities that do not sum to 1"
+        elif words is not None and not ((words >= 0) & (words < self.cache.vocabulary_size)).all():
+            where = self.cache.directory / WORDS_FILE
+            found = "a word that is not in the vocabulary"
+        else:
+            return
+        expected = "distributions over the teacher's vocabulary"
+        raise InputError(where, found=found, expected=expected, remedy="remove the directory and make the cache again")
+
     def start(self, streams: Sequence[int]) -> None:
         """Do nothing: every position has its own row, so there is no state."""
 
@@ -304,6 +329,7 @@ class CachedTeacher:
         positions = chunk.positions.flatten().to(self.weights.device)
         weights = self.weights[positions].to(self.device)
         words = None if self.words is None else self.words[positions].to(self.device, torch.int64)
+        self._check(weights, words)
         return SoftLabels(weights, self.label[positions].to(self.device), words, 1 / SCALE)
 
     def state(self) -> dict[str, torch.Tensor]:
