@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.engine import Texts
 from asr_rescore.word_errors import edit_distances
 
@@ -86,7 +85,7 @@ class Winners:
         self.points = tuple(points)
         self.without_lms = Weights((0.0,) * len(weights.lm), first_pass)
         self.references = references
-        self._held: dict[str, tuple[array[int], tuple[tuple[str, ...], ...]]] = {}  # per choice, which of the texts
+        self._texts = ChosenTexts()
 
     def add(self, nbest: NBest) -> None:
         """Choose from a list."""
@@ -95,43 +94,16 @@ class Winners:
         chosen.append(best_hypothesis(nbest, self.without_lms))
         if nbest.utt in self.references:
             chosen.append(int(edit_distances(self.references[nbest.utt], nbest.words).argmin()))
-        distinct = sorted(set(chosen))
-        place = {index: number for number, index in enumerate(distinct)}
-        texts = tuple(tuple(map(sys.intern, nbest.words[index])) for index in distinct)
-        self._held[nbest.utt] = array("H", [place[index] for index in chosen]), texts
+        self._texts.add(nbest.utt, [nbest.words[index] for index in chosen])
 
     def at_points(self) -> dict[OperatingPoint, Texts]:
         """The cheapest hypotheses at each point: point → utterance → words."""
-        return {point: _Choice(self._held, number) for number, point in enumerate(self.points)}
+        return {point: self._texts.of(number) for number, point in enumerate(self.points)}
 
     def of_first_pass(self) -> Texts:
         """The first pass's own hypotheses: utterance → words."""
-        return _Choice(self._held, len(self.points))
+        return self._texts.of(len(self.points))
 
     def by_errors(self) -> Texts | None:
         """The hypotheses with the fewest errors: utterance → words, for those with a reference; None without any."""
-        if not self.references:
-            return None
-        number = len(self.points) + 1
-        return {utt: texts[which[number]] for utt, (which, texts) in self._held.items() if number < len(which)}
-
-
-class _Choice(Mapping[str, Sequence[str]]):
-    """Utterance → the words of one of its held texts."""
-
-    def __init__(self, held: Mapping[str, tuple[array[int], tuple[tuple[str, ...], ...]]], number: int):
-        self._held = held
-        self._number = number
-
-    def __getitem__(self, utt: str) -> Sequence[str]:
-        which, texts = self._held[utt]
-        return texts[which[self._number]]
-
-    def __contains__(self, utt: object) -> bool:
-        return utt in self._held
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
-
-    def __len__(self) -> int:
-        return len(self._held)
+        return self._texts.of(len(self.points) + 1) if self.references else None

@@ -16,9 +16,10 @@ from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
-from asr_rescore.rescoring.engine import Outcome
+from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.first_pass import writable
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -87,17 +88,17 @@ class LatticeEngine:
 
     def _rescored_texts(
         self, jobs: int, points: Sequence[OperatingPoint], failures: Failures
-    ) -> dict[OperatingPoint, dict[str, Sequence[str]]]:
+    ) -> dict[OperatingPoint, Texts]:
         """The words of each rescored lattice's best path at each point: point → utterance → words."""
         rescored = replace(self.inputs.first_pass, decode_dir=self.out_dir)
-        texts: dict[OperatingPoint, dict[str, Sequence[str]]] = {point: {} for point in points}
+        texts = ChosenTexts()
         scales = [point.acoustic_scale for point in points]
         penalties = [point.wip for point in points]
         for utt, lattice in rescored.lattices(Job.all(jobs), failures):
-            for point, path in zip(points, best_paths(lattice, scales, penalties), strict=True):
-                if path is not None:
-                    texts[point][utt] = rescored.words.to_words(path.words)
-        return texts
+            paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
+            if paths:  # a lattice has a path at every point, or at none
+                texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
+        return {point: texts.of(number) for number, point in enumerate(points)}
 
     def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
         """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""

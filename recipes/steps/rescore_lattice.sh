@@ -15,6 +15,7 @@
 #   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
 #                             students trained with self_normalization (float32)
 #   --beam 6                  pruning beam (6)
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
 
@@ -25,6 +26,7 @@ weights=
 normaliser=float32
 order=6
 beam=6
+allow_oov=false
 
 echo "$0 $*"
 steps=$(cd "$(dirname "$0")" && pwd)
@@ -38,6 +40,7 @@ fi
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
+if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too

@@ -19,6 +19,7 @@
 #                             needs --weights (none)
 #   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged. Without it, weights are
 #                             tuned on <data-dir> itself
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
 
@@ -31,6 +32,7 @@ normaliser=float32
 score_cache=
 carry_over=none
 weights=
+allow_oov=false
 
 echo "$0 $*"
 steps=$(cd "$(dirname "$0")" && pwd)
@@ -46,6 +48,7 @@ cmd=${cmd:-$steps/run_local.sh}
 if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
 common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
+if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too
