@@ -127,7 +127,7 @@ def _run(arguments: list[str]) -> int:
         return main(arguments)
     readers: dict[str, Callable[[str], object]] = {
         "read_ctm": kaldi.read_ctm,
-        "read_nbest_dir": lambda name: list(kaldi.read_nbest_dir(name)),
+        "read_nbest_dir": lambda name: list(kaldi.read_nbest_dir(name, 1)),
     }
     try:
         readers[arguments[1]](arguments[2])
