@@ -217,7 +217,7 @@ def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         crc = zlib.crc32(f"{name} {flat.dtype} {list(tensor.shape)}".encode(), crc)
         if flat.numel():
-            crc = zlib.crc32(flat.view(torch.uint8).numpy(), crc)
+            crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
     return crc
 
 

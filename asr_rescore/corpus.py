@@ -13,27 +13,35 @@ from pathlib import Path
 import numpy as np
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text, read_lines
+from asr_rescore.files import atomic_text, fields, read_lines
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
+from asr_rescore.vocab_files import UNK_PROBS_FILE
 
 # If at least this many lines start with words that all differ and all contain a digit, these are utterance ids.
 MIN_LINES_WITH_IDS = 10
+# The texts that prepare_text writes, next to UNK_PROBS_FILE.
+TRAIN_FILE = "train.txt"
+VALID_FILE = "valid.txt"
 
 
-def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[list[str]]:
+def read_sentences(path: str | Path, *, kaldi_text: bool | None = None) -> Iterator[list[str]]:
     """Yield the words of each line of a text; blank lines are skipped.
+
+    Words are separated by ASCII blanks, as in Kaldi's tables. A no-break space or another wide space is part of a word.
 
     Args:
         path: the text, plain or gzipped.
-        kaldi_text: whether each line starts with an utterance id, as in a Kaldi ``text``; it is left out.
+        kaldi_text: whether each line starts with an utterance id, as in a Kaldi ``text``; it is left out. None: there
+            should be no utterance ids, and a text that seems to have them is refused. The texts of a directory that
+            prepare_text made are not refused: their words have been looked at before.
 
     Raises:
         InputError: a line contains ``</s>`` or ``<s>``; or, after the last line, all lines seem to start with
-            utterance ids although ``kaldi_text`` is false.
+            utterance ids although ``kaldi_text`` is None.
     """
-    first_words: set[str] | None = None if kaldi_text else set()
+    first_words: set[str] | None = set() if kaldi_text is None and not _is_prepared(Path(path)) else None
     for number, line in read_lines(path):
-        words = line.split()
+        words = fields(line)
         if SENTENCE_END in words or "<s>" in words:
             raise InputError(
                 f"{path}: line {number}",
@@ -56,8 +64,14 @@ def read_sentences(path: str | Path, *, kaldi_text: bool = False) -> Iterator[li
             path,
             found=f"{len(first_words)} lines whose first words, such as {min(first_words)!r}, all differ",
             expected="sentences without utterance ids",
-            remedy="pass `kaldi_text`, or remove the first column",
+            remedy="pass `kaldi_text` if they are utterance ids, or `no_utterance_ids` if they are words "
+            "(to prepare_text or compute_ppl; in Python: kaldi_text=True or False)",
         )
+
+
+def _is_prepared(path: Path) -> bool:
+    """Whether the text was written by prepare_text."""
+    return path.name in (TRAIN_FILE, VALID_FILE) and (path.parent / UNK_PROBS_FILE).exists()
 
 
 def count_words(sentences: Iterable[list[str]]) -> Counter[str]:
@@ -103,7 +117,7 @@ class TokenStream:
         return cls(np.array(ids, dtype=np.int64), cost, oov, count)
 
     @classmethod
-    def read(cls, path: str | Path, vocabulary: Vocabulary, *, kaldi_text: bool = False) -> TokenStream:
+    def read(cls, path: str | Path, vocabulary: Vocabulary, *, kaldi_text: bool | None = None) -> TokenStream:
         """Encode a text file.
 
         Args:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import reprlib
 
 
-def printable(text: str) -> str:
+def printable(text: str, kept: str = "\n\t") -> str:
     """The text with escape sequences, such as ``\\x1b``, in place of characters that a terminal would act on or hide.
 
-    Files can contain such characters in keys and words. Line ends and TABs are kept.
+    Files can contain such characters in keys and words.
+
+    Args:
+        text: the text.
+        kept: characters that are not replaced.
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
 
 
 class RescoreError(Exception):
@@ -65,7 +69,7 @@ class _Cut(reprlib.Repr):
 
     def repr_int(self, x: int, level: int) -> str:
         if x.bit_length() > 1000:  # Python refuses to print integers of thousands of digits
-            return f"an integer of about {x.bit_length() * 3 // 10} digits"
+            return f"an integer of about {x.bit_length() * 30103 // 100_000 + 1} digits"
         return super().repr_int(x, level)
 
 

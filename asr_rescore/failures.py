@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_rescore.errors import printable
 from asr_rescore.files import atomic_text
 
 FAILED_FILE = "failed.txt"
@@ -39,14 +40,14 @@ class Failures:
             return
         failures = sorted(self.reasons.items())
         with atomic_text(path) as stream:
-            stream.writelines(f"{_printable(what)}\t{_printable(reason)}\n" for what, reason in failures)
+            stream.writelines(f"{printable(what, kept='')}\t{printable(reason)}\n" for what, reason in failures)
         kinds: dict[str, list[str]] = {}
         for what, reason in failures:
             kinds.setdefault(_kind(what, reason), []).append(what)
         lines = []
         for first, *others in list(kinds.values())[:MOST_SHOWN]:
             more = f" and {len(others)} more" if others else ""
-            lines.append(f"{_printable(first)}{more}\t{_printable(self.reasons[first])}")
+            lines.append(f"{printable(first, kept='')}{more}\t{printable(self.reasons[first])}")
         if len(kinds) > MOST_SHOWN:
             shown = sum(len(whats) for whats in list(kinds.values())[:MOST_SHOWN])
             lines.append(f"and {len(failures) - shown} more for other reasons")
@@ -56,8 +57,3 @@ class Failures:
 def _kind(what: str, reason: str) -> str:
     """The reason without what differs between utterances: their ids, numbers and quoted words."""
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", reason.replace(what, ""))
-
-
-def _printable(text: str) -> str:
-    """The text with escape sequences in place of characters that would move a terminal's cursor or break the line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

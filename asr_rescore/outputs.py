@@ -26,15 +26,24 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
     """
     files = list(files)
     replaced = list(replaced)
-    read = [path for path in inputs if not is_device(path)]
+    sources: dict[object, Path] = {}
+    containers: dict[Path, Path] = {}  # directory → an input in it, at any depth
+    for path in inputs:
+        if not is_device(path):
+            sources.setdefault(_identity(path), path)
+            for parent in _resolved(path).parents:
+                containers.setdefault(parent, path)
     for output in (*files, *replaced):
-        for source in read:
-            if same_file(output, source):
-                raise UsageError(f"{source} is an input and would be replaced; {_name_another(output)}")
-            if is_inside(source, output):
-                raise UsageError(f"{source} is an input in {output}, which would be replaced; {_name_another(output)}")
+        source = sources.get(_identity(output))
+        if source is not None:
+            raise UsageError(f"{source} is an input and would be replaced; {_name_another(output)}")
+    for output in replaced:
+        source = containers.get(_resolved(output))
+        if source is not None:
+            raise UsageError(f"{source} is an input in {output}, which would be replaced; {_name_another(output)}")
+    writable: set[Path] = set()
     for output in (*files, *replaced):
-        check_writable(output)
+        check_writable(output, writable)
     for output in files:
         if output.is_dir():
             raise UsageError(f"{output} cannot be written: it is a directory; name a file")
@@ -45,25 +54,32 @@ def _name_another(output: Path) -> str:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names are of one file: the same path, or links to the same file."""
+    """Whether two names are of one file or directory: the same path, or links to the same file."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(path: Path) -> object:
+    """Equal for all names of a file; of a file that does not exist, the path without links."""
     try:
-        if one.exists() and other.exists():
-            return one.samefile(other)
-        return one.resolve() == other.resolve()
+        status = path.stat()
+    except OSError:
+        return _resolved(path)
+    return status.st_dev, status.st_ino
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
     except (OSError, RuntimeError):  # a loop of links: check_writable says so
-        return False
+        return path.absolute()
 
 
-def is_inside(path: Path, directory: Path) -> bool:
-    """Whether ``path`` is in ``directory``, at any depth, after all links are followed."""
-    try:
-        return directory.resolve() in path.resolve().parents
-    except (OSError, RuntimeError):
-        return False
-
-
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, known: set[Path] | None = None) -> None:
     """Check that a file can be created at ``path``; nothing is left there.
+
+    Args:
+        path: the file.
+        known: directories in which a file could be created just now; those found now are added.
 
     Raises:
         RescoreError: it cannot, for example because a directory is in the way.
@@ -71,12 +87,12 @@ def check_writable(path: Path) -> None:
     try:
         if is_device(path):
             return
-        _check_writable(path)
+        _check_writable(path, set() if known is None else known)
     except OSError as error:
         raise RescoreError(f"{path} cannot be written: {error.strerror}; name another output") from error
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, known: set[Path]) -> None:
     _exists(path)  # finds loops of links, and names that are too long
     above = path.parent
     missing = [path.name]
@@ -91,8 +107,10 @@ def _check_writable(path: Path) -> None:
     for name in missing:
         if len(os.fsencode(name)) > longest:
             raise RescoreError(f"{path} cannot be written: a name has more than {longest} bytes; name another output")
-    with tempfile.TemporaryFile(dir=above):
-        pass  # the only check that knows of permissions, read-only disks and full ones alike
+    if above not in known:
+        with tempfile.TemporaryFile(dir=above):
+            pass  # the only check that knows of permissions, read-only disks and full ones alike
+        known.add(above)
 
 
 def _exists(path: Path) -> bool:

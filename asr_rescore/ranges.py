@@ -29,16 +29,20 @@ class Range:
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
+        number: float
         if isinstance(value, Integral):
-            if not self.whole and abs(int(value)) > sys.float_info.max:  # no float holds it
+            number = int(value)
+            if not self.whole and abs(number) > sys.float_info.max:  # no float holds it
                 return False
-        elif self.whole or not math.isfinite(value):
-            return False
+        else:
+            number = float(value)
+            if self.whole or not math.isfinite(number):
+                return False
         return (
-            (self.least is None or value >= self.least)
-            and (self.above is None or value > self.above)
-            and (self.most is None or value <= self.most)
-            and (self.below is None or value < self.below)
+            (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
         )
 
     def __str__(self) -> str:
@@ -59,10 +63,16 @@ class Range:
             return f"{kind} {lower or upper}"
         return kind if self.whole else "a finite number"
 
+    def expected(self, value: object) -> str:
+        """What an error about ``value`` expects: of a number that is too small, only how large it must be."""
+        if self.least is not None and isinstance(value, Real) and value in Range(below=self.least):
+            return f"{self.least} or more"
+        return str(self)
+
     def check(self, name: str, value: object) -> None:
         """Raise a :class:`UsageError` about the setting ``name`` if ``value`` is not in the range."""
         if value not in self:
-            raise UsageError(f"{name} is {shown(value)}, expected {self}")
+            raise UsageError(f"{name} is {shown(value)}, expected {self.expected(value)}")
 
 
 FINITE = Range()

@@ -191,17 +191,18 @@ class _PlainLoader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        peek: Callable[[], yaml.Event] = self.peek_event
+        event = peek()
+        found = None
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None, None, f"found the alias *{shown(event.anchor)[1:-1]}; write the value itself", event.start_mark
-            )
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
-            found = f"found a value of {len(event.value)} characters"
-            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
-        if self.depth == YAML_DEPTH:
-            found = f"found values nested more than {YAML_DEPTH} levels deep"
-            raise yaml.composer.ComposerError(None, None, found, event.start_mark)
+            found = f"the alias *{shown(event.anchor)[1:-1]}, expected the value itself"
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
+            found = f"a value of {len(event.value)} characters"
+        elif self.depth == YAML_DEPTH:
+            found = f"values nested more than {YAML_DEPTH} levels deep"
+        if found is not None:
+            line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+            raise yaml.YAMLError(line + found)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

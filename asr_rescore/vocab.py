@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,15 @@ SENTENCE_END = "</s>"  # also the context before the first word of a sentence
 RNN_UNK = "<RNN_UNK>"  # the class of all words that are not listed
 PLAIN_UNK = "<unk>"  # its name if the text itself contains <unk>, as Penn Treebank does
 OOV_PROBABILITY = 1e-7  # P(word | class) of an OOV word, neither listed nor in the class (rnnlm_compute_scores.sh)
-# Entries of a Kaldi words.txt that are not words of the language.
-KALDI_SYMBOLS = frozenset({"<eps>", "<s>", "</s>", "#0", "!SIL", "<SIL>", "<SPOKEN_NOISE>", "<NOISE>", "<UNK>"})
-_BLANKS = frozenset(" \t\r\n")  # would break the files, which have one word per line
+# Entries of a Kaldi words.txt that are not words of the language: these, and those that begin like symbols of FSTs.
+KALDI_SYMBOLS = frozenset({"<eps>", "<s>", "</s>", "!SIL", "<SIL>", "<SPOKEN_NOISE>", "<NOISE>", "<UNK>"})
+_FST_SYMBOL = re.compile(r"#([0-9]+|nonterm.*)")  # #0 for back-off, #1, …, and #nonterm_begin, #nonterm:NAME, …
+_BLANKS = frozenset(" \t\r\n\f\v")  # would break the files, which have one word per line
+
+
+def is_word(symbol: str) -> bool:
+    """Whether an entry of a Kaldi words.txt is a word of the language."""
+    return symbol not in KALDI_SYMBOLS and not _FST_SYMBOL.fullmatch(symbol)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Vocabulary:
             raise RescoreError(f"{cause} leaves no word to list; expected 3 entries or more")
         class_counts = {word: counts[word] for word in ranked[kept:]}
         for word in lexicon:
-            if word not in counts and word not in KALDI_SYMBOLS:
+            if word not in counts and is_word(word):
                 class_counts[word] = 1
         if counts.get(unk):  # the <unk> of the text itself keeps its part of the class
             class_counts[unk] = counts[unk]
@@ -99,7 +106,7 @@ class Vocabulary:
             counts: word → count in the training text; words that are not in the lexicon form the class.
         """
         unk = PLAIN_UNK if PLAIN_UNK in counts else RNN_UNK
-        listed = sorted({word for word in lexicon if word not in KALDI_SYMBOLS and word != unk})
+        listed = sorted({word for word in lexicon if is_word(word) and word != unk})
         rest = {word: counts[word] for word in sorted(counts.keys() - set(listed) - {SENTENCE_END})}
         return cls._of(listed, unk, rest)
 

@@ -81,7 +81,7 @@ def test_a_long_line_is_read(tmp_path):
 @pytest.mark.parametrize("states", [MANY, -1])
 def test_a_lattice_that_expands_to_states_without_arcs(tmp_path, arc_type, states):
     bomb = write_bomb(tmp_path / "lat.1.gz", b"utt " + header(arc_type, states), b"\0" * 4)
-    with memory(30e6):
+    with memory(300e6):
         (message,) = errors_of(bomb)
     assert message.startswith(
         f"{bomb}: key utt: byte (uncompressed) 4: found more than 100 times the compressed bytes,"
@@ -91,14 +91,14 @@ def test_a_lattice_that_expands_to_states_without_arcs(tmp_path, arc_type, state
 @pytest.mark.parametrize("states", [MANY, -1])
 def test_a_grammar_that_expands_to_states_without_arcs(tmp_path, states):
     bomb = write_bomb(tmp_path / "G.fst.gz", header("standard", states), b"\0" * 4)
-    with memory(30e6), pytest.raises(InputError, match=r"G.fst.gz: .* found more than 100 times the compressed"):
+    with memory(300e6), pytest.raises(InputError, match=r"G.fst.gz: .* found more than 100 times the compressed"):
         kaldi.read_grammar(bomb)
 
 
 @pytest.mark.parametrize(
     ("begin", "block", "found"),
     [
-        (b"utt \n", b"0", "bytes without a line end"),
+        (b"utt \n", b"0", "100 times the compressed bytes"),
         (b"utt \n", b"0 1 5\n", "100 times the compressed bytes"),
         (b"utt words\n", b"0 1 5\n", "100 times the compressed bytes"),
         (b"utt \n0\n\n", b"\n", "100 times the compressed bytes"),
@@ -110,7 +110,7 @@ def test_a_grammar_that_expands_to_states_without_arcs(tmp_path, states):
 def test_a_text_lattice_that_expands(tmp_path, begin, block, found):
     bomb = write_bomb(tmp_path / "lat.1.gz", begin, block)
     messages: list[str] = []
-    with memory(30e6):
+    with memory(300e6):
         for key, _ in kaldi.read_lattices(bomb, on_error=lambda _, error: messages.append(str(error))):
             assert key == "utt"
     (message,) = messages

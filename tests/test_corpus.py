@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from asr_rescore.corpus import MIN_LINES_WITH_IDS, TokenStream, count_words, hold_out, read_sentences, write_sentences
 from asr_rescore.errors import InputError
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
+from asr_rescore.vocab_files import save_vocabulary
 
 VOCABULARY = Vocabulary.from_counts({"a": 9, "b": 7, "c": 3, "d": 1}, size=4)  # </s>, class of c and d, a, b
 
@@ -32,6 +33,16 @@ def test_sentences_are_lines_and_blank_lines_are_skipped(text, name):
     assert list(read_sentences(path)) == [["a", "b", "c"], ["d"], ["e", "f"]]
 
 
+def test_wide_spaces_are_parts_of_words(text):
+    path = text("new\u00a0york 東\u3000京\tthin\u2009space\x1cunit\u0085\n")
+    assert list(read_sentences(path)) == [["new\u00a0york", "東\u3000京", "thin\u2009space\x1cunit\u0085"]]
+
+
+def test_a_byte_order_mark_is_dropped_only_at_the_beginning(text):
+    path = text("\ufeffthe \ufeffend\n\ufeffword\n")
+    assert list(read_sentences(path)) == [["the", "\ufeffend"], ["\ufeffword"]]
+
+
 def test_an_utterance_id_is_left_out_on_demand(text):
     path = text("utt-1 a b\nutt-2\nutt-3 c\n")
     assert list(read_sentences(path, kaldi_text=True)) == [["a", "b"], ["c"]]
@@ -49,6 +60,19 @@ def test_first_words_that_look_like_utterance_ids_are_refused(text):
     with pytest.raises(InputError, match=r"10 lines whose first words, such as '4k0c0300', all differ.*`kaldi_text`"):
         list(read_sentences(text(lines)))
     assert len(list(read_sentences(text(lines), kaldi_text=True))) == MIN_LINES_WITH_IDS
+    kept = list(read_sentences(text(lines), kaldi_text=False))
+    assert kept == [line.split() for line in lines.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["train.txt", "valid.txt"])
+def test_what_prepare_text_wrote_has_no_utterance_ids(text, tmp_path, name):
+    path = text("".join(f"{n} green bottles\n" for n in range(MIN_LINES_WITH_IDS)), name)
+    with pytest.raises(InputError, match="no_utterance_ids"):
+        list(read_sentences(path))
+    save_vocabulary(tmp_path, VOCABULARY)
+    assert len(list(read_sentences(path))) == MIN_LINES_WITH_IDS
+    with pytest.raises(InputError, match="no_utterance_ids"):
+        list(read_sentences(text(path.read_text(), "text")))
 
 
 @pytest.mark.parametrize(

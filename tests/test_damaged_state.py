@@ -18,6 +18,7 @@ from asr_rescore.checkpoint import load_model, load_training_state, save_trainin
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.lm import sentence_scorer
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.records import read_json
 from asr_rescore.report import LmFacts, SystemReport
@@ -102,7 +103,7 @@ FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "weights.yaml": (weights, lambda folder: ChosenWeights.load(folder, None)),
     "provenance.json": (
         provenance,
-        lambda folder: load_model(folder).provenance.get("config", {}).get("train", {}).get("x"),
+        lambda folder: sentence_scorer(load_model(folder), "cpu", "float32"),
     ),
     "log.jsonl": (log, lambda folder: TrainingLog(folder).cut(5)),
     "ppl_valid.json": (perplexity, lambda folder: measured(folder, "valid")),
@@ -161,22 +162,21 @@ def test_every_wrong_value_is_refused_or_harmless(tmp_path, name):
     assert refused > 15
 
 
+OTHER_CONTENTS = {
+    "empty": b"",
+    "cut": b"{",
+    "not utf-8": b"\xff\xfe",
+    "zeros": b"\x00" * 100,
+    "deep list": b"[" * 100_000,
+    "long number": b"9" * 5000,
+    "deep mapping": b'{"a": ' * 50_000,
+    "gzip": b"\x1f\x8b\x08broken",
+    "a word": b"nul",
+}
+
+
 @each_file
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"\x00" * 100,
-        b"[" * 100_000,
-        b"9" * 5000,
-        b'{"a": ' * 50_000,
-        b"\x1f\x8b\x08broken",
-        b"nul",
-    ],
-    ids=["empty", "cut", "not utf-8", "zeros", "deep list", "long number", "deep mapping", "gzip", "a word"],
-)
+@pytest.mark.parametrize("content", OTHER_CONTENTS.values(), ids=OTHER_CONTENTS)
 def test_every_other_file_is_refused(tmp_path, name, content):
     make, load = FILES[name]
     path = make(tmp_path)

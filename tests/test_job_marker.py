@@ -7,7 +7,7 @@ import pytest
 from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import Fingerprint
-from asr_rescore.rescoring.job import JobMarker
+from asr_rescore.rescoring.job import JobMarker, remove_jobs_beyond
 
 MADE_FROM = Fingerprint({"lms": ("a", "b"), "n": 10})
 
@@ -68,3 +68,11 @@ def test_facts_are_compared_as_json_holds_them(marker):
     assert Fingerprint(facts) == MADE_FROM and Fingerprint(facts).digest == MADE_FROM.digest
     assert hash(Fingerprint(facts)) == hash(MADE_FROM)
     assert Fingerprint({"n": 10, "lms": ["a", "b"]}).digest == MADE_FROM.digest, "whatever the order"
+
+
+def test_all_of_a_larger_run_goes_even_after_a_gap(tmp_path):
+    for name in ("lat.1.gz", "lat.10.gz", "job.4.json", "lat.old.gz", "lat.7.gz.bak", "job.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "archives.3").mkdir()
+    remove_jobs_beyond(2, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "lat.1.gz", "lat.7.gz.bak", "lat.old.gz"]

@@ -12,6 +12,7 @@ import pytest
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.locks import locked
 from asr_rescore.outputs import check_outputs
 from conftest import GOLDENS
 
@@ -65,6 +66,21 @@ class TestFirstPass:
         assert main(["lattice_to_nbest", source, str(lang / "words.txt"), str(first_pass)]) == 2
         assert contents(first_pass) == before
         assert "it is a decode directory" in capsys.readouterr().err
+
+    def test_an_n_best_directory_is_refused(self, lattice_command, lang, first_pass, tmp_path):
+        words = str(lang / "words.txt")
+        assert main(["lattice_to_nbest", "--n", "2", str(first_pass), words, str(tmp_path / "nbest")]) == 0
+        before = contents(tmp_path / "nbest")
+        assert lattice_command("--lm-weight", 0.5, out="nbest")[0] == 2
+        assert contents(tmp_path / "nbest") == before
+
+    @pytest.mark.slow
+    def test_a_job_that_runs_already_is_refused(self, rescore, tmp_path, capsys):
+        with locked(tmp_path / "out" / ".job.1.lock", "it"):
+            assert rescore("--tune", "--nj", 2, "--job", 1)[0] == 1
+            assert "out: job 1 is being written by another process" in capsys.readouterr().err
+            assert rescore("--tune", "--nj", 2, "--job", 2)[0] == 0
+        assert rescore("--tune", "--nj", 2, "--job", 1)[0] == 0
 
     @pytest.mark.slow
     def test_our_own_result_is_replaced(self, rescore, lattice_command):

@@ -127,7 +127,7 @@ def test_without_references_the_report_has_no_errors(lang, lm, data, decode, tmp
         ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are both given"),
         ({"lm_weight": [0.5, 0.1]}, "2 `lm_weight` for 1 language models"),
         ({"config": asr_rescore.LatticeConfig()}, "lattices need known weights: give `weights` or `lm_weight`"),
-        ({"lm_weight": [0.5], "jobs": 0}, "`jobs` is 0, expected 1 to 999999"),
+        ({"lm_weight": [0.5], "jobs": 0}, "`jobs` is 0, expected 1 or more"),
         ({"lm_weight": [0.5], "device": "tpu"}, "`device` is tpu, expected auto, cpu or cuda"),
     ],
 )

@@ -185,12 +185,12 @@ def test_words_no_model_knows_are_neither_dropped_nor_free(rescore, lang, tmp_pa
         assert np.all(nbest.costs["lmwt.rnn"] > 16.1 * unknown)  # −ln 1e-7 each, beyond the class
 
 
-def test_a_damaged_model_leaves_the_first_pass(rescore, lm, decode, tmp_path):
+def test_a_model_without_finite_costs_leaves_the_first_pass(rescore, lm, decode, tmp_path):
     from asr_rescore.checkpoint import load_model, save_model
 
     loaded = load_model(lm)
     with torch.no_grad():
-        loaded.model.decoder_bias[5] = math.nan
+        loaded.model.embedding.fill_(3e38)  # finite, but the products are not
     save_model(tmp_path / "nan", loaded.model, loaded.vocabulary, {})
     status, out = rescore("--lm-weight", 0.5, lms=(tmp_path / "nan",))
     _, first = rescore("--lm-weight", 0, out="first")

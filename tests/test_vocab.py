@@ -89,7 +89,9 @@ def test_plain_unk_is_the_class_and_keeps_its_part():
 
 
 def test_lexicon_words_join_with_the_count_of_a_word_seen_once():
-    vocabulary = Vocabulary.from_counts(COUNTS, 6, ["unseen", "the", "rare", "<eps>", "#0", "<s>", "</s>", "<UNK>"])
+    vocabulary = Vocabulary.from_counts(
+        COUNTS, 6, ["unseen", "the", "rare", "<eps>", "#0", "<s>", "</s>", "<UNK>", "#12", "#nonterm:name"]
+    )
     assert vocabulary.unk_probs == pytest.approx({"rare": 2 / 4, "once": 1 / 4, "unseen": 1 / 4})
 
 
@@ -160,7 +162,7 @@ def test_vocabulary_and_config_load_without_torch():
 
 
 def test_the_recognisers_words_and_no_others():
-    lexicon = ["<eps>", "!SIL", "<UNK>", "b", "a", "never", "#0", "<s>", "</s>"]
+    lexicon = ["<eps>", "!SIL", "<UNK>", "b", "a", "never", "#0", "#1", "#nonterm_begin", "<s>", "</s>"]
     vocabulary = Vocabulary.from_words(lexicon, {"</s>": 4, "a": 3, "b": 1, "x": 3, "y": 1})
     assert vocabulary.words == ("</s>", "<RNN_UNK>", "a", "b", "never")
     assert vocabulary.unk_probs == {"x": 0.75, "y": 0.25}

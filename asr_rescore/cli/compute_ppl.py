@@ -31,8 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_config_options(parser, DynamicConfig, RATES, prefix="dynamic_")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
-    parser.add_argument(
-        "--kaldi-text", action="store_true", help="each line starts with an utterance id, which is not a word"
+    ids = parser.add_mutually_exclusive_group()
+    ids.add_argument(
+        "--kaldi-text", action="store_true", default=None, help="skip the utterance id at the start of each line"
+    )
+    ids.add_argument(
+        "--no-utterance-ids",
+        dest="kaldi_text",
+        action="store_false",
+        default=None,
+        help="accept lines that all start with different numbers, which could be utterance ids",
     )
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="language model")
@@ -45,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore.checkpoint import load_model, model_files
     from asr_rescore.corpus import TokenStream, read_sentences
-    from asr_rescore.errors import UsageError
+    from asr_rescore.errors import UsageError, printable
     from asr_rescore.files import atomic_text
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
@@ -74,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     if text.oov:
         listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))
         more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
-        print(f"OOVs: {listed}{more}")
+        print(printable(f"OOVs: {listed}{more}"))
     figures: dict[str, Any] = {
         "ppl": cost.ppl,
         "tokens": len(text),

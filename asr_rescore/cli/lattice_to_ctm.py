@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: the operating point is given twice.
     """
     from asr_rescore import kaldi
-    from asr_rescore.errors import UsageError
+    from asr_rescore.errors import UsageError, printable
     from asr_rescore.outputs import check_outputs
     from asr_rescore.programs.lattice_to_ctm import CtmConfig, write_ctm
     from asr_rescore.programs.sources import files_of
@@ -78,5 +78,5 @@ def run(arguments: argparse.Namespace) -> int:
         f"{summary.risk:.1f} word errors expected, {len(failed)} failed"
     )
     for what, reason in sorted(failed.items()):
-        print(f"{what}\t{reason}", file=sys.stderr)
+        print(printable(f"{what}\t{reason}"), file=sys.stderr)
     return 1 if failed else 0

@@ -1,7 +1,7 @@
 """``asr-rescore <command> …``: finds the command, runs it, and turns errors into one line and an exit status.
 
-Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted (Ctrl-C); 141 nobody reads the
-output; 143 terminated (SIGTERM).
+Exit status: 0 done; 1 something was refused or is missing; 2 wrong usage; 130 interrupted (Ctrl-C); 141 nobody reads
+the output; 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from asr_rescore import __version__
-from asr_rescore.errors import RescoreError, Terminated, UsageError
+from asr_rescore.errors import RescoreError, Terminated, UsageError, printable
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
 
@@ -118,7 +118,7 @@ class _Console(logging.Handler):
         from tqdm import tqdm
 
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        tqdm.write(_printable(record.getMessage()), file=stream)  # not through a progress bar
+        tqdm.write(printable(record.getMessage()), file=stream)  # not through a progress bar
         stream.flush()
 
 
@@ -194,7 +194,7 @@ def _drop_output() -> None:
 
 def _fail(name: str, reason: object, status: int) -> int:
     line = " ".join(str(reason).splitlines())
-    return _end(f"{name}: error: {_printable(line)}", status)
+    return _end(f"{name}: error: {printable(line)}", status)
 
 
 def _end(line: str, status: int) -> int:
@@ -203,14 +203,6 @@ def _end(line: str, status: int) -> int:
     except OSError:  # nobody reads it
         _drop_output()
     return status
-
-
-def _printable(text: str) -> str:
-    """``text`` with control characters as escapes: names from files must not reach the terminal as commands."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 if __name__ == "__main__":

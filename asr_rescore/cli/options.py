@@ -92,7 +92,7 @@ def number(kind: type[int] | type[float], allowed: Range | None = None) -> Calla
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"invalid {kind.__name__} value: {shown(text)}") from error
         if allowed is not None and value not in allowed:
-            raise argparse.ArgumentTypeError(f"found {shown(text)}, expected {allowed}")
+            raise argparse.ArgumentTypeError(f"found {shown(text)}, expected {allowed.expected(value)}")
         return value
 
     return read

@@ -29,7 +29,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         help="fraction of the sentences for the valid text (%(default)s)",
     )
-    parser.add_argument("--kaldi-text", action="store_true", help="skip the utterance id at the start of each line")
+    ids = parser.add_mutually_exclusive_group()
+    ids.add_argument(
+        "--kaldi-text", action="store_true", default=None, help="skip the utterance id at the start of each line"
+    )
+    ids.add_argument(
+        "--no-utterance-ids",
+        dest="kaldi_text",
+        action="store_false",
+        default=None,
+        help="accept lines that all start with different numbers, which could be utterance ids",
+    )
     parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
     parser.add_argument("dir", type=Path, help="directory for train.txt, valid.txt, vocab.txt and unk_probs.txt")
 
@@ -46,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.only_lexicon and not arguments.lexicon:
         raise UsageError("--only-lexicon needs --lexicon")
-    train_path = arguments.dir / "train.txt"
-    valid_path = arguments.dir / "valid.txt"
+    train_path = arguments.dir / corpus.TRAIN_FILE
+    valid_path = arguments.dir / corpus.VALID_FILE
     vocabulary_files = [arguments.dir / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     inputs = [path for path in (*arguments.text, arguments.valid, arguments.lexicon) if path]
     check_outputs([train_path, valid_path, *vocabulary_files], inputs)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the word error rate, and say which utterances lack a hypothesis or a reference."""
     import sys
 
-    from asr_rescore.errors import UsageError
+    from asr_rescore.errors import UsageError, printable
     from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.outputs import check_outputs
     from asr_rescore.report import DETAILS_FILES, write_details
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = references.keys() - hypotheses.keys()
     unexpected = hypotheses.keys() - references.keys()
     for utt in sorted(missing):
-        print(f"{arguments.hypothesis}: no hypothesis for {utt}", file=sys.stderr)
+        print(printable(f"{arguments.hypothesis}: no hypothesis for {utt}"), file=sys.stderr)
     for utt in sorted(unexpected):
-        print(f"{arguments.reference}: no reference for {utt}, which is not scored", file=sys.stderr)
+        print(printable(f"{arguments.reference}: no reference for {utt}, which is not scored"), file=sys.stderr)
     return 1 if missing or unexpected else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,28 @@ def check_training_outputs(arguments: argparse.Namespace, directory: Path, other
     check_outputs([*model_files(directory), directory / LOG_FILE, directory / STATE_FILE], inputs)
 
 
+def check_memory(config: Config, vocabulary_size: int) -> None:
+    """Refuse a model that this machine cannot hold, before it is built.
+
+    Raises:
+        UsageError: weights and gradients need more than the memory.
+    """
+    import torch
+
+    from asr_rescore import models
+    from asr_rescore.errors import UsageError
+
+    with torch.device("meta"):  # sizes only
+        parameters = models.build(config.model, vocabulary_size).num_parameters
+    needed = 2 * 4 * parameters  # weights and gradients in float32, before anything else
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise UsageError(
+            f"model: {parameters:,} parameters need {needed / 2**30:,.0f} GiB or more, and this machine has "
+            f"{memory / 2**30:,.0f} GiB; lower model.experts, model.embedding or model.hidden"
+        )
+
+
 def start_model(
     arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, device: torch.device
 ) -> tuple[LanguageModel, dict[str, Any]]:
@@ -77,12 +100,16 @@ def start_model(
 
     Returns:
         The model, and the facts about its start for the run's fingerprint.
+
+    Raises:
+        UsageError: the machine has too little memory for the model.
     """
     import torch
 
     from asr_rescore import models
     from asr_rescore.checkpoint import load_weights
 
+    check_memory(config, len(vocabulary))
     torch.manual_seed(arguments.seed)
     model = models.build(config.model, len(vocabulary)).to(device)
     facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}

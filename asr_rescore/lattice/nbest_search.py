@@ -100,7 +100,7 @@ class _Search:
     def __init__(self, lattice: Lattice, acoustic_scale: float):
         self.lattice = lattice
         self.costs = lattice.arc_costs(acoustic_scale).tolist()
-        self.final = lattice.final_costs(acoustic_scale).tolist()
+        self.final: list[float] = lattice.final_costs(acoustic_scale).tolist()
         self.offsets = lattice.arc_offsets.tolist()
         self.sources = lattice.source.tolist()
         self.targets = lattice.target.tolist()

@@ -91,7 +91,7 @@ def measured(directory: Path, text: str) -> dict[str, Any]:
         return {}
     record = read_json(path, "a result of compute_ppl", "create it again with compute_ppl --json")
     for key in ("ppl", "dynamic_ppl"):
-        if key in record.values and not record.values[key] == math.inf:  # what a useless model gives
+        if key in record.values and record.values[key] != math.inf:  # what a useless model gives
             record.number(key)
     return dict(record.values)
 

@@ -19,6 +19,7 @@ from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome
+from asr_rescore.rescoring.first_pass import writable
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
@@ -53,7 +54,7 @@ class LatticeEngine:
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
-        kaldi.write_lattices(written, rescorer.rescore(lattices, failures))
+        kaldi.write_lattices(written, writable(rescorer.rescore(lattices, failures), failures))
         return [written]
 
     def gather(self, jobs: int, failures: Failures) -> Outcome:

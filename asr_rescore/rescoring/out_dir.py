@@ -31,7 +31,7 @@ def check_out_dir(
         weights: the weights.yaml that is read, or the directory that holds it.
 
     Raises:
-        UsageError: the directory is an input or has one among its results, or it holds lattices that no rescoring wrote.
+        UsageError: the directory is an input or has one among its results, or holds results that no rescoring wrote.
         RescoreError: it cannot be written.
     """
     check_writable(out_dir / "num_jobs")
@@ -45,16 +45,17 @@ def check_out_dir(
     if weights is not None:
         inputs += [weights / WEIGHTS_FILE if weights.is_dir() else weights]
     lattices = sorted(out_dir.glob("lat.*.gz"))
+    lists = sorted(out_dir.glob("archives.*"))
     check_outputs(
         [out_dir / "num_jobs", *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE)), *lattices],
         inputs,
-        replaced=[out_dir / "scoring_kaldi", *out_dir.glob("archives.*")],
+        replaced=[out_dir / "scoring_kaldi", *lists],
     )
     ours = any(found for pattern in OWN_FILES for found in out_dir.glob(pattern))
-    if lattices and not ours:
+    if (lattices or lists) and not ours:
         raise UsageError(
-            f"{out_dir} holds {lattices[0].name}, which was not written by a rescoring and would be replaced; name "
-            "another output directory"
+            f"{out_dir} holds {[*lattices, *lists][0].name}, which was not written by a rescoring and would be "
+            "replaced; name another output directory"
         )
 
 
