@@ -10,28 +10,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asr_rescore.checkpoint import load_model
-    from asr_rescore.kaldi import read_lattices, read_nbest_dir, read_table, read_words
-    from asr_rescore.lattice import Lattice, best_path, mbr_decode, n_best, oracle
+    from asr_rescore.checkpoint import LoadedModel, load_model
+    from asr_rescore.kaldi import SymbolTable, read_lattices, read_nbest_dir, read_table, read_words
+    from asr_rescore.lattice import Decoding, Lattice, best_path, mbr_decode, n_best, oracle
     from asr_rescore.lm import SentenceScorer, grammar_scorer, sentence_scorer
     from asr_rescore.nbest import NBest
     from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
     from asr_rescore.report import SystemReport
     from asr_rescore.rescoring.config import LatticeConfig, ListConfig
     from asr_rescore.rescoring.run import rescore
-    from asr_rescore.tuning import tune
+    from asr_rescore.tuning import Tuning, tune
     from asr_rescore.word_errors import ErrorCount, wer
 
 __version__ = "0.2.0"
 __all__ = [
+    "Decoding",
     "ErrorCount",
     "Lattice",
     "LatticeConfig",
     "ListConfig",
+    "LoadedModel",
     "NBest",
     "OperatingPoint",
     "SentenceScorer",
+    "SymbolTable",
     "SystemReport",
+    "Tuning",
     "Weights",
     "best_hypothesis",
     "best_path",
@@ -50,16 +54,16 @@ __all__ = [
     "wer",
 ]
 _MODULES = {
-    "asr_rescore.checkpoint": ["load_model"],
-    "asr_rescore.kaldi": ["read_lattices", "read_nbest_dir", "read_table", "read_words"],
-    "asr_rescore.lattice": ["Lattice", "best_path", "mbr_decode", "n_best", "oracle"],
+    "asr_rescore.checkpoint": ["LoadedModel", "load_model"],
+    "asr_rescore.kaldi": ["SymbolTable", "read_lattices", "read_nbest_dir", "read_table", "read_words"],
+    "asr_rescore.lattice": ["Decoding", "Lattice", "best_path", "mbr_decode", "n_best", "oracle"],
     "asr_rescore.lm": ["SentenceScorer", "grammar_scorer", "sentence_scorer"],
     "asr_rescore.nbest": ["NBest"],
     "asr_rescore.ranking": ["OperatingPoint", "Weights", "best_hypothesis"],
     "asr_rescore.report": ["SystemReport"],
     "asr_rescore.rescoring.config": ["LatticeConfig", "ListConfig"],
     "asr_rescore.rescoring.run": ["rescore"],
-    "asr_rescore.tuning": ["tune"],
+    "asr_rescore.tuning": ["Tuning", "tune"],
     "asr_rescore.word_errors": ["ErrorCount", "wer"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

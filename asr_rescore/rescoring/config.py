@@ -51,9 +51,7 @@ class RescoringConfig:
         for name in ("min_lmwt", "max_lmwt"):
             LMWT.check(f"`{name}`", getattr(self, name))
         if self.min_lmwt > self.max_lmwt:
-            raise UsageError(
-                f"`min_lmwt` is {self.min_lmwt} and `max_lmwt` is {self.max_lmwt}, expected min ≤ max"
-            )
+            raise UsageError(f"`min_lmwt` is {self.min_lmwt} and `max_lmwt` is {self.max_lmwt}, expected min ≤ max")
         if not self.word_ins_penalty or not all(penalty in FINITE for penalty in self.word_ins_penalty):
             raise UsageError(f"`word_ins_penalty` is {self.word_ins_penalty}, expected one finite number or more")
 
