@@ -90,15 +90,3 @@ def split_old_lm(nbest: NBest, old_lm: SentenceScorer) -> tuple[NBest, np.ndarra
     known: np.ndarray = np.isfinite(old)
     old = np.where(known, old, 0.0)
     return nbest.with_cost(OLD_LM, old).with_cost(NO_LM, nbest.costs[GRAPH] - old), known
-
-
-def writable(entries: Iterable[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
-    """Pass on the lattices that Kaldi's archives can hold, with costs that fit into a float; the others are noted."""
-    most = np.finfo(np.float32).max
-    for utt, lattice in entries:
-        costs = np.abs(np.concatenate([lattice.graph, lattice.acoustic, lattice.final_graph, lattice.final_acoustic]))
-        largest = costs[np.isfinite(costs)].max(initial=0.0)
-        if largest > most:
-            failures.add(utt, f"no lattice written: it has a cost of {largest:g}, expected costs that fit into a float")
-        else:
-            yield utt, lattice

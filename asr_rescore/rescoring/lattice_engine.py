@@ -20,7 +20,6 @@ from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome, Texts
-from asr_rescore.rescoring.first_pass import writable
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
@@ -55,7 +54,7 @@ class LatticeEngine:
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
-        kaldi.write_lattices(written, writable(rescorer.rescore(lattices, failures), failures))
+        kaldi.write_lattices(written, rescorer.rescore(lattices, failures), on_error=failures.add)
         return [written]
 
     def gather(self, jobs: int, failures: Failures) -> Outcome:

@@ -23,7 +23,6 @@ from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.rescoring.costed_lists import CostedLists, Winners
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, tuning_warnings
 from asr_rescore.rescoring.engine import Outcome
-from asr_rescore.rescoring.first_pass import writable
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
@@ -116,7 +115,7 @@ class ListEngine:
 
         for job in Job.all(jobs):
             rescored = self._rescored(job, counted(job), weights.weights.lm)
-            kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", writable(rescored, failures))
+            kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
         warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
         return Outcome(
