@@ -12,7 +12,7 @@ LOWEST_INSTALLED := .venv-lowest/installed
 # One process for each processor, each with one thread (tests/conftest.py). worksteal: long tests do not wait in a row.
 PARALLEL := -n auto --maxprocesses 16 --dist worksteal
 
-.PHONY: help demo test test-quick test-lowest lint format bench clean
+.PHONY: help demo test test-quick test-lowest fuzz lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,11 @@ test-quick: $(INSTALLED) ## run the tests that take seconds
 
 test-lowest: $(LOWEST_INSTALLED) ## run all tests with the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python -m pytest $(PARALLEL)
+
+MINUTES ?= 10
+SEED ?= $(shell date +%s)
+fuzz: $(INSTALLED) ## damage files and see that every command ends well: make fuzz MINUTES=60 SEED=7
+	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 lint: $(INSTALLED) ## check style, simple mistakes and types
 	$(BIN)/ruff check .

@@ -18,7 +18,21 @@ import yaml
 Mutator = Callable[[bytes, Random], bytes]
 
 LONGEST_RUN = 64  # bytes that are deleted, duplicated or zeroed at once
-NUMBERS = ["nan", "inf", "-inf", "-1", "0", "1", "2147483647", "4294967296", "1e300", "1e-320", str(10**30), "0x10", "٣"]
+NUMBERS = [
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "0",
+    "1",
+    "2147483647",
+    "4294967296",
+    "1e300",
+    "1e-320",
+    str(10**30),
+    "0x10",
+    "٣",
+]
 ODD_BYTES = [b"\xff\xfe", b"\xc3\x28", b"\x00", b"\x1b[2J", b"\r", b"\xc2\xa0", b"\xe3\x80\x80", b"\xef\xbb\xbf", b" "]
 ODD_FIELDS = [b"#0", b"<eps>", b"-", b"ark:-", b"|", b"x|", b"/", b"..", b"a,b,c", b"1_2", b"9" * 5000, b"x" * 5000]
 VALUES: list[Any] = [None, True, "", "much", "a\x1b[2J", -1, 0, 2**31 - 1, 10**30, 0.5, 1e300, [], {}, [None], {"a": 1}]
@@ -132,7 +146,20 @@ def odd_yaml(data: bytes, random: Random) -> bytes:
     for name, before in zip("bcdefgh", "abcdefg", strict=True):
         laughs = f"[&{name} [{laughs}, {', '.join([f'*{before}'] * 8)}], *{name}]"
     odd = ["!!python/object:os.system x", "!!set {a}", "2020-02-30", "*nobody", "[" * 3000, "{" * 3000, laughs]
-    odd += ["&x [*x]", "!!binary x", "0o99", "9" * 5000, "1_000", "1:30", "=", "? x", "!!float x", "---", "...", "%YAML 9"]
+    odd += [
+        "&x [*x]",
+        "!!binary x",
+        "0o99",
+        "9" * 5000,
+        "1_000",
+        "1:30",
+        "=",
+        "? x",
+        "!!float x",
+        "---",
+        "...",
+        "%YAML 9",
+    ]
     return _edit_field(data, random, rb"(?<=: )[^ ,{}\[\]\n]+", lambda found: random.choice(odd).encode())
 
 
@@ -142,10 +169,8 @@ def edit_header(data: bytes, random: Random) -> bytes:
     header = data[8 : 8 + length]
     if random.random() < 0.2:
         return random.choice((0, length - 1, length + 1, 2**31, 2**63 - 1)).to_bytes(8, "little") + data[8:]
-    if random.random() < 0.3:
-        header = replace_number(header, random)
-    else:
-        header = edit_json(header, random)
+    edit = replace_number if random.random() < 0.3 else edit_json
+    header = edit(header, random)
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 

@@ -10,6 +10,7 @@ kind and number:
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import resource
@@ -77,7 +78,8 @@ def run_case(case: Case, examples: Path, place: Path) -> Outcome:
     before = _contents()
     status, printed = _in_a_child(lambda: _run(arguments), place.with_suffix(".printed"))
     problem = _problem_of_status(status, case.kind) or _problem_of_text(status, printed)
-    changed = sorted(name for name, content in _contents().items() if before.pop(name, None) != content) + [*before]
+    after = _contents()
+    changed = [name for name, content in before.items() if after.get(name) != content]
     if changed and not problem:
         problem = f"changed {changed[0]}"
     left = [path.name for path in place.rglob(".*") if path.suffix in (".tmp", ".old")]
@@ -157,12 +159,13 @@ def _in_a_child(run: Callable[[], int], printed: Path, limited: bool = True) -> 
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(status)
+            os._exit(status if isinstance(status, int) else 70)  # a child must never go on as its parent
     _, how = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(how), printed.read_text("utf-8", errors="replace")
 
 
 def _limit() -> None:
+    """Limit what this process may use from now on."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -178,7 +181,7 @@ def _contents() -> dict[str, bytes]:
         if path.parts[0].startswith("out"):
             continue
         if path.is_symlink():
-            found[str(path)] = os.readlink(path).encode()
+            found[str(path)] = str(path.readlink()).encode()
         elif path.is_file():
             found[str(path)] = path.read_bytes()
         else:
@@ -253,6 +256,7 @@ def main() -> int:
     import asr_rescore.rescoring.run
     import asr_rescore.training.teacher_cache  # noqa: F401
 
+    gc.freeze()  # so that children share the pages of what is loaded
     cases: Counter[str] = Counter()
     clean: Counter[str] = Counter()
     unclean: defaultdict[str, list[Outcome]] = defaultdict(list)
