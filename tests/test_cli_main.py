@@ -99,13 +99,13 @@ def test_the_library_logs_and_the_command_shows_it(command, capsys):
         log = logging.getLogger("asr_rescore.training")
         log.debug("never")
         log.info("epoch %d", 1)
-        log.warning("look out")
+        log.warning("`number` is odd")
         return 0
 
     command(run)
     for _ in range(2):  # a second command in the same process does not show lines twice
         assert cli.main(["probe", "F"]) == 0
-        assert capsys.readouterr() == ("epoch 1\n", "look out\n")
+        assert capsys.readouterr() == ("epoch 1\n", "--number is odd\n")
 
 
 def test_an_error_nobody_foresaw_keeps_its_traceback(command):

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_in_good_order()
     try:
         try:
-            with _console():
+            with _console(command):
                 return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
@@ -114,19 +114,24 @@ def _overview() -> str:
 class _Console(logging.Handler):
     """Shows the library's log as a command's own output: what is going on on stdout, warnings on stderr."""
 
+    def __init__(self, command: str | None):
+        super().__init__()
+        self.command = command
+
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        tqdm.write(printable(record.getMessage()), file=stream)  # not through a progress bar
+        message = _with_flags(printable(record.getMessage()), self.command)
+        tqdm.write(message, file=stream)  # not through a progress bar
         stream.flush()
 
 
 @contextmanager
-def _console() -> Iterator[None]:
+def _console(command: str | None) -> Iterator[None]:
     """Show the library's log and progress for as long as a command runs."""
     log = logging.getLogger("asr_rescore")
-    handler = _Console()
+    handler = _Console(command)
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -141,7 +146,7 @@ def _console() -> Iterator[None]:
 
 def _with_flags(text: str, command: str | None) -> str:
     """The library names its fields in backticks; here each becomes the flag of the command that sets it."""
-    if command is None:
+    if command is None or "`" not in text:
         return text
     parser = _parser(command, importlib.import_module(COMMANDS[command]))
     flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
