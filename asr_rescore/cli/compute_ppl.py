@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.cli.options import add_config_options, add_device_option, given, read_config
+from asr_rescore.cli.options import add_config_options, add_device_option, add_utterance_id_options, given, read_config
 from asr_rescore.lm_config import DynamicConfig
 
 HELP = "print a text's perplexity, number of tokens and out-of-vocabulary words"
@@ -31,17 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_config_options(parser, DynamicConfig, RATES, prefix="dynamic_")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
-    ids = parser.add_mutually_exclusive_group()
-    ids.add_argument(
-        "--kaldi-text", action="store_true", default=None, help="skip the utterance id at the start of each line"
-    )
-    ids.add_argument(
-        "--no-utterance-ids",
-        dest="kaldi_text",
-        action="store_false",
-        default=None,
-        help="accept lines that all start with different numbers, which could be utterance ids",
-    )
+    add_utterance_id_options(parser)
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="language model")
     parser.add_argument("text", type=Path, help="one sentence per line, plain or gzipped")

@@ -56,6 +56,21 @@ def read_config(config_class: type[Config], arguments: argparse.Namespace, prefi
     return config_class(**given(arguments, config_class, prefix))
 
 
+def add_utterance_id_options(parser: argparse.ArgumentParser) -> None:
+    """Declare ``kaldi_text``: whether lines start with an utterance id; None to refuse a text that could have them."""
+    ids = parser.add_mutually_exclusive_group()
+    ids.add_argument(
+        "--kaldi-text", action="store_true", default=None, help="skip the utterance id at the start of each line"
+    )
+    ids.add_argument(
+        "--no-utterance-ids",
+        dest="kaldi_text",
+        action="store_false",
+        default=None,
+        help="accept lines that all start with different numbers, which could be utterance ids",
+    )
+
+
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     """Declare ``--device``; its value is for :func:`asr_rescore.models.choose_device`."""
     parser.add_argument(

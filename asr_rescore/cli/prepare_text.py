@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import number
+from asr_rescore.cli.options import add_utterance_id_options, number
 from asr_rescore.ranges import COUNT, Range
 
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
@@ -29,17 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         help="fraction of the sentences for the valid text (%(default)s)",
     )
-    ids = parser.add_mutually_exclusive_group()
-    ids.add_argument(
-        "--kaldi-text", action="store_true", default=None, help="skip the utterance id at the start of each line"
-    )
-    ids.add_argument(
-        "--no-utterance-ids",
-        dest="kaldi_text",
-        action="store_false",
-        default=None,
-        help="accept lines that all start with different numbers, which could be utterance ids",
-    )
+    add_utterance_id_options(parser)
     parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
     parser.add_argument("dir", type=Path, help="directory for train.txt, valid.txt, vocab.txt and unk_probs.txt")
 
