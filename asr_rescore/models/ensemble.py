@@ -45,7 +45,7 @@ class Ensemble(LanguageModel):
 
     def forward(self, ids: torch.Tensor, state: State) -> Output:
         """Read ``ids`` (time, batch) with every member."""
-        outputs = [member(ids, part) for member, part in zip(self._models, state, strict=True)]
+        outputs: list[Output] = [member(ids, part) for member, part in zip(self.members, state, strict=True)]
         log_sum = outputs[0].log_probs
         for output in outputs[1:]:
             log_sum = torch.logaddexp(log_sum, output.log_probs)

@@ -49,19 +49,12 @@ class DropConnectLstm(nn.RNNBase):
         fast = self.training and self.half_on_gpu and inputs.is_cuda
         if not fast and (not self.training or self.dropconnect == 0):
             weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
-            return _torch_lstm(inputs, state, weights, self.training)
+            # As nn.LSTM calls it: biases, one layer, no dropout between layers, training, one direction, time first.
+            output, hidden, cell = torch._VF.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, False)
+            return output, (hidden, cell)
         dropped = F.dropout(self.weight_hh_l0, self.dropconnect, self.training)
         weights = (self.weight_ih_l0, dropped, self.bias_ih_l0, self.bias_hh_l0)
         return padded_lstm(inputs, state, weights, torch.float16) if fast else lstm(inputs, state, weights)
-
-
-def _torch_lstm(
-    inputs: torch.Tensor, state: LstmState, weights: Weights | list[torch.Tensor], training: bool
-) -> tuple[torch.Tensor, LstmState]:
-    """Call the function that nn.LSTM itself calls."""
-    # has_biases, num_layers, dropout between layers, train, bidirectional, batch_first
-    output, hidden, cell = torch._VF.lstm(inputs, state, weights, True, 1, 0.0, training, False, False)
-    return output, (hidden, cell)
 
 
 def lstm(inputs: torch.Tensor, state: LstmState, weights: Weights) -> tuple[torch.Tensor, LstmState]:
@@ -71,7 +64,8 @@ def lstm(inputs: torch.Tensor, state: LstmState, weights: Weights) -> tuple[torc
     buffer = torch.cat([weight.flatten() for weight in weights])
     parts = torch.split(buffer, [weight.numel() for weight in weights])
     packed = [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
-    return _torch_lstm(inputs, state, packed, True)
+    output, hidden, cell = torch._VF.lstm(inputs, state, packed, True, 1, 0.0, True, False, False)
+    return output, (hidden, cell)
 
 
 def padded_lstm(
