@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import reprlib
 
+LONGEST_LINE = 1000  # characters of a line that is shown; keys and words of broken files can be of any length
+SHOWN_END = 300  # of them at its end, where an error has its remedy
+
 
 def printable(text: str, kept: str = "\n\t") -> str:
     """The text with escape sequences, such as ``\\x1b``, in place of characters that a terminal would act on or hide.
 
-    Files can contain such characters in keys and words.
+    Files can contain such characters in keys and words. Lines that are too long to read lose their middle.
 
     Args:
         text: the text.
         kept: characters that are not replaced.
     """
-    if text.isprintable():
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
+    if len(text) <= LONGEST_LINE:
         return text
-    return "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
+    return "\n".join(_without_middle(line) for line in text.split("\n"))
+
+
+def _without_middle(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE - SHOWN_END]} … {line[-SHOWN_END:]}"
 
 
 class RescoreError(Exception):

@@ -200,7 +200,7 @@ def is_device(path: Path) -> bool:
         return True
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a NUL
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

@@ -35,7 +35,7 @@ def files_of(source: str) -> list[Path]:
 
 
 def _is_file(name: str) -> bool:
-    return name.strip() != "-" and not name.rstrip().endswith("|")
+    return name.strip() != "-" and not name.rstrip().endswith("|") and "\0" not in name
 
 
 def _without_offset(name: str) -> str:
