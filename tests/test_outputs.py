@@ -255,3 +255,12 @@ def test_an_input_next_to_the_output_is_no_harm(tmp_path):
     check_outputs([tmp_path / "out"], [tmp_path / "text", tmp_path])
     with pytest.raises(UsageError, match="text is an input in .*, which would be replaced"):
         check_outputs([], [tmp_path / "text"], replaced=[tmp_path])
+
+
+def test_a_report_dir_that_was_forgotten(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text("{}")
+    assert main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "name another directory for the report, after all out-dirs" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["report.json"]

@@ -17,7 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write report.txt and report.html, and print the former."""
+    """Write report.txt and report.html, and print the former.
+
+    Raises:
+        UsageError: the report-dir is a result to be compared; probably the report-dir was forgotten.
+    """
+    from asr_rescore.errors import UsageError
     from asr_rescore.files import atomic_text
     from asr_rescore.outputs import check_outputs
     from asr_rescore.report import REPORT_FILE, Comparison, SystemReport, to_html, to_text
@@ -25,6 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     table = arguments.report_dir / "report.txt"
     page = arguments.report_dir / "report.html"
     check_outputs([table, page], [path / REPORT_FILE for path in arguments.out_dir])
+    if (arguments.report_dir / REPORT_FILE).exists():
+        raise UsageError(
+            f"{arguments.report_dir} holds the result of a rescoring; name another directory for the report, after all "
+            "out-dirs"
+        )
     comparison = Comparison.of(SystemReport.load(path) for path in arguments.out_dir)
     text = to_text(comparison)
     with atomic_text(table) as stream:
