@@ -166,6 +166,30 @@ class TestBrokenDirectory:
         with pytest.raises(InputError, match="found weights of another model, expected weights for this config.yaml"):
             load_model(saved)
 
+    @pytest.mark.parametrize("at", [-1, -500, -1001])
+    def test_with_a_flipped_bit_that_leaves_all_weights_finite(self, saved, at):
+        path = saved / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        assert all(tensor.isfinite().all() for tensor in safetensors.torch.load_file(path).values())
+        with pytest.raises(InputError, match="found weights that do not give the checksum stored with them"):
+            load_model(saved)
+
+    @pytest.mark.parametrize("of", ["an earlier version", "another program"])
+    def test_weights_without_a_checksum_are_accepted(self, saved, of):
+        path = saved / "model.safetensors"
+        digest = hashlib.sha256(b"".join((saved / name).read_bytes() for name in checkpoint.DESCRIPTION_FILES))
+        metadata = {"made_for": digest.hexdigest()} if of == "an earlier version" else None
+        safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+        assert torch.equal(log_probs(load_model(saved).model), log_probs(network()))
+
+    def test_weights_of_an_earlier_version_and_another_model(self, saved):
+        path = saved / "model.safetensors"
+        safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"made_for": "0" * 64})
+        with pytest.raises(InputError, match="found weights of another model"):
+            load_model(saved)
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
