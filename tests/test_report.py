@@ -323,5 +323,5 @@ def test_the_command_writes_text_and_page_and_prints_the_text(tmp_path, capsys):
 
 def test_the_command_names_a_directory_without_report(tmp_path, capsys):
     assert main(["report", str(tmp_path), str(tmp_path / "report")]) == 1
-    assert f"{tmp_path / 'report.json'}: found No such file" in capsys.readouterr().err
+    assert f"{tmp_path / 'report.json'}: found no such file" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()

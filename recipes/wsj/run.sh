@@ -57,7 +57,7 @@ if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
   echo "$0: stage 1: N-best lists, N = $n"
   for graph in $graphs; do
     for set in $dev $eval; do
-      asr-rescore lattice_to_nbest --n "$n" --inv-acwt 12 "$(decode_dir "$graph" "$set")" \
+      asr-rescore lattice_to_nbest --n "$n" "$(decode_dir "$graph" "$set")" \
         "$(lang_dir "$graph")/words.txt" "$exp/nbest/${graph}_$set"
     done
   done
