@@ -98,7 +98,7 @@ class ListEngine:
         warnings: list[ReportWarning] = []
         if weights is None:
             tuning = tune(lists, inputs.references, len(names), self.config.points)
-            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
         winners = Winners(weights.weights, points, weights.first_pass, inputs.references)

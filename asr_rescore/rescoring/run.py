@@ -200,7 +200,7 @@ def rescore(
             tuned on ``data_dir``.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
-        jobs: into how many lat.JOB.gz the output is divided.
+        jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
         lattice_oracle: also find the lattices' oracle errors.
 
