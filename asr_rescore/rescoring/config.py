@@ -23,7 +23,10 @@ class RescoringConfig:
     inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"})
     use_phi: bool = field(
         default=False,
-        metadata={"help": "treat #0 as a failure arc when removing the old LM, instead of taking the cheapest path"},
+        metadata={
+            "help": "back off in G.fst or an ARPA file only where a word has no n-gram (#0 is a failure arc), instead "
+            "of taking the cheapest path"
+        },
     )
     normaliser: NormaliserKind = field(
         default="float32",

@@ -50,7 +50,7 @@ class LatticeEngine:
         inputs = self.inputs
         scorers = [inputs.scorer(lm) for lm in inputs.lms]
         rescorer = LatticeRescorer(
-            inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
+            inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
@@ -75,7 +75,7 @@ class LatticeEngine:
             [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
             if path is not None:
                 paths[utt] = path
-        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
         old_lm_fit.add(self._without_old_lm(paths.values()))
         return Outcome(
             self.weights,
@@ -102,7 +102,7 @@ class LatticeEngine:
     def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
         """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
         held = list(paths)
-        old = self.inputs.grammar().costs([path.words for path in held])
+        old = self.inputs.old_lm().costs([path.words for path in held])
         without_lm = np.array([path.graph for path in held]) - old
         possible: np.ndarray = without_lm[np.isfinite(without_lm)]
         return possible
