@@ -144,11 +144,11 @@ class OldLmFit:
     """Whether the old LM is the one in the lattices: without it, graph costs are not below 0.
 
     Args:
-        grammar_file: the old LM.
+        file: the old LM; None if none was taken out, so that nothing can be wrong with it.
     """
 
-    def __init__(self, grammar_file: Path):
-        self.grammar_file = grammar_file
+    def __init__(self, file: Path | None):
+        self.file = file
         self.hypotheses = 0
         self.negative = 0
         self.least = np.inf
@@ -162,13 +162,13 @@ class OldLmFit:
 
     def warnings(self) -> Iterator[ReportWarning]:
         """A warning if too many graph costs are impossible."""
-        if self.negative <= WARN_NEGATIVE * self.hypotheses:
+        if self.file is None or self.negative <= WARN_NEGATIVE * self.hypotheses:
             return
         yield ReportWarning(
             "old_lm",
             f"the graph cost without the old LM is below 0 for {self.negative} of {self.hypotheses} hypotheses (least: "
-            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.grammar_file} and words.txt "
-            "are those of the decoding graph, and that the lattices have not been rescored before",
+            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.file} and words.txt "
+            "are those of the decoding graph, or of the rescoring that the lattices come from",
             {"negative": self.negative, "hypotheses": self.hypotheses, "least": self.least},
         )
 
@@ -266,9 +266,9 @@ def tuning_warnings(
         if weight == 0:
             yield ReportWarning("lm_weight_zero", f"{name} was tuned to weight 0: it does not help on this data")
     if sum(tuned.lm) > 1 - 1e-9:
+        meaning = "a larger sum may be better" if weights.keeps_old_lm else "the old LM does not help on this data"
         yield ReportWarning(
-            "lm_weight_one",
-            "the LM weights were tuned to a sum of 1, the edge of their grid: the old LM does not help on this data",
+            "lm_weight_one", f"the LM weights were tuned to a sum of 1, the edge of their grid: {meaning}"
         )
     edge = _edge(tuned.point.lmwt, lmwts, "`min_lmwt`", "`max_lmwt`")
     if edge:

@@ -51,7 +51,7 @@ class LatticeEngine:
         inputs = self.inputs
         scorers = [inputs.scorer(lm) for lm in inputs.lms]
         rescorer = LatticeRescorer(
-            inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
+            inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
@@ -88,9 +88,9 @@ class LatticeEngine:
     def _misfits(self, paths: Sequence[LatticePath], texts: Sequence[Sequence[str]]) -> Iterator[ReportWarning]:
         """Warnings of language models that do not fit the first pass, given its best paths and their words."""
         inputs = self.inputs
-        old = inputs.grammar().costs([path.words for path in paths])
+        old = inputs.old_lm().costs([path.words for path in paths])
         known = np.isfinite(old)
-        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
         old_lm_fit.add(np.array([path.graph for path in paths])[known] - old[known])
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
         new_lm_fit.add_sample(texts, old, [inputs.scorer(lm) for lm in inputs.lms])
