@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError
@@ -90,12 +91,12 @@ class SystemReport:
     @property
     def total(self) -> ErrorCount:
         """The sum of the errors after rescoring."""
-        return sum(self.rescored.values(), ErrorCount())
+        return ErrorCount.total(self.rescored.values())
 
     @property
     def first_pass_total(self) -> ErrorCount:
         """The sum of the errors of the first pass."""
-        return sum(self.first_pass.values(), ErrorCount())
+        return ErrorCount.total(self.first_pass.values())
 
     @property
     def tuned_here(self) -> bool:
@@ -130,12 +131,13 @@ class SystemReport:
 
     def save(self, out_dir: str | Path) -> None:
         """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
-        tree = asdict(self)
+        # Values become dicts one by one as they are written: all counts at once would be the largest thing in memory.
+        tree = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         total = self.total
         tree["wer"] = round(total.wer, 2) if total.reference_words else None
         tree["signature"] = self.signature
         with atomic_text(Path(out_dir) / REPORT_FILE) as stream:
-            json.dump(tree, stream, indent=1)
+            json.dump(tree, stream, indent=1, default=_plain)
             stream.write("\n")
 
     @classmethod
@@ -173,6 +175,11 @@ class SystemReport:
                 version=tree.text("version"),
             ),
         )
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A value of a report, or a mapping in it, as a dict."""
+    return dict(value) if isinstance(value, Mapping) else asdict(value)
 
 
 def _lm_facts(lm: Record) -> LmFacts:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
+from asr_rescore.ngram import Grammar
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
@@ -24,6 +26,9 @@ from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from asr_rescore.rescoring.weights import ChosenWeights
+
+# The old LM costs the first pass's paths in groups: enough to share prefixes, few enough to hold.
+GROUP_PATHS = 1000
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,25 @@ class LatticeEngine:
         first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
         point = self.weights.first_pass
         word_counts = WordCounts()
-        paths: dict[str, LatticePath] = {}
-        for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
-            word_counts.add_lattice(lattice, first_pass.words)
-            [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
-            if path is not None:
-                paths[utt] = path
+        first_pass_texts = ChosenTexts()
+
+        def best() -> Iterator[LatticePath]:
+            for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
+                word_counts.add_lattice(lattice, first_pass.words)
+                [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
+                if path is not None:
+                    first_pass_texts.add(utt, [first_pass.words.to_words(path.words)])
+                    yield path
+
         old_lm_fit = OldLmFit(inputs.grammar_file)
-        old_lm_fit.add(self._without_old_lm(paths.values()))
+        grammar = inputs.grammar()
+        paths = best()
+        while some := list(islice(paths, GROUP_PATHS)):
+            old_lm_fit.add(_without_old_lm(some, grammar))
         return Outcome(
             self.weights,
             texts,
-            {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()},
+            first_pass_texts.of(0),
             oov=word_counts.oov(inputs),
             warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs)),
         )
@@ -99,10 +111,9 @@ class LatticeEngine:
                 texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
         return {point: texts.of(number) for number, point in enumerate(points)}
 
-    def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
-        """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
-        held = list(paths)
-        old = self.inputs.grammar().costs([path.words for path in held])
-        without_lm = np.array([path.graph for path in held]) - old
-        possible: np.ndarray = without_lm[np.isfinite(without_lm)]
-        return possible
+
+def _without_old_lm(paths: Sequence[LatticePath], grammar: Grammar) -> np.ndarray:
+    """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
+    without_lm = np.array([path.graph for path in paths]) - grammar.costs([path.words for path in paths])
+    possible: np.ndarray = without_lm[np.isfinite(without_lm)]
+    return possible
