@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
 
 if TYPE_CHECKING:
+    from asr_rescore.checkpoint import LoadedModel
+    from asr_rescore.config import Config
+    from asr_rescore.corpus import TokenStream
     from asr_rescore.training import Teacher
 
 HELP = "train a student on text and on the predictions of one teacher, or of an ensemble of several"
@@ -34,16 +38,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Train the student, or continue a stopped training, and print the best valid perplexity."""
     from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.config import load_config
+    from asr_rescore.id_file import opened_ids
+    from asr_rescore.models import choose_device
+
+    check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
+    choose_device(arguments.device)  # before anything is read
+    config = load_config(*arguments.config)
+    loaded = [load_model(path) for path in arguments.teacher_dir]
+    vocabulary, _ = combine(loaded)
+    with opened_ids(arguments.train, vocabulary, arguments.student_dir) as train_text:
+        _train(arguments, config, loaded, train_text)
+    return 0
+
+
+def _train(
+    arguments: argparse.Namespace, config: Config, loaded: Sequence[LoadedModel], train_text: TokenStream
+) -> None:
+    from asr_rescore.checkpoint import combine
     from asr_rescore.corpus import TokenStream
     from asr_rescore.models import choose_device
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
-    check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
     device = choose_device(arguments.device)
-    config = load_config(*arguments.config)
-    loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
-    train_text = TokenStream.read(arguments.train, vocabulary)
     valid_text = TokenStream.read(arguments.valid, vocabulary)
     student, facts = start_model(arguments, config, vocabulary, device)
     print(
@@ -70,4 +87,3 @@ def run(arguments: argparse.Namespace) -> int:
     )
     ppl = train(run, student, device, teacher)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
-    return 0

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+
+if TYPE_CHECKING:
+    from asr_rescore.config import Config
+    from asr_rescore.corpus import TokenStream
+    from asr_rescore.vocab import Vocabulary
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -24,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore import corpus
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
+    from asr_rescore.id_file import opened_ids
     from asr_rescore.models import choose_device
-    from asr_rescore.training import TrainingRun, train
     from asr_rescore.vocab import Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary
 
@@ -33,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.vocab:
         vocabulary_files = [arguments.vocab / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     check_training_outputs(arguments, arguments.lm_dir, vocabulary_files)
-    device = choose_device(arguments.device)
+    choose_device(arguments.device)  # before anything is read
     config = load_config(*arguments.config)
     if config.objective.needs_teacher:
         raise UsageError(f"{arguments.config[-1]}: objective {config.objective.kind} needs a teacher; use distill_lm")
@@ -41,8 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
-    train_text = corpus.TokenStream.read(arguments.train, vocabulary)
-    valid_text = corpus.TokenStream.read(arguments.valid, vocabulary)
+    with opened_ids(arguments.train, vocabulary, arguments.lm_dir) as train_text:
+        _train(arguments, config, vocabulary, train_text)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, train_text: TokenStream) -> None:
+    from asr_rescore.corpus import TokenStream
+    from asr_rescore.models import choose_device
+    from asr_rescore.training import TrainingRun, train
+
+    device = choose_device(arguments.device)
+    valid_text = TokenStream.read(arguments.valid, vocabulary)
     model, facts = start_model(arguments, config, vocabulary, device)
     print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(train_text)} tokens, on {device}")
     run = TrainingRun(
@@ -57,4 +73,3 @@ def run(arguments: argparse.Namespace) -> int:
     )
     ppl = train(run, model, device)
     print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
-    return 0
