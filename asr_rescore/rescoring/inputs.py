@@ -94,7 +94,7 @@ class Inputs:
         return self.old_lm_file is None
 
     @property
-        def references(self) -> Mapping[str, Sequence[str]]:
+    def references(self) -> Mapping[str, Sequence[str]]:
         """What was said in the wanted utterances; empty if the data directory has no text."""
         return self.data.text or {}
 
