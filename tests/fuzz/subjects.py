@@ -41,6 +41,7 @@ COMMANDS = {
     "compute_ppl": "compute_ppl --device cpu lm text/valid.txt",
     "compute_ppl --dynamic": "compute_ppl --device cpu --dynamic --statistics text/train.txt lm text/valid.txt",
     "compute_ppl of an ensemble": "compute_ppl --device cpu --by-sentence ensemble text/valid.txt",
+    "compute_ppl --json": "compute_ppl --device cpu --json out.json lm text/valid.txt",
     "sample_text": "sample_text --device cpu --sentences 3 --streams 2 lm out.txt",
     "ppl_table": "ppl_table tables.yaml .",
     "lattice_to_nbest": "lattice_to_nbest --n 5 lattices.{} lang/words.txt out",
@@ -60,6 +61,19 @@ COMMANDS = {
     # What only Python callers read.
     "read_ctm": "python read_ctm dev.ctm",
     "read_nbest_dir": "python read_nbest_dir out.nbest",
+}
+NEW = ("out.scores",)  # outputs that a command neither continues nor reads
+# Where a command is given what stands on the left, its results may replace those with what stands on the right.
+EARLIER = {
+    " --n 5": " --n 4",
+    " --order 3": " --order 2",
+    " --vocabulary-size 50": " --vocabulary-size 40",
+    " --sentences 3": " --sentences 4",
+}
+STEPS = ROOT / "recipes/steps"
+SCRIPTS = {
+    "rescore_nbest.sh": f"{STEPS}/rescore_nbest.sh --nj 2 --n 5 --weights weights.yaml {INPUTS} out",
+    "rescore_lattice.sh": f"{STEPS}/rescore_lattice.sh --nj 2 --order 3 --weights weights.yaml {INPUTS} out",
 }
 LATTICE_COMMANDS = ("lattice_to_nbest", "lattice_to_ctm")
 DECODE_COMMANDS = (
