@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asr_rescore.errors import RescoreError
@@ -49,8 +49,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
                 "%s: this file system has no locks (%s); do not run two processes on %s", path, error.strerror, what
             )
         else:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            with suppress(OSError):  # on a full disk the note is missing, and the lock holds all the same
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -51,3 +51,15 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog)
     with locked(tmp_path / ".lock", "exp/lm"):
         done.append(True)
     assert done and "this file system has no locks (No locks available); do not run two processes" in caplog.text
+
+
+def test_a_full_disk_is_no_obstacle(tmp_path, monkeypatch):
+    """The note about the owner is missing then; the first result that does not fit is an error that names its file."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lock = tmp_path / ".lock"
+    monkeypatch.setattr("asr_rescore.locks.os.write", full)
+    with locked(lock, "exp/lm"), pytest.raises(RescoreError, match="by another process; wait"), locked(lock, "exp/lm"):
+        pass

@@ -98,7 +98,8 @@ def _problem(stand: Stand, story: str, status: int, printed: str, wanted: Undist
     if problem := remains.incomplete(stand.disk, wanted.before, wanted.after):
         return problem
     found = remains.contents(stand.disk)
-    if missing := [name for name in wanted.before if name not in found]:
+    missing = [name for name in wanted.before if name not in found]
+    if missing and remains.differences(found, wanted.after):
         return f"{missing[0]} is gone"
     errors = [line for line in printed.splitlines() if ": error: " in line]
     if errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from random import Random
@@ -10,7 +11,7 @@ import remains
 import subjects
 from child import Child, problem_of_text
 from kills import run_again
-from stand import Outcome, Script, Stand, Undisturbed, run, start
+from stand import Outcome, Script, Stand, Steps, Undisturbed, run, start
 
 COMMANDS = {
     name: command
@@ -26,6 +27,8 @@ def run_case(stand: Stand, name: str, random: Random) -> Outcome:
     """Run a command several times at once, and then once more."""
     if name in SPLIT and random.random() < 0.5:
         return _jobs_at_once(stand, name, random)
+    if name not in subjects.SCRIPTS and random.random() < 0.5:
+        return _one_within_another(stand, name, random)
     return _runs_at_once(stand, name, random)
 
 
@@ -48,11 +51,34 @@ def _runs_at_once(stand: Stand, name: str, random: Random) -> Outcome:
     ends = [one.end() for one in runs]
     story = f"{len(runs)} runs" + ("" if killed is None else ", one killed")
     others = [end for number, end in enumerate(ends) if number != killed]
-    problem = _problem_of_ends(others, wanted.status, name in subjects.SCRIPTS, refusals=True)
+    # One that was killed may have been the one that refused the others.
+    none_done = killed is not None or name in subjects.SCRIPTS
+    problem = _problem_of_ends(
+        others, wanted.status, script=name in subjects.SCRIPTS, refusals=True, none_done=none_done
+    )
     if not problem and killed is None:
         problem = remains.differences(remains.contents(stand.place), wanted.after)
     problem = problem or remains.incomplete(stand.place, wanted.before, wanted.after)
     return _finished(stand, command, wanted, story, problem, ends)
+
+
+def _one_within_another(stand: Stand, name: str, random: Random) -> Outcome:
+    """Stop a run at some moment, let another one run, and continue the first."""
+    command = COMMANDS[name]
+    wanted = stand.undisturbed(command)
+    stand.clear(command)
+    at = random.randint(1, max(1, wanted.steps))
+    stopped = run(command, lambda: Steps().count(at, lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+    os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    inner = run(command).end()
+    problem = remains.incomplete(stand.place, wanted.before, wanted.after)
+    stopped.kill(signal.SIGCONT)
+    ends = [inner, stopped.end()]
+    problem = problem or _problem_of_ends(ends, wanted.status, script=False, refusals=True, none_done=False)
+    problem = problem or remains.differences(remains.contents(stand.place), wanted.after)
+    return _finished(
+        stand, command, wanted, f"a run within another, before change {at} of {wanted.steps}", problem, ends
+    )
 
 
 def _jobs_at_once(stand: Stand, name: str, random: Random) -> Outcome:
@@ -65,7 +91,7 @@ def _jobs_at_once(stand: Stand, name: str, random: Random) -> Outcome:
     runs = [run(command.replace(" lang ", f" --job {job} lang ", 1)) for job in jobs]
     ends = [one.end() for one in runs]
     story = f"{JOBS} jobs" + (", each twice" if twice else "")
-    problem = _problem_of_ends(ends, 0, script=False, refusals=twice)
+    problem = _problem_of_ends(ends, 0, script=False, refusals=twice, none_done=False)
     return _finished(stand, command, wanted, story, problem, ends)
 
 
@@ -79,8 +105,8 @@ def _finished(
     return Outcome(story, problem, printed)
 
 
-def _problem_of_ends(ends: list[tuple[int, str]], good: int, script: bool, refusals: bool) -> str:
-    """Each run must end as a single one does, or be refused; not all may be refused."""
+def _problem_of_ends(ends: list[tuple[int, str]], good: int, *, script: bool, refusals: bool, none_done: bool) -> str:
+    """Each run must end as a single one does, or be refused; not all may be refused, unless ``none_done``."""
     done = 0
     for status, printed in ends:
         if problem := problem_of_text(printed):
@@ -89,4 +115,4 @@ def _problem_of_ends(ends: list[tuple[int, str]], good: int, script: bool, refus
             done += 1
         elif not (refusals and status == 1 and (REFUSED in printed or script)):  # a script names its log
             return f"status {status}: {printed.splitlines()[-1:]}"
-    return "" if done or script else "all refused each other"
+    return "" if done or none_done else "all refused each other"

@@ -29,7 +29,7 @@ INPUTS = "lang lm data decode"
 # Name → command. A command may only change what begins with "out".
 COMMANDS = {
     "prepare_text": "prepare_text --vocabulary-size 50 --lexicon lang/words.txt text/train.txt out",
-    "prepare_text --kaldi-text": "prepare_text --kaldi-text data/text out",
+    "prepare_text --kaldi-text": "prepare_text --kaldi-text --valid-fraction 0.4 data/text out",
     "train_lm": f"train_lm {TRAIN} --vocab text out",
     "train_lm --init": f"train_lm {TRAIN} --init lm out",
     "train_lm again": f"train_lm {TRAIN} --vocab text out.training",
