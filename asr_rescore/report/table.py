@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr_rescore.errors import UsageError
+from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import probability_of_improvement
 from asr_rescore.report.system import SystemReport
 from asr_rescore.word_errors import ErrorCount
@@ -130,9 +131,13 @@ class Comparison:
             )
 
     def weights(self) -> Iterator[str]:
-        """The models and weights of each system on each first pass."""
+        """The models and weights of each system on each first pass, and LMWT and WIP of the first passes."""
+        seen: dict[str, list[OperatingPoint]] = {}
         for (system, decoding), report in self.cells.items():
             yield f"{system}, {decoding}: {report.signature}"
+            if report.first_pass_point not in seen.setdefault(decoding, []):
+                seen[decoding].append(report.first_pass_point)
+                yield f"{FIRST_PASS}, {decoding}: {report.first_pass_operation}"
 
     def warnings(self) -> Iterator[str]:
         """The warnings of each report."""

@@ -98,7 +98,7 @@ rescore() { # rescore <set>: with every system; all graphs at the same time, eac
   for system in $systems; do
     pids=()
     for graph in $graphs; do
-      weights=()
+      weights=(--tune true)
       if [ "$1" != "$dev" ]; then weights=(--weights "$exp/$system/decode_${graph}_$dev"); fi
       OMP_NUM_THREADS=$threads ../steps/rescore_nbest.sh --cmd "$rescore_cmd" --nj "$nj" --n "$n" "${weights[@]}" "$(lang_dir "$graph")" \
         "$exp/$system" "$(data_dir "$1")" "$(decode_dir "$graph" "$1")" "$exp/$system/decode_${graph}_$1" &
