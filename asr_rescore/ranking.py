@@ -10,8 +10,8 @@ from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
 from asr_rescore.ranges import FINITE, NON_NEGATIVE, POSITIVE
 
-# The LMWT at which hypotheses are searched if nobody gives another: that of Kaldi's steps/rnnlmrescore.sh, and the
-# middle of the grid that is scored. Tuning chooses another LMWT afterwards.
+# The LMWT at which hypotheses are searched by default: that of Kaldi's steps/rnnlmrescore.sh, and the middle
+# of the grid that is scored. Tuning chooses another LMWT afterwards.
 USUAL_LMWT = 12.0
 
 
