@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -194,19 +194,20 @@ class NewLmFit:
         self.add_costs(len(nbest.words[0]) + 1, float(nbest.costs[OLD_LM][0]), new)
 
     def add_sample(
-        self, sentences: Sequence[Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
+        self, sentences: Mapping[str, Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
     ) -> None:
         """Let the new LMs cost some of the first pass's best hypotheses, evenly spread over all of them.
 
         Args:
-            sentences: the hypotheses.
+            sentences: utterance → hypothesis.
             old: their costs under the old LM, float64 (sentences,); inf where it has no path.
             scorers: the new LMs. Nothing is counted if one of them gives a cost that is not a number.
         """
-        tokens = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+        tokens = np.array([len(sentence) + 1 for sentence in sentences.values()], dtype=np.int64)
         step = max(1, math.ceil(int(tokens.sum()) / SAMPLE_TOKENS))
         chosen = np.flatnonzero(np.isfinite(old))[::step]
-        texts = [sentences[index] for index in chosen]
+        utterances = list(sentences)
+        texts = [sentences[utterances[index]] for index in chosen]
         try:
             new = np.array([scorer.costs(texts) for scorer in scorers])
         except RescoreError:  # the jobs have noted that the model is damaged

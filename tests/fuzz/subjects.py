@@ -119,6 +119,7 @@ KINDS = {
         "text", ("out.rescored/archives.1/*", "out.rescored/lat.1.gz", "out.rescored/.*"), ("rescore_nbest again",)
     ),
     "sentences": Kind("text", ("text/train.txt", "text/valid.txt"), TEXT_COMMANDS),
+    "ids of a text": Kind("binary", ("text/train.txt.ids/*/*",), ("train_lm", "distill_lm", "cache_teacher")),
     "vocab.txt": Kind("text", ("text/vocab.txt", "lm/vocab.txt"), ("train_lm", *MODEL_COMMANDS)),
     "unk_probs.txt": Kind("text", ("text/unk_probs.txt", "lm/unk_probs.txt"), ("train_lm", *MODEL_COMMANDS)),
     "config.yaml": Kind("yaml", ("config.yaml",), ("train_lm", "distill_lm")),
