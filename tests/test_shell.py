@@ -227,6 +227,15 @@ def test_scripts_explain_themselves(path, environment):
     assert f"Usage: {path.name}" in done.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--weights", "w", "--tune", "true"]], ids=["neither", "both"])
+def test_weights_are_not_tuned_unless_asked_for(tmp_path, options, environment):
+    script = ROOT / "recipes/steps/rescore_nbest.sh"
+    done = run(script, *options, "lang", "lm", "data", "decode", "out", cwd=tmp_path, **environment)
+    assert done.returncode == 2
+    assert "give either --weights F, of a dev set, or --tune true" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("found", "chosen"),
     [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "steps/run_local.sh")],

@@ -118,13 +118,7 @@ class Inputs:
         return GrammarScorer(self.old_lm(), self.first_pass.words)
 
     def given_weights(self, lm_weight: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights | None:
-        """Weights given as numbers or in a file; None if neither is given.
-
-        Raises:
-            UsageError: both are given.
-        """
-        if lm_weight is not None and weights_file is not None:
-            raise UsageError("`lm_weight` and `weights` are both given, expected one of them")
+        """Weights given as numbers or in a file; None if neither is given."""
         if lm_weight is not None:
             return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt, self.keeps_old_lm)
         if weights_file is None:

@@ -48,4 +48,4 @@ if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does 
 fi
 $cmd "$out_dir/log/finish.log" asr-rescore rescore_lattice "${common[@]}" "$@"
 echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+grep -E '%WER|^tuned here:|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER

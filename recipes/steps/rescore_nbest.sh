@@ -17,8 +17,8 @@
 #   --score-cache DIR         keeps the costs of sentences for other jobs and later runs
 #   --carry-over speaker      speaker or recording: models continue from the best hypothesis of the previous utterance;
 #                             needs --weights (none)
-#   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged. Without it, weights are
-#                             tuned on <data-dir> itself
+#   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged
+#   --tune true               tunes weights on <data-dir> itself, for a dev set; give this or --weights (false)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -32,6 +32,7 @@ normaliser=float32
 score_cache=
 carry_over=none
 weights=
+tune=false
 allow_oov=false
 
 echo "$0 $*"
@@ -42,10 +43,17 @@ if [ $# -lt 5 ]; then
   sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
+case "$tune,${weights:+given}" in
+  true,) decide=(--tune) ;;
+  false,given) decide=(--weights "$weights") ;;
+  *)
+    echo "$0: give either --weights F, of a dev set, or --tune true, to tune them on <data-dir> itself" >&2
+    exit 2
+    ;;
+esac
 
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
-if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
 common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
@@ -56,4 +64,4 @@ if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does 
 fi
 $cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "$@"
 echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+grep -E '%WER|^tuned here:|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
