@@ -213,7 +213,7 @@ def test_a_words_txt_of_another_graph_with_the_same_ids(both, lang, tmp_path):
         ((0.3, 0.0), 12, 0.5, 12, ["lm_weight_zero"]),
         ((0.5,), 7, 0.5, 12, ["lmwt_edge"]),
         ((0.5,), 17, 0.5, 17, ["lmwt_edge", "first_pass_lmwt_edge"]),
-        ((0.5,), 12, 0.0, 12, ["wip_edge"]),
+        ((0.5,), 12, 0.0, 12, []),  # a natural end
         ((0.5,), 12, 1.0, 12, ["wip_edge"]),
     ],
 )
@@ -222,6 +222,22 @@ def test_weights_tuned_to_the_edge_of_their_grid(lm, lmwt, wip, first, expected)
         Weights(lm, OperatingPoint(lmwt, wip)), OperatingPoint(first), "tuned", ("a", "b")[: len(lm)]
     )
     assert [warning.code for warning in tuning_warnings(chosen, POINTS, ["x", "y"][: len(lm)])] == expected
+
+
+@pytest.mark.parametrize(
+    ("penalties", "tuned", "shown"),
+    [
+        ((-1.0, 0.0), 0.0, "0 is the largest of its grid, -1 to 0"),
+        ((-1.0, 0.0), -1.0, "-1 is the smallest of its grid, -1 to 0"),
+        ((0.5, 1.0), 0.5, "0.5 is the smallest of its grid, 0.5 to 1"),
+        ((0.0, 1.0, 2.0), 1.0, ""),
+    ],
+)
+def test_other_ends_of_the_penalties_are_edges(penalties, tuned, shown):
+    chosen = ChosenWeights(Weights((0.5,), OperatingPoint(12, tuned)), OperatingPoint(12), "tuned", ("a",))
+    points = [OperatingPoint(lmwt, wip) for wip in penalties for lmwt in (11, 12, 13)]
+    assert shown in "".join(warning.text for warning in tuning_warnings(chosen, points, ["x"]))
+    assert bool(shown) == bool(list(tuning_warnings(chosen, points, ["x"])))
 
 
 def test_a_grid_of_one_point_has_no_edge():

@@ -5,10 +5,12 @@ from asr_rescore.kaldi.ctm import Place, TimedWord, read_ctm, read_places, write
 from asr_rescore.kaldi.directories import DataDir, lattice_files, read_data_dir, write_data_dir, write_num_jobs
 from asr_rescore.kaldi.grammar import grammar_file, read_grammar, write_grammar
 from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
+from asr_rescore.kaldi.stream import BrokenArchive
 from asr_rescore.kaldi.symbols import SymbolTable, read_words, write_words
 from asr_rescore.kaldi.table import read_table, write_table
 
 __all__ = [
+    "BrokenArchive",
     "DataDir",
     "NBestWriter",
     "Place",

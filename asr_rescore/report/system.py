@@ -57,6 +57,7 @@ class SystemReport:
         failures: utterance → reason why it could not be rescored, or only in part.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
         warnings: reasons to doubt the result although nothing failed.
+        tuned_here: whether the weights were tuned on this same data set, so that the WER is a little too good.
         version: the version of asr_rescore.
 
     Raises:
@@ -79,6 +80,7 @@ class SystemReport:
     failures: Mapping[str, str] = field(default_factory=dict)
     oov: tuple[OovCount, ...] = ()
     warnings: tuple[ReportWarning, ...] = ()
+    tuned_here: bool = False
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -96,12 +98,6 @@ class SystemReport:
     def first_pass_total(self) -> ErrorCount:
         """The sum of the errors of the first pass."""
         return sum(self.first_pass.values(), ErrorCount())
-
-    @property
-    def tuned_here(self) -> bool:
-        """Whether the weights were tuned on this same data set, so that the WER is a little too good."""
-        _, tuned, data_dir = self.source.partition("tuned on ")
-        return bool(tuned) and Path(data_dir).name == self.data
 
     @property
     def signature(self) -> str:
@@ -170,9 +166,16 @@ class SystemReport:
                 failures=tree.texts_by_name("failures"),
                 oov=tuple(_oov(count) for count in tree.records("oov")) if "oov" in tree else (),
                 warnings=tuple(_warning(warning) for warning in tree.records("warnings")) if "warnings" in tree else (),
+                tuned_here=tree.flag("tuned_here") if "tuned_here" in tree else _tuned_on_its_name(tree),
                 version=tree.text("version"),
             ),
         )
+
+
+def _tuned_on_its_name(tree: Record) -> bool:
+    """What the report of an earlier version tells of ``tuned_here``: only the names of the two directories."""
+    _, tuned, data_dir = tree.text("source").partition("tuned on ")
+    return bool(tuned) and Path(data_dir).name == tree.text("data")
 
 
 def _lm_facts(lm: Record) -> LmFacts:

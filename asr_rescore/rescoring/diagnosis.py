@@ -252,6 +252,8 @@ def tuning_warnings(
 ) -> Iterator[ReportWarning]:
     """A warning for each tuned weight that is on the edge of its grid, where the best value may lie beyond.
 
+    A grid of word insertion penalties that begins at 0 ends there by nature: to reward words is unusual.
+
     Args:
         weights: tuned.
         points: the grid of LMWT and WIP.
@@ -277,7 +279,7 @@ def tuning_warnings(
     if edge:
         yield ReportWarning("first_pass_lmwt_edge", f"the first pass's LMWT {edge}", {"lmwt": weights.first_pass.lmwt})
     edge = _edge(tuned.point.wip, wips, "`word_ins_penalty`", "`word_ins_penalty`")
-    if edge:
+    if edge and not tuned.point.wip == wips[0] == 0:
         yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}", {"wip": tuned.point.wip})
 
 

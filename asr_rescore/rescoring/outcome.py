@@ -79,6 +79,7 @@ def to_report(
         lattice_oracle=total(lattice_texts),
         failures=failures.reasons,
         oov=outcome.oov,
+        tuned_here=weights.are_tuned_on(inputs.data_dir, references),
         warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
     )
 
