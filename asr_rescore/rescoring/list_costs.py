@@ -64,7 +64,10 @@ class ListCoster:
     def lists(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[NBest]:
         """Yield the costed list of each utterance that has a hypothesis."""
         # Utterances of one round do not depend on each other.
-        rounds = [lattices] if self.carry_over is None else self.carry_over.rounds(lattices)
+        entries = self._all_uncosted(lattices)
+        rounds: Iterable[Iterator[_Uncosted]] = [entries]
+        if self.carry_over is not None:
+            rounds = self.carry_over.rounds((uncosted.nbest.utt, uncosted) for uncosted in entries)
         with progress_bar(unit="utt") as bar:
             for abreast in rounds:
                 for group in self._groups(abreast):
@@ -79,13 +82,16 @@ class ListCoster:
                         yield by_utt[utt] if utt in by_utt else self._neutral(uncosted.nbest)
                     bar.update(len(group))
 
-    def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
-        group: list[_Uncosted] = []
-        words = 0
+    def _all_uncosted(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[_Uncosted]:
         for utt, lattice in lattices:
             uncosted = self._uncosted(utt, lattice)
-            if uncosted is None:
-                continue
+            if uncosted is not None:
+                yield uncosted
+
+    def _groups(self, entries: Iterable[_Uncosted]) -> Iterator[list[_Uncosted]]:
+        group: list[_Uncosted] = []
+        words = 0
+        for uncosted in entries:
             group.append(uncosted)
             words += sum(len(hypothesis) + 1 for hypothesis in uncosted.nbest.words)
             if words >= GROUP_WORDS:

@@ -26,6 +26,7 @@ from asr_rescore.rescoring.engine import Outcome
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
+from asr_rescore.rescoring.spool import Spool
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
 
@@ -139,7 +140,7 @@ class ListEngine:
                 f"`carry_over`: {job.jobs} jobs would have to share {files} lat.JOB.gz; give at most as many jobs"
             )
         scorers = [self.inputs.scorer(lm) for lm in self.inputs.lms]
-        return CarryOver(self._chains(), scorers, self.weights.weights)
+        return CarryOver(self._chains(), scorers, self.weights.weights, self.out_dir)
 
     def _chains(self) -> list[list[str]]:
         return chains_of(self.inputs.data, kaldi.read_places(self.inputs.data_dir), self.config.carry_over)
@@ -177,20 +178,21 @@ class ListEngine:
     def _paired(self, job: Job, lists: Iterable[NBest]) -> Iterator[tuple[Lattice, NBest]]:
         """Each list with its lattice. Lattices that the job made no list of are left out."""
         lattices = self.inputs.first_pass.lattices([job], Failures())  # the job has noted what fails
-        if self.config.carry_over != "none":  # lists are in the order in which they were said: hold all of them
-            held = {nbest.utt: nbest for nbest in lists}
-            for utt, lattice in lattices:
-                if utt in held:
-                    yield lattice, held[utt]
+        if self.config.carry_over != "none":  # lists are in the order in which they were said
+            with Spool[NBest](self.out_dir) as spool:
+                spool.fill((nbest.utt, nbest) for nbest in lists)
+                for utt, lattice in lattices:
+                    if utt in spool:
+                        yield lattice, spool[utt]
             return
         waiting = iter(lists)
-        nbest = next(waiting, None)
+        following = next(waiting, None)
         for utt, lattice in lattices:
-            if nbest is not None and nbest.utt == utt:
-                yield lattice, nbest
-                nbest = next(waiting, None)
-        if nbest is not None:
-            raise _changed(job, nbest.utt)
+            if following is not None and following.utt == utt:
+                yield lattice, following
+                following = next(waiting, None)
+        if following is not None:
+            raise _changed(job, following.utt)
 
 
 def _changed(job: Job, utt: str) -> UsageError:
