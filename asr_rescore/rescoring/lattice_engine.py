@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
+from asr_rescore.ngram import WordLm
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
@@ -76,7 +77,9 @@ class LatticeEngine:
             if path is not None:
                 paths[utt] = path
         old_lm_fit = OldLmFit(inputs.old_lm_file)
-        old_lm_fit.add(self._without_old_lm(paths.values()))
+        old_lm = inputs.old_lm()
+        if old_lm is not None:
+            old_lm_fit.add(_without_old_lm(old_lm, list(paths.values())))
         return Outcome(
             self.weights,
             texts,
@@ -99,10 +102,9 @@ class LatticeEngine:
                 texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
         return {point: texts.of(number) for number, point in enumerate(points)}
 
-    def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
-        """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
-        held = list(paths)
-        old = self.inputs.old_lm().costs([path.words for path in held])
-        without_lm = np.array([path.graph for path in held]) - old
-        possible: np.ndarray = without_lm[np.isfinite(without_lm)]
-        return possible
+
+def _without_old_lm(old_lm: WordLm[Any], paths: Sequence[LatticePath]) -> np.ndarray:
+    """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
+    without_lm = np.array([path.graph for path in paths]) - old_lm.costs([path.words for path in paths])
+    possible: np.ndarray = without_lm[np.isfinite(without_lm)]
+    return possible
