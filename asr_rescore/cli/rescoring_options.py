@@ -51,7 +51,15 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
-    parser.add_argument("--nj", type=number(int, JOBS), default=1, metavar="J", help="number of jobs (default: 1)")
+    parser.add_argument(
+        "--nj",
+        type=number(int, JOBS),
+        default=1,
+        metavar="J",
+        help="number of jobs, and of lat.JOB.gz written; one command runs them one after the other, and recipes/steps/"
+        + ("rescore_nbest.sh" if config is ListConfig else "rescore_lattice.sh")
+        + " at the same time (default: 1)",
+    )
     parser.add_argument(
         "--job",
         type=number(int, JOBS),

@@ -6,10 +6,12 @@ from asr_rescore.kaldi.directories import DataDir, lattice_files, read_data_dir,
 from asr_rescore.kaldi.grammar import read_grammar, write_grammar
 from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
 from asr_rescore.kaldi.old_lm import OLD_LM_FILES, old_lm_file, read_old_lm
+from asr_rescore.kaldi.stream import BrokenArchive
 from asr_rescore.kaldi.symbols import SymbolTable, read_words, write_words
 from asr_rescore.kaldi.table import read_table, write_table
 
 __all__ = [
+    "BrokenArchive",
     "DataDir",
     "NBestWriter",
     "OLD_LM_FILES",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,10 +94,9 @@ class Inputs:
         return self.old_lm_file is None
 
     @property
-    def references(self) -> dict[str, Sequence[str]]:
+    def references(self) -> Mapping[str, Sequence[str]]:
         """What was said in the wanted utterances; empty if the data directory has no text."""
-        text = self.data.text or {}
-        return {utt: words for utt, words in text.items() if utt in self.first_pass.utterances}
+        return self.data.text or {}
 
     def scorer(self, lm: LoadedModel) -> NeuralScorer:
         """A scorer of sentences by one of the new LMs.
