@@ -26,7 +26,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     old_lm.add_argument(
         "--no-old-lm",
         action="store_true",
-        help="there is no file of the old LM: add the new costs to graph costs with the old LM in them",
+        help="there is no file of the old LM: weigh the new costs against whole graph costs",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

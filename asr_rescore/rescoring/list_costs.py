@@ -39,7 +39,7 @@ class ListCoster:
     Args:
         first_pass: gives the hypotheses.
         n: maximum number of hypotheses per utterance.
-        old_lm: the language model of the first pass.
+        old_lm: the language model of the first pass; None if it is not known.
         scorers: the neural language models.
         failures: gets what could not be done.
         carry_over: the same language models with a history; None to cost every utterance by itself.
@@ -49,7 +49,7 @@ class ListCoster:
         self,
         first_pass: FirstPass,
         n: int,
-        old_lm: SentenceScorer,
+        old_lm: SentenceScorer | None,
         scorers: Sequence[SentenceScorer],
         failures: Failures,
         carry_over: CarryOver | None = None,

@@ -99,9 +99,7 @@ class ListEngine:
         warnings: list[ReportWarning] = []
         if weights is None:
             tuning = tune(lists, inputs.references, len(names), self.config.points)
-            weights = ChosenWeights.tuned(
-                tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.keeps_old_lm
-            )
+            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
         winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
@@ -121,7 +119,9 @@ class ListEngine:
             rescored = self._rescored(job, counted(job), weights.weights.lm)
             kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
-        warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
+        warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs)]
+        if not inputs.no_old_lm:
+            warnings += new_lm_fit.warnings()
         return Outcome(
             weights,
             winners.at_points(),

@@ -221,7 +221,7 @@ def rescore(
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
         lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
-            their sum, or 1 with ``no_old_lm``.
+            their sum.
         weights: weights.yaml of an earlier rescoring, or its out-dir.
         tune: tune the weights on ``data_dir``, which needs references. The error rates of this data are then a little
             too good. Just one of ``lm_weight``, ``weights`` and ``tune`` must be given.
@@ -232,7 +232,7 @@ def rescore(
         lattice_oracle: also find the lattices' oracle errors.
         old_lm: the language model in the lattices' graph costs, if it is not that of ``old_lang_dir``: a G.fst, a
             G.carpa or an ARPA file.
-        no_old_lm: there is no such file. The new costs are added to graph costs with the old LM in them.
+        no_old_lm: there is no such file. The weights are against the whole graph cost.
 
     Returns:
         Errors before and after, by utterance, and everything that could not be done (``failures``).

@@ -15,6 +15,9 @@
 #   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
 #                             students trained with self_normalization (float32)
 #   --beam 6                  pruning beam (6)
+#   --old-lm F                the language model in the lattices, if it is not the G.fst or G.carpa of <old-lang-dir>: a G.fst,
+#                             a G.carpa or an ARPA file
+#   --no-old-lm true          there is no such file: the new costs are weighed against whole graph costs (false)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -27,6 +30,8 @@ normaliser=float32
 order=6
 beam=6
 allow_oov=false
+old_lm=
+no_old_lm=false
 
 echo "$0 $*"
 steps=$(cd "$(dirname "$0")" && pwd)
@@ -41,6 +46,8 @@ out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
+if [ -n "$old_lm" ]; then common+=(--old-lm "$old_lm"); fi
+if [ "$no_old_lm" = true ]; then common+=(--no-old-lm); fi
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too

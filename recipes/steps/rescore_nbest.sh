@@ -19,6 +19,9 @@
 #                             needs --weights (none)
 #   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged
 #   --tune true               tunes weights on <data-dir> itself, for a dev set; give this or --weights (false)
+#   --old-lm F                the language model in the lattices, if it is not the G.fst or G.carpa of <old-lang-dir>: a G.fst,
+#                             a G.carpa or an ARPA file
+#   --no-old-lm true          there is no such file: the new costs are weighed against whole graph costs (false)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -34,6 +37,8 @@ carry_over=none
 weights=
 tune=false
 allow_oov=false
+old_lm=
+no_old_lm=false
 
 echo "$0 $*"
 steps=$(cd "$(dirname "$0")" && pwd)
@@ -57,6 +62,8 @@ cmd=${cmd:-$steps/run_local.sh}
 common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
+if [ -n "$old_lm" ]; then common+=(--old-lm "$old_lm"); fi
+if [ "$no_old_lm" = true ]; then common+=(--no-old-lm); fi
 
 mkdir -p "$out_dir/log"
 if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too
