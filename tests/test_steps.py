@@ -276,6 +276,20 @@ def test_what_a_job_complained_of_is_shown(s5, steps):
     assert "%WER" not in done.stdout
 
 
+@pytest.mark.parametrize("script", AS_KALDI)
+def test_the_old_language_model_is_the_one_that_kaldi_takes(s5, script):
+    (s5.place / "lang").mkdir()
+    weight = ["0.5"] if "nbest" in script or "rnnlmr" in script else []
+    call = (script, "--cmd", "utils/queue.pl")
+    (s5.place / "lang/G.fst").touch()
+    assert s5.run(*call, *weight, "lang", "lm", "data", "in", "out").stderr == ""
+    (s5.place / "lang/G.carpa").touch()
+    assert "takes lang/G.carpa, not G.fst" in s5.run(*call, *weight, "lang", "lm", "data", "in", "out").stderr
+    assert s5.run(*call, "--old-lm", "x.arpa", *weight, "lang", "lm", "data", "in", "out").stderr == ""
+    old_lms = [words(call).split(" --old-lm ")[1:] for call in s5.calls()[1::2]]
+    assert [old_lm[0].split()[0] if old_lm else None for old_lm in old_lms] == [None, "lang/G.carpa", "x.arpa"]
+
+
 def test_without_scoring_there_are_no_references(s5):
     data = s5.place / "some/data"
     data.mkdir(parents=True)

@@ -55,7 +55,9 @@ submit() {
   if [ -n "$threads" ]; then line+=(env OMP_NUM_THREADS="$threads"); fi
   mkdir -p "$(dirname "$log")"
   if ! "${line[@]}" "$_asr_rescore" "$@"; then
-    for job in $(seq "$jobs"); do cat "${log//JOB/$job}"; done 2>/dev/null | sed -n '/^asr-rescore /p' | sort -u | head -n 5 >&2
+    for job in $(seq "$jobs"); do
+      sed -n '/^asr-rescore /p' "${log//JOB/$job}" 2>/dev/null || true # a job that never began has no log
+    done | sort -u | head -n 5 >&2
     return 1
   fi
 }

@@ -14,7 +14,7 @@
 #   --cmd "run.pl ..."        runs the jobs (default: run_local.sh)
 #   --stage, --keep-ali       are accepted and have no effect
 #   --test true               is refused
-# and of rescore_nbest.sh: --normaliser, --device, --allow-oov
+# and of rescore_nbest.sh: --old-lm, --no-old-lm, --normaliser, --device, --allow-oov
 
 set -euo pipefail
 
@@ -27,6 +27,8 @@ test=false
 stage=1
 skip_scoring=false
 keep_ali=true
+old_lm=
+no_old_lm=false
 normaliser=
 device=
 allow_oov=false

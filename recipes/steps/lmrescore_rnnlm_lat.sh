@@ -18,7 +18,7 @@
 #   --cmd "run.pl ..."        runs the jobs (default: run_local.sh)
 #   --rnnlm-ver, --normalize, --stage
 #                             are accepted and have no effect
-# and of rescore_lattice.sh: --use-phi, --normaliser, --device, --allow-oov
+# and of rescore_lattice.sh: --old-lm, --no-old-lm, --use-phi, --normaliser, --device, --allow-oov
 
 set -euo pipefail
 
@@ -35,6 +35,8 @@ lattice_prune_beam=
 beam=
 stage=1
 use_phi=false
+old_lm=
+no_old_lm=false
 normaliser=
 device=
 allow_oov=false
@@ -52,12 +54,13 @@ fi
 no_effect --rnnlm-ver "" "a model of asr_rescore knows its own kind"
 no_effect --normalize false "the probabilities of all words always add up to one"
 no_effect --stage 1 "a job that is finished is not run again"
+old_lm=$(old_lm_of "$1")
 nj=$(jobs_of "$4")
 inv_acwt=$(awk -v acwt="$acwt" 'BEGIN { if (acwt + 0 > 0) printf "%.6g", 1 / acwt }')
 if [ -z "$inv_acwt" ]; then
   echo "$0: --acwt: found '$acwt', expected a number above 0" >&2
   exit 2
 fi
-"$steps/rescore_lattice.sh" --cmd "$cmd" --nj "$nj" --order "$max_ngram_order" --max-arcs "$max_arcs" \
-  --inv-acwt "$inv_acwt" --beam "${beam:-$lattice_prune_beam}" --use-phi "$use_phi" --skip-scoring "$skip_scoring" \
-  --normaliser "$normaliser" --device "$device" --allow-oov "$allow_oov" --lm-weight "$weight" "$@"
+order=$max_ngram_order beam=${beam:-$lattice_prune_beam} lm_weight=$weight
+pass cmd nj order beam max_arcs inv_acwt lm_weight old_lm no_old_lm use_phi skip_scoring normaliser device allow_oov
+"$steps/rescore_lattice.sh" "${passed[@]}" "$@"

@@ -10,6 +10,8 @@
 # Options (--weights or --lm-weight must be given):
 #   --lm-weight "W ..."       weight of each <lm-dir> against the old language model
 #   --weights F               weights.yaml of a dev set, or the out-dir of rescore_nbest.sh that contains it
+#   --old-lm F                the old language model, if it is not that of <old-lang-dir>: a G.fst, G.carpa or ARPA file
+#   --no-old-lm true          there is no file of the old language model (default: false)
 #   --inv-acwt N              inverse acoustic scale for pruning, with --lm-weight (default: 12)
 #   --use-phi true            the old language model was added by Kaldi's lmrescore.sh (default: false)
 #   --order N                 n-gram order for merging histories; 0: never merge (default: 6)
@@ -19,7 +21,8 @@
 #                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
 #   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
 #                             students trained with self_normalization (default: float32)
-#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (default: false)
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words
+#                             (default: false)
 #   --no-lattice-oracle true  leaves out the lattices' oracle WER (default: false)
 #   --skip-scoring true       leaves out all scoring (default: false)
 #   --device NAME             auto, cpu or cuda (default: auto)
@@ -34,6 +37,8 @@ set -euo pipefail
 # Configuration
 lm_weight=
 weights=
+old_lm=
+no_old_lm=false
 inv_acwt=
 use_phi=false
 order=
@@ -69,6 +74,6 @@ fi
 
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
-add_options weights inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty normaliser allow_oov \
-  no_lattice_oracle device
+add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty \
+  normaliser allow_oov no_lattice_oracle device
 rescore rescore_lattice "$@"

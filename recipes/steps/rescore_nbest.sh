@@ -12,6 +12,8 @@
 # Options:
 #   --lm-weight "W ..."       weight of each <lm-dir> against the old language model
 #   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged
+#   --old-lm F                the old language model, if it is not that of <old-lang-dir>: a G.fst, G.carpa or ARPA file
+#   --no-old-lm true          there is no file of the old language model (default: false)
 #   --n N, --N N              at most N hypotheses per utterance (default: 1000)
 #   --inv-acwt N              inverse acoustic scale at which hypotheses are chosen (default: 12)
 #   --use-phi true            the old language model was added by Kaldi's lmrescore.sh (default: false)
@@ -22,7 +24,8 @@
 #   --score-cache DIR         keeps the costs of sentences for other jobs and later runs
 #   --carry-over NAME         speaker or recording: models continue from the best hypothesis of the previous utterance;
 #                             needs known weights (default: none)
-#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (default: false)
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words
+#                             (default: false)
 #   --no-lattice-oracle true  leaves out the lattices' oracle WER (default: false)
 #   --skip-scoring true       leaves out all scoring; needs known weights (default: false)
 #   --device NAME             auto, cpu or cuda (default: auto)
@@ -37,6 +40,8 @@ set -euo pipefail
 # Configuration
 lm_weight=
 weights=
+old_lm=
+no_old_lm=false
 n=
 N=
 inv_acwt=
@@ -70,7 +75,7 @@ fi
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
 n=${n:-$N}
-add_options weights n inv_acwt use_phi min_lmwt max_lmwt word_ins_penalty normaliser score_cache carry_over allow_oov \
-  no_lattice_oracle device
+add_options weights old_lm no_old_lm n inv_acwt use_phi min_lmwt max_lmwt word_ins_penalty normaliser score_cache \
+  carry_over allow_oov no_lattice_oracle device
 if [ -z "$lm_weight$weights" ]; then options+=(--tune); fi
 rescore rescore_nbest "$@"

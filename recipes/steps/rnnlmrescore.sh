@@ -15,7 +15,7 @@
 #   --stage, --keep-ali, --rnnlm-ver
 #                             are accepted and have no effect
 #   --test true               is refused
-# and of rescore_nbest.sh: --normaliser, --device, --allow-oov
+# and of rescore_nbest.sh: --old-lm, --no-old-lm, --normaliser, --device, --allow-oov
 
 set -euo pipefail
 
@@ -29,6 +29,8 @@ stage=1
 rnnlm_ver=rnnlm-0.3e
 skip_scoring=false
 keep_ali=true
+old_lm=
+no_old_lm=false
 normaliser=
 device=
 allow_oov=false
