@@ -232,7 +232,7 @@ def test_weights_are_not_tuned_unless_asked_for(tmp_path, options, environment):
     script = ROOT / "recipes/steps/rescore_nbest.sh"
     done = run(script, *options, "lang", "lm", "data", "decode", "out", cwd=tmp_path, **environment)
     assert done.returncode == 2
-    assert "give either --weights F, of a dev set, or --tune true" in done.stderr
+    assert "give one of --weights and --lm-weight, or --tune true" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

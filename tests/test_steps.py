@@ -105,7 +105,7 @@ CALLS = [
         id="options of the cluster come first",
     ),
     pytest.param(
-        "rescore_nbest.sh --cmd utils/queue.pl --nj 1 lang lm data in out",
+        "rescore_nbest.sh --cmd utils/queue.pl --nj 1 --tune true lang lm data in out",
         ["out/log/finish.log asr-rescore rescore_nbest --tune --nj 1 lang lm data in out"],
         id="one job needs one call",
     ),
@@ -209,7 +209,7 @@ def test_options_of_kaldi_without_effect_are_accepted_and_said_to_be(s5, line, n
         ("rescore_lattice.sh lang lm data in out", "give --weights or --lm-weight"),
         ("train_lm.sh text lm", "Usage: train_lm.sh"),
         ("distill_lm.sh --lm-config c text lm", "Usage: distill_lm.sh"),
-        ("rescore_nbest.sh --cmd nothing.pl lang lm data in out", "no nothing.pl on the PATH"),
+        ("rescore_nbest.sh --cmd nothing.pl --tune true lang lm data in out", "no nothing.pl on the PATH"),
     ],
 )
 def test_wrong_calls_submit_nothing(s5, line, message):
@@ -241,7 +241,7 @@ def test_the_checkouts_own_environment_is_used_here_and_in_jobs(s5, steps):
     (s5.place / "checkout with blanks/.venv/bin").mkdir(parents=True)
     own = own.rename(s5.place / "checkout with blanks/.venv/bin/asr-rescore")
     (s5.place / "bin/asr-rescore").unlink()
-    arguments = ("--nj", "1", "lang", "lm", "data", "in", "out")
+    arguments = ("--nj", "1", "--tune", "true", "lang", "lm", "data", "in", "out")
     assert s5.run(copy / "rescore_nbest.sh", "--cmd", "utils/queue.pl", *arguments).returncode == 0
     assert s5.calls()[0][1] == str(own)
     done = s5.run(copy / "rescore_nbest.sh", *arguments)  # by run_local.sh of the same place
@@ -251,14 +251,14 @@ def test_the_checkouts_own_environment_is_used_here_and_in_jobs(s5, steps):
 
 def test_kaldis_own_path_is_asked_where_cmd_is(s5):
     (s5.place / "path.sh").write_text(f"[ -n $unset ] && false; export PATH={s5.place}/utils:$PATH\n")
-    arguments = ("--cmd", "queue.pl", "--nj", "1", "lang", "lm", "data", "in", "out")
+    arguments = ("--cmd", "queue.pl", "--nj", "1", "--tune", "true", "lang", "lm", "data", "in", "out")
     assert s5.run("rescore_nbest.sh", *arguments).returncode == 0
     assert len(s5.calls()) == 1
 
 
 def test_jobs_of_run_pl_share_the_processors(s5):
     s5.add_program("utils/run.pl", RECORDER.format(calls=s5.calls_file))
-    arguments = ("--cmd", "utils/run.pl", "--nj", "2", "lang", "lm", "data", "in", "out")
+    arguments = ("--cmd", "utils/run.pl", "--nj", "2", "--tune", "true", "lang", "lm", "data", "in", "out")
     s5.run("rescore_nbest.sh", *arguments)
     jobs, finish = s5.calls()
     assert jobs[2:4] == ["env", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}"]
@@ -270,7 +270,7 @@ def test_jobs_of_run_pl_share_the_processors(s5):
 
 def test_what_a_job_complained_of_is_shown(s5, steps):
     s5.add_program("bin/asr-rescore", '#!/bin/sh\necho "asr-rescore $1: error: no G.fst" >&2\nexit 1\n')
-    done = s5.run(steps / "rescore_nbest.sh", "lang", "lm", "data", "in", "out")
+    done = s5.run(steps / "rescore_nbest.sh", "--tune", "true", "lang", "lm", "data", "in", "out")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "asr-rescore rescore_nbest: error: no G.fst"
     assert "%WER" not in done.stdout

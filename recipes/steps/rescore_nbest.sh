@@ -72,8 +72,9 @@ if [ $# -lt 5 ]; then
   exit 2
 fi
 
-if [ -z "$lm_weight$weights" ] && [ "$tune" = false ]; then
-  echo "$0: give --weights or --lm-weight, or --tune true for a dev set" >&2
+known=$lm_weight$weights
+if { [ -z "$known" ] && [ "$tune" = false ]; } || { [ -n "$known" ] && [ "$tune" = true ]; }; then
+  echo "$0: give one of --weights and --lm-weight, or --tune true for a dev set" >&2
   exit 2
 fi
 
