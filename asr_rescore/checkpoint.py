@@ -190,7 +190,7 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write tensors and plain values to one file; if the process is killed, the file holds the old or the new state."""
-    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": _checksum(tensors)})})
+    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": checksum(tensors)})})
 
 
 def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -205,12 +205,12 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     state = parse_json(metadata["progress"], str(path), "the state of a run", REMOVE_STATE)
     facts = dict(state.values)
     # States that an earlier version wrote have no checksum.
-    if facts.pop("checksum", None) not in (None, _checksum(tensors)):
+    if facts.pop("checksum", None) not in (None, checksum(tensors)):
         raise InputError(path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE)
     return tensors, facts
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+def checksum(tensors: Mapping[str, torch.Tensor]) -> int:
     """CRC-32 of all tensors: as quick as the disk, and sure to find a damaged block."""
     crc = 0
     for name, tensor in sorted(tensors.items()):

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model, training_ranks
 
 if TYPE_CHECKING:
     from asr_rescore.checkpoint import LoadedModel
     from asr_rescore.config import Config
     from asr_rescore.corpus import TokenStream
-    from asr_rescore.training import Teacher
+    from asr_rescore.training import Ranks, Teacher
 
 HELP = "train a student on text and on the predictions of one teacher, or of an ensemble of several"
 
@@ -36,45 +36,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the student, or continue a stopped training, and print the best valid perplexity."""
+    with training_ranks(arguments) as ranks:
+        _run(arguments, ranks)
+    return 0
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.config import load_config
     from asr_rescore.id_file import opened_ids
-    from asr_rescore.models import choose_device
 
     check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
-    choose_device(arguments.device)  # before anything is read
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, _ = combine(loaded)
     with opened_ids(arguments.train, vocabulary, arguments.student_dir) as train_text:
-        _train(arguments, config, loaded, train_text)
-    return 0
+        _train(arguments, config, loaded, train_text, ranks)
 
 
 def _train(
-    arguments: argparse.Namespace, config: Config, loaded: Sequence[LoadedModel], train_text: TokenStream
+    arguments: argparse.Namespace,
+    config: Config,
+    loaded: Sequence[LoadedModel],
+    train_text: TokenStream,
+    ranks: Ranks,
 ) -> None:
     from asr_rescore.checkpoint import combine
     from asr_rescore.corpus import TokenStream
-    from asr_rescore.models import choose_device
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
 
-    device = choose_device(arguments.device)
     vocabulary, teacher_model = combine(loaded)
     valid_text = TokenStream.read(arguments.valid, vocabulary)
-    student, facts = start_model(arguments, config, vocabulary, device)
+    student, facts = start_model(arguments, config, vocabulary, ranks.device)
     print(
         f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-        f"{len(train_text)} tokens, on {device}"
+        f"{len(train_text)} tokens, on {ranks}"
     )
     facts["teachers"] = [teacher.hash for teacher in loaded]
     teacher: Teacher | None = None
     if config.objective.needs_teacher and arguments.teacher_cache:
         cache = TeacherCache.open(arguments.teacher_cache, train_text, facts["teachers"])
         facts["teacher_cache"] = cache.config.to_dict()
-        teacher = CachedTeacher(cache, device)
+        teacher = CachedTeacher(cache, ranks.device)
     elif config.objective.needs_teacher:
-        teacher = OnlineTeacher(teacher_model.to(device))
+        teacher = OnlineTeacher(teacher_model.to(ranks.device))
     run = TrainingRun(
         config=config,
         vocabulary=vocabulary,
@@ -85,5 +90,5 @@ def _train(
         facts=facts,
         trained=arguments.init is not None,
     )
-    ppl = train(run, student, device, teacher)
+    ppl = train(run, student, ranks.device, teacher, ranks)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")

@@ -1,6 +1,7 @@
 """The one training loop, for language models that learn from text and for students that also learn from a teacher."""
 
 from asr_rescore.lm_config import CacheConfig
+from asr_rescore.training.distributed import Ranks, joined
 from asr_rescore.training.loop import train
 from asr_rescore.training.run import TrainingRun
 from asr_rescore.training.teacher import OnlineTeacher, Teacher
@@ -10,9 +11,11 @@ __all__ = [
     "CacheConfig",
     "CachedTeacher",
     "OnlineTeacher",
+    "Ranks",
     "Teacher",
     "TeacherCache",
     "TrainingRun",
     "build_cache",
+    "joined",
     "train",
 ]
