@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageError, printable
+from asr_rescore.files import OUT_OF_SPACE
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
 
@@ -101,7 +102,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         # If torchrun started several processes, they all got the same arguments.
         others = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
-        self.exit(2, None if others else f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        self.exit(2, None if others else f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
@@ -184,11 +185,13 @@ def _system_error(error: OSError) -> str:
     """What the operating system refused, and the file. If that was an output stream, nothing more is written to it."""
     reason = error.strerror or str(error)
     path = error.filename2 or error.filename
+    if path is None and error.errno in OUT_OF_SPACE:
+        path = "standard output"  # all other files are named by whoever writes them
     where = f": {path}" if path else ""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"{reason}{where}; check the path, its permissions and its disk"
     _drop_output()
-    return f"{reason}{where}; make room and run the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}{where}; make room and run the same command again"
+    return f"{reason}{where}; check the path, its permissions and its disk"
 
 
 def _drop_output() -> None:

@@ -6,13 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model, training_ranks
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run, training_ranks
 
 if TYPE_CHECKING:
-    from asr_rescore.config import Config
-    from asr_rescore.corpus import TokenStream
     from asr_rescore.training import Ranks
-    from asr_rescore.vocab import Vocabulary
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -37,7 +34,7 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.config import load_config
     from asr_rescore.corpus import count_words, read_sentences
     from asr_rescore.errors import UsageError
-    from asr_rescore.id_file import opened_ids
+    from asr_rescore.training import train
     from asr_rescore.vocab import Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary
 
@@ -52,28 +49,7 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(count_words(read_sentences(arguments.train)))
-    with opened_ids(arguments.train, vocabulary, arguments.lm_dir) as train_text:
-        _train(arguments, config, vocabulary, train_text, ranks)
-
-
-def _train(
-    arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, train_text: TokenStream, ranks: Ranks
-) -> None:
-    from asr_rescore.corpus import TokenStream
-    from asr_rescore.training import TrainingRun, train
-
-    valid_text = TokenStream.read(arguments.valid, vocabulary)
-    model, facts = start_model(arguments, config, vocabulary, ranks.device)
-    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(train_text)} tokens, on {ranks}")
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=arguments.lm_dir,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
-    ppl = train(run, model, ranks.device, ranks=ranks)
-    print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
+    with prepared_run(arguments, arguments.lm_dir, config, vocabulary, ranks.device) as (run, model):
+        print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {ranks}")
+        ppl = train(run, model, ranks.device, ranks=ranks)
+        print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError
@@ -57,6 +58,7 @@ class SystemReport:
         failures: utterance → reason why it could not be rescored, or only in part.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
         warnings: reasons to doubt the result although nothing failed.
+        tuned_here: whether the weights were tuned on this same data set, so that the WER is a little too good.
         version: the version of asr_rescore.
 
     Raises:
@@ -79,6 +81,7 @@ class SystemReport:
     failures: Mapping[str, str] = field(default_factory=dict)
     oov: tuple[OovCount, ...] = ()
     warnings: tuple[ReportWarning, ...] = ()
+    tuned_here: bool = False
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -90,18 +93,12 @@ class SystemReport:
     @property
     def total(self) -> ErrorCount:
         """The sum of the errors after rescoring."""
-        return sum(self.rescored.values(), ErrorCount())
+        return ErrorCount.total(self.rescored.values())
 
     @property
     def first_pass_total(self) -> ErrorCount:
         """The sum of the errors of the first pass."""
-        return sum(self.first_pass.values(), ErrorCount())
-
-    @property
-    def tuned_here(self) -> bool:
-        """Whether the weights were tuned on this same data set, so that the WER is a little too good."""
-        _, tuned, data_dir = self.source.partition("tuned on ")
-        return bool(tuned) and Path(data_dir).name == self.data
+        return ErrorCount.total(self.first_pass.values())
 
     @property
     def signature(self) -> str:
@@ -130,12 +127,13 @@ class SystemReport:
 
     def save(self, out_dir: str | Path) -> None:
         """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
-        tree = asdict(self)
+        # Values become dicts one by one as they are written: all counts at once would be the largest thing in memory.
+        tree = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         total = self.total
         tree["wer"] = round(total.wer, 2) if total.reference_words else None
         tree["signature"] = self.signature
         with atomic_text(Path(out_dir) / REPORT_FILE) as stream:
-            json.dump(tree, stream, indent=1)
+            json.dump(tree, stream, indent=1, default=_plain)
             stream.write("\n")
 
     @classmethod
@@ -170,9 +168,21 @@ class SystemReport:
                 failures=tree.texts_by_name("failures"),
                 oov=tuple(_oov(count) for count in tree.records("oov")) if "oov" in tree else (),
                 warnings=tuple(_warning(warning) for warning in tree.records("warnings")) if "warnings" in tree else (),
+                tuned_here=tree.flag("tuned_here") if "tuned_here" in tree else _tuned_on_its_name(tree),
                 version=tree.text("version"),
             ),
         )
+
+
+def _tuned_on_its_name(tree: Record) -> bool:
+    """What the report of an earlier version tells of ``tuned_here``: only the names of the two directories."""
+    _, tuned, data_dir = tree.text("source").partition("tuned on ")
+    return bool(tuned) and Path(data_dir).name == tree.text("data")
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A value of a report, or a mapping in it, as a dict."""
+    return dict(value) if isinstance(value, Mapping) else asdict(value)
 
 
 def _lm_facts(lm: Record) -> LmFacts:

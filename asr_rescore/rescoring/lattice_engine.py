@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
-from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from asr_rescore.rescoring.weights import ChosenWeights
+
+# The old LM costs the first pass's paths in groups: enough to share prefixes, few enough to hold.
+GROUP_PATHS = 1000
 
 
 @dataclass(frozen=True)
@@ -42,15 +47,15 @@ class LatticeEngine:
         return f"lattices of order {self.config.order}, beam {self.config.beam:g}"
 
     def facts(self) -> dict[str, Any]:
-        """The weights, which the arcs' costs and the beam depend on."""
-        return {"weights": asdict(self.weights.weights)}
+        """The weights, which the arcs' costs and the beam depend on, and what is done without costs of the old LM."""
+        return {"weights": asdict(self.weights.weights), "paths_without_old_cost": "kept"}  # not so in earlier versions
 
     def run_job(self, job: Job, failures: Failures) -> list[Path]:
         """Write lat.JOB.gz."""
         inputs = self.inputs
         scorers = [inputs.scorer(lm) for lm in inputs.lms]
         rescorer = LatticeRescorer(
-            inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
+            inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
@@ -69,20 +74,33 @@ class LatticeEngine:
         first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
         point = self.weights.first_pass
         word_counts = WordCounts()
-        paths: dict[str, LatticePath] = {}
-        for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
-            word_counts.add_lattice(lattice, first_pass.words)
-            [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
-            if path is not None:
-                paths[utt] = path
-        old_lm_fit = OldLmFit(inputs.grammar_file)
-        old_lm_fit.add(self._without_old_lm(paths.values()))
+        first_pass_texts = ChosenTexts()
+
+        def best() -> Iterator[LatticePath]:
+            for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
+                word_counts.add_lattice(lattice, first_pass.words)
+                [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
+                if path is not None:
+                    first_pass_texts.add(utt, [first_pass.words.to_words(path.words)])
+                    yield path
+
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
+        old_lm = inputs.old_lm()
+        old_costs = array("d")
+        paths = best()
+        while some := list(islice(paths, GROUP_PATHS)):
+            old = old_lm.costs([path.words for path in some])
+            old_costs.extend(old.tolist())
+            known = np.isfinite(old)
+            old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
+        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
+        new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         return Outcome(
             self.weights,
             texts,
-            {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()},
+            first_pass_texts.of(0),
             oov=word_counts.oov(inputs),
-            warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
         )
 
     def _rescored_texts(
@@ -98,11 +116,3 @@ class LatticeEngine:
             if paths:  # a lattice has a path at every point, or at none
                 texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
         return {point: texts.of(number) for number, point in enumerate(points)}
-
-    def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
-        """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
-        held = list(paths)
-        old = self.inputs.grammar().costs([path.words for path in held])
-        without_lm = np.array([path.graph for path in held]) - old
-        possible: np.ndarray = without_lm[np.isfinite(without_lm)]
-        return possible

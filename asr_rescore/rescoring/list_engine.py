@@ -46,9 +46,10 @@ class ListEngine:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        if self.weights is None and self.inputs.data.text is None:
+        if self.weights is None and not self.inputs.references:
             text = self.inputs.data_dir / "text"
-            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
+            found = "no such file" if self.inputs.data.text is None else "an empty file"
+            raise InputError(text, found=found, expected="references to tune on", remedy="give `weights`")
         if self.config.carry_over == "none":
             return
         if self.weights is None:
@@ -78,7 +79,7 @@ class ListEngine:
         inputs = self.inputs
         scorers: list[SentenceScorer] = [self._scorer(lm) for lm in inputs.lms]
         carry_over = self._carry_over(job)
-        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
+        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm_scorer(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
             for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
@@ -97,12 +98,14 @@ class ListEngine:
         warnings: list[ReportWarning] = []
         if weights is None:
             tuning = tune(lists, inputs.references, len(names), self.config.points)
-            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+            weights = ChosenWeights.tuned(
+                tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.keeps_old_lm
+            )
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
         winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
         word_counts = WordCounts()
-        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
         new_lm_fit = NewLmFit(names)
 
         def counted(job: Job) -> Iterator[NBest]:

@@ -92,6 +92,10 @@ class Ranks:
             dist.all_reduce(counts)
         return tuple(bool(count) for count in counts)
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.any(True)
+
     def from_first(self, value: Value) -> Value:
         """The plain value that the first process gives; those of the others are ignored."""
         if self.count == 1:

@@ -70,13 +70,13 @@ def train(
     lock = locked(run.directory / LOCK_FILE, str(run.directory)) if ranks.first else nullcontext()
     with lock, Interrupt(patient=ranks.count > 1) as interrupt:
         trainer = Trainer(run, model, device, teacher, ranks)
-        trainer.start_or_resume()
+        trainer.start_or_resume(interrupt)
         state = trainer.state
         progress = state.progress
         while not progress.finished:
             trainer.train_epoch(interrupt)
             ranks.check_equal(model)
-            cost = trainer.validate()
+            cost = trainer.validate(interrupt)
             progress.valid.append(cost)
             progress.epoch += 1
             progress.position = 0
@@ -87,6 +87,9 @@ def train(
             progress.finished = _is_finished(config, progress)
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
+            (wanted,) = ranks.any(interrupt.wanted)
+            if wanted and not progress.finished:
+                raise interrupt.end()
     return perplexity(min(progress.valid))
 
 
@@ -99,6 +102,10 @@ def _is_finished(config: TrainConfig, progress: Progress) -> bool:
     # Finetuning averages from its first step on, and the trigger that otherwise starts averaging ends training here. It
     # only looks at epochs, not at the start: at a high rate the first epoch is worse than the start.
     return config.averaging == "start" and nonmonotone(progress.valid[-progress.epoch :], config.nonmono)
+
+
+class _StopValidation(Exception):
+    """A signal came during validation. A second signal is a KeyboardInterrupt at any place, and saves nothing."""
 
 
 class Trainer:
@@ -127,7 +134,7 @@ class Trainer:
         )
         self.start_streams()
 
-    def start_or_resume(self) -> None:
+    def start_or_resume(self, interrupt: Interrupt) -> None:
         """Load the state in the directory, or save the first state of a new run; then validate a trained model."""
         directory = self.run.directory
         # The first process looks, since it may write the files before the others look.
@@ -154,7 +161,7 @@ class Trainer:
             self.save_state()
         # The state comes first: if a kill left a model without a state, the model would be taken for another run's.
         if self.run.trained and not self.state.progress.valid:
-            self.state.progress.valid.append(self.validate())
+            self.state.progress.valid.append(self.validate(interrupt))
             self.save_best()
             self.save_state()
 
@@ -194,9 +201,7 @@ class Trainer:
                 late = time.monotonic() - saved > SAVE_EVERY and progress.position < total
                 wanted, due = self.ranks.any(interrupt.wanted, late)
                 if wanted:
-                    self.save_state()
-                    self.ranks.any()  # wait until it is written: the end of one process ends the others
-                    raise interrupt.end()
+                    raise self._stopped(interrupt)
                 if due:
                     self.log()
                     self.save_state()
@@ -276,16 +281,41 @@ class Trainer:
             "lower train.lr or train.clip and start in a new directory (the best model so far is kept)"
         )
 
-    def validate(self) -> float:
-        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started."""
-        valid = self.run.valid
-        cost = math.nan
+    def validate(self, interrupt: Interrupt) -> float:
+        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started.
+
+        It changes nothing in the state, so if a signal comes, the state after the last step is saved. A run that
+        continues from there validates anew.
+        """
+        cost: float | None = None
         if self.ranks.first:
-            with self.state.averaged_weights():
-                cost = (stream_cost(self.state.model, valid.ids, self.device) + valid.class_cost) / len(valid)
+            cost = self._valid_cost(interrupt)
         cost = self.ranks.from_first(cost)
+        if cost is None:
+            raise self._stopped(interrupt)
         self.check_finite("valid perplexity", perplexity(cost))
         return cost
+
+    def _valid_cost(self, interrupt: Interrupt) -> float | None:
+        """The same without any check; None if a signal came."""
+        valid = self.run.valid
+
+        def stop_if_wanted() -> None:
+            if interrupt.wanted:
+                raise _StopValidation
+
+        try:
+            with self.state.averaged_weights():
+                total = stream_cost(self.state.model, valid.ids, self.device, before_chunk=stop_if_wanted)
+        except _StopValidation:  # the weights are again those that are trained
+            return None
+        return (total + valid.class_cost) / len(valid)
+
+    def _stopped(self, interrupt: Interrupt) -> KeyboardInterrupt:
+        """Save the state, and return the exception for the signal that came to this process or to another."""
+        self.save_state()
+        self.ranks.wait()  # until it is written: the end of one process ends the others
+        return interrupt.end()
 
     def save_best(self) -> None:
         """Write the model to its directory."""
