@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from asr_rescore import __version__
-from asr_rescore.errors import RescoreError, Terminated, UsageError, printable
+from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageError, printable
 from asr_rescore.files import OUT_OF_SPACE
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
+    except SaidElsewhere:
+        return 1
     except RescoreError as error:
         status = 2 if isinstance(error, UsageError) else 1
         return _fail(name, _with_flags(str(error), command), status)
@@ -101,7 +103,9 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
+        # If torchrun started several processes, they all got the same arguments.
+        others = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+        self.exit(2, None if others else f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
