@@ -105,6 +105,8 @@ def _middle_of_best(
     """Indices (grid, point) of the point that has the fewest errors and is nearest to the mean of all such points."""
     tied = np.argwhere(errors == errors.min())
     # One step of LMWT, one of WIP and one of an LM weight get about the same length.
-    axes = np.array([[*(20 * weight for weight in grid[g]), points[p].lmwt, 2 * points[p].wip] for g, p in tied])
+    lmwts = sorted({point.lmwt for point in points})
+    step = min((higher - lower for lower, higher in itertools.pairwise(lmwts)), default=1.0)
+    axes = np.array([[*(20 * weight for weight in grid[g]), points[p].lmwt / step, 2 * points[p].wip] for g, p in tied])
     nearest = np.argmin(((axes - axes.mean(axis=0)) ** 2).sum(axis=1))
     return int(tied[nearest][0]), int(tied[nearest][1])

@@ -94,7 +94,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: 
         choices=choices,
         metavar=None if choices else option.metadata.get("metavar", option.name.upper()),
         default=argparse.SUPPRESS,
-        help=f"{text} (default: {_shown(option.default)})",
+        help=text if option.default == "" else f"{text} (default: {_shown(option.default)})",
     )
 
 

@@ -47,8 +47,8 @@ def write_scoring(
     for point, count in counts.items():
         with atomic_text(out_dir / wer_file(point)) as stream:
             stream.write(count.lines())
-        folder = out_dir / "scoring_kaldi" / f"penalty_{float(point.wip)}"
-        write_table(folder / f"{point.lmwt:g}.txt", by_point[point])
+        lmwt, wip = point.names
+        write_table(out_dir / "scoring_kaldi" / f"penalty_{wip}" / f"{lmwt}.txt", by_point[point])
     best = min(counts, key=lambda point: (counts[point].errors, point.wip, point.lmwt))
     with atomic_text(out_dir / "scoring_kaldi" / "best_wer") as stream:
         stream.write(f"{counts[best].wer_line()} {out_dir / wer_file(best)}\n")
@@ -58,7 +58,7 @@ def write_scoring(
 
 def wer_file(point: OperatingPoint) -> str:
     """The name of the file with the errors of a point."""
-    return f"wer_{point.lmwt:g}_{float(point.wip)}"
+    return "_".join(["wer", *point.names])
 
 
 def write_details(

@@ -15,6 +15,7 @@
 #   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
 #                             students trained with self_normalization (float32)
 #   --beam 6                  pruning beam (6)
+#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas (7:17)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -26,6 +27,7 @@ weights=
 normaliser=float32
 order=6
 beam=6
+lmwt=
 allow_oov=false
 
 echo "$0 $*"
@@ -40,6 +42,7 @@ fi
 out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
+if [ -n "$lmwt" ]; then common+=(--lmwt "$lmwt"); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"

@@ -19,6 +19,7 @@
 #                             needs --weights (none)
 #   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged. Without it, weights are
 #                             tuned on <data-dir> itself
+#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas (7:17)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -32,6 +33,7 @@ normaliser=float32
 score_cache=
 carry_over=none
 weights=
+lmwt=
 allow_oov=false
 
 echo "$0 $*"
@@ -48,6 +50,7 @@ cmd=${cmd:-$steps/run_local.sh}
 if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
 common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
+if [ -n "$lmwt" ]; then common+=(--lmwt "$lmwt"); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"
