@@ -9,6 +9,7 @@ from pathlib import Path
 from asr_rescore.checkpoint import model_files
 from asr_rescore.errors import UsageError
 from asr_rescore.failures import FAILED_FILE
+from asr_rescore.kaldi import MARKS
 from asr_rescore.locks import locked
 from asr_rescore.outputs import check_outputs, check_writable, same_file
 from asr_rescore.report import REPORT_FILE
@@ -16,7 +17,17 @@ from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
 # Each of these says that a rescoring began here. The lock is created before the first result is written.
 OWN_FILES = ("job.*.json", ".job.*.lock", WEIGHTS_FILE, REPORT_FILE)
-INPUT_FILES = ("words.txt", "G.fst", "G.fst.gz", "utt2spk", "text", "segments", "reco2file_and_channel", "num_jobs")
+INPUT_FILES = (
+    "words.txt",
+    "G.fst",
+    "G.fst.gz",
+    "utt2spk",
+    "text",
+    "segments",
+    "reco2file_and_channel",
+    "num_jobs",
+    *MARKS,
+)
 
 
 def check_out_dir(
@@ -47,7 +58,11 @@ def check_out_dir(
     lattices = sorted(out_dir.glob("lat.*.gz"))
     lists = sorted(out_dir.glob("archives.*"))
     check_outputs(
-        [out_dir / "num_jobs", *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE)), *lattices],
+        [
+            out_dir / "num_jobs",
+            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE, *MARKS)),
+            *lattices,
+        ],
         inputs,
         replaced=[out_dir / "scoring_kaldi", *lists],
     )

@@ -123,6 +123,7 @@ class Rescoring:
         remove_jobs_beyond(jobs, engine.out_dir)
         outcome = engine.gather(jobs, failures)
         outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
+        kaldi.copy_marks(engine.inputs.first_pass.decode_dir, engine.out_dir)
         note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
