@@ -44,8 +44,8 @@ class CtmConfig:
     frame_shift: float = field(
         default=0.01,
         metadata={
-            "help": "seconds per frame; if not given, what frame_shift or frame_subsampling_factor in the model's directory "
-            "(the one above decode-dir) says"
+            "help": "seconds per frame; if not given, what frame_shift or frame_subsampling_factor of the model "
+            "(in the directory above decode-dir) says"
         },
     )
 
