@@ -22,6 +22,15 @@ GZIP_MAGIC = b"\x1f\x8b"
 # On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What is there instead of a readable file.
+FOUND = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EISDIR: "a directory",
+    errno.EACCES: "a file that may not be read",
+    errno.ENAMETOOLONG: "a name that is too long",
+    errno.ELOOP: "a link to itself",
+}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before the first character of a UTF-8 file
 
 # Budgets of one read. A small gzipped file can expand to any size, so memory must not grow with what it expands to.
@@ -54,11 +63,17 @@ def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFi
         stream = path.open("rb")
         head = stream.peek(2)[:2]  # peek also works on a named pipe, which cannot seek
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        found = error.strerror if isinstance(error, OSError) else None
         raise InputError(
-            path, found=found or str(error), expected="a readable file", remedy="check the path"
+            path, found=_what_is_there(error), expected="a readable file", remedy="check the path"
         ) from error
     return GzipReader(stream) if head == GZIP_MAGIC else stream
+
+
+def _what_is_there(error: OSError | ValueError) -> str:
+    """Why a file could not be opened, as what was found in its place."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    return FOUND.get(error.errno) or f"an error of the system ({error.strerror})"
 
 
 class _Counted:

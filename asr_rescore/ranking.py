@@ -10,6 +10,10 @@ from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
 from asr_rescore.ranges import FINITE, NON_NEGATIVE, POSITIVE
 
+# The LMWT at which hypotheses are searched by default: that of Kaldi's steps/rnnlmrescore.sh, and the middle
+# of the grid that is scored. Tuning chooses another LMWT afterwards.
+USUAL_LMWT = 12.0
+
 
 def neural_column(index: int) -> str:
     """Name of the cost column of the index-th neural LM, from 0: ``lmwt.rnn``, ``lmwt.rnn2``, …"""

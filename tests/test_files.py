@@ -87,6 +87,21 @@ def test_broken_text_is_named(tmp_path, content, message):
         list(read_lines(tmp_path / "text"))
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+def test_what_is_no_readable_file_is_named_in_plain_words(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    places = {
+        "nowhere": "no such file",
+        "file/under": "no such file",
+        ".": "a directory",
+        "n" * 300: "a name that is too long",
+        "loop": "a link to itself",
+        "a\0b": "embedded null byte",
+    }
+    for name, found in places.items():
+        with pytest.raises(InputError) as refused:
+            list(read_lines(tmp_path / name))
+        assert refused.value.found == found
+    message = f"{tmp_path / 'nowhere'}: found no such file, expected a readable file; check the path"
+    with pytest.raises(InputError, match=message):
         list(read_lines(tmp_path / "nowhere"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import pytest
 import asr_rescore
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.lattice import posteriors
 from asr_rescore.ngram import Grammar
+from asr_rescore.programs.lattice_to_ctm import CtmConfig
+from asr_rescore.programs.lattice_to_nbest import NBestConfig
 from conftest import ROOT
 
 
@@ -30,6 +34,16 @@ def test_a_type_checker_sees_the_same_names():
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     seen = {alias.name: node.module for node in imports for alias in node.names}
     assert {name: seen.get(name) for name in asr_rescore.__all__} == asr_rescore._MODULE_OF
+
+
+def test_searches_of_a_lattice_have_no_acoustic_scale_of_their_own():
+    for search in (asr_rescore.best_path, asr_rescore.n_best, asr_rescore.mbr_decode, posteriors):
+        assert inspect.signature(search).parameters["acoustic_scale"].default is inspect.Parameter.empty
+
+
+def test_all_commands_search_at_the_same_scale():
+    configs = (asr_rescore.ListConfig(), asr_rescore.LatticeConfig(), NBestConfig(), CtmConfig())
+    assert [config.inv_acwt for config in configs] == [12.0] * 4
 
 
 def test_rescore_returns_its_report_and_prints_nothing(lang, lm, data, decode, tmp_path, capfd):

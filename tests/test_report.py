@@ -8,7 +8,7 @@ import pytest
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import Comparison, LmFacts, SystemReport, to_html, to_text
+from asr_rescore.report import Comparison, LmFacts, PublishedRow, SystemReport, to_html, to_text
 from asr_rescore.word_errors import ErrorCount
 
 
@@ -217,6 +217,22 @@ def test_first_passes_that_differ_are_noted():
     assert line.startswith("other, decode_tg_dev: first pass 30.00, N-best oracle 6.67, from other lists")
 
 
+def test_two_parts_of_one_decode_directory():
+    parts = [report(data="dev_a"), report(data="dev_b", source="tuned on dev_a")]
+    text = to_text(Comparison.of(parts))
+    assert "dev_a %WER | dev_b %WER" in text
+    assert "student, decode_tg_dev (dev_b): " in text
+    assert "decode_tg_dev (dev_a)" in to_html(Comparison.of(parts))
+
+
+def test_published_rows_are_the_last_ones():
+    rows = [PublishedRow("paper", "12M", "", {"*ev": "6.30/4.13"})]
+    text = to_text(Comparison.of([report()], rows))
+    cells = [line for line in text.splitlines() if line.startswith("|")][-1].split("|")
+    assert [cell.strip() for cell in cells[1:-1]] == ["paper", "12M", "–", "6.30/4.13"]
+    assert "not computed here: paper" in text
+
+
 @pytest.mark.parametrize("lattices_first", [False, True])
 def test_lists_and_lattices_of_one_decoding_with_different_first_passes(lattices_first):
     """rescore_nbest --tune has N-best lists and tunes the first pass; rescore_lattice --lm-weight does neither."""
@@ -323,5 +339,5 @@ def test_the_command_writes_text_and_page_and_prints_the_text(tmp_path, capsys):
 
 def test_the_command_names_a_directory_without_report(tmp_path, capsys):
     assert main(["report", str(tmp_path), str(tmp_path / "report")]) == 1
-    assert f"{tmp_path / 'report.json'}: found No such file" in capsys.readouterr().err
+    assert f"{tmp_path / 'report.json'}: found no such file" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()

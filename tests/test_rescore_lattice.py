@@ -75,7 +75,7 @@ def test_of_unlimited_order_all_sentences_cost_what_lists_say(run, lang, lm, sma
         assert found.keys() == expected.keys()
         for sentence, path in found.items():
             assert path.graph == pytest.approx(expected[sentence], abs=2e-3)  # costs in the file are float32
-            assert frames(lattice, path) == frames(before[nbest.utt], best_path(before[nbest.utt]))
+            assert frames(lattice, path) == frames(before[nbest.utt], best_path(before[nbest.utt], 1.0))
             compared += 1
     assert compared > 100
 

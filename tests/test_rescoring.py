@@ -45,7 +45,7 @@ def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, deco
     symbols = None
     for utt, lattice in after.items():
         path = best_path(lattice, 1 / 12, 0.5)
-        first = best_path(before[utt])
+        first = best_path(before[utt], 1.0)
         frames = sum(len(lattice.alignment[arc]) for arc in path.arcs) + len(lattice.final_alignment[path.final_state])
         frames_before = sum(len(before[utt].alignment[arc]) for arc in first.arcs)
         frames_before += len(before[utt].final_alignment[first.final_state])
@@ -216,7 +216,7 @@ def test_the_decode_directory_is_never_the_output(rescore, decode, lang, lm, dat
 
 def test_n_best_directory_of_kaldi(decode, lang, tmp_path):
     out = tmp_path / "nbest"
-    arguments = ["--inv-acwt", "12", decode, lang / "words.txt", out]
+    arguments = [decode, lang / "words.txt", out]
     assert main(["lattice_to_nbest", *map(str, arguments)]) == 0
     lists = [nbest for job in (1, 2) for nbest in kaldi.read_nbest_dir(out, job)]
     assert sum(map(len, lists)) == 4117  # as many as Kaldi's lattice-to-nbest gives

@@ -229,7 +229,7 @@ def test_scripts_explain_themselves(path, environment):
 
 @pytest.mark.parametrize(
     ("found", "chosen"),
-    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "../steps/run_local.sh")],
+    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "steps/run_local.sh")],
 )
 def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
     programs, root = tmp_path / "bin", tmp_path / "kaldi"
@@ -239,7 +239,7 @@ def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
     environment = {"PATH": os.environ["PATH"], "KALDI_ROOT": str(root) if found else ""}
     if found == "path":
         environment["PATH"] = f"{programs}:{environment['PATH']}"
-    done = run("bash", "-euc", '. ./cmd.sh; echo "$rescore_cmd"', cwd=ROOT / "recipes/wsj", **environment)
+    done = run("bash", "-euc", 'steps=steps; . ./cmd.sh; echo "$rescore_cmd"', cwd=ROOT / "recipes/wsj", **environment)
     assert done.stdout == chosen.format(root=root) + "\n"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepare_run
 
 if TYPE_CHECKING:
     from asr_rescore.training import Teacher
@@ -34,40 +35,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Train the student, or continue a stopped training, and print the best valid perplexity."""
     from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.config import load_config
-    from asr_rescore.corpus import TokenStream
     from asr_rescore.models import choose_device
-    from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
+    from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, train
 
     check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
     device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
-    train_text = TokenStream.read(arguments.train, vocabulary)
-    valid_text = TokenStream.read(arguments.valid, vocabulary)
-    student, facts = start_model(arguments, config, vocabulary, device)
+    run, student = prepare_run(arguments, arguments.student_dir, config, vocabulary, device)
     print(
         f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-        f"{len(train_text)} tokens, on {device}"
+        f"{len(run.train)} tokens, on {device}"
     )
-    facts["teachers"] = [teacher.hash for teacher in loaded]
+    facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}
     teacher: Teacher | None = None
     if config.objective.needs_teacher and arguments.teacher_cache:
-        cache = TeacherCache.open(arguments.teacher_cache, train_text, facts["teachers"])
+        cache = TeacherCache.open(arguments.teacher_cache, run.train, facts["teachers"])
         facts["teacher_cache"] = cache.config.to_dict()
         teacher = CachedTeacher(cache, device)
     elif config.objective.needs_teacher:
         teacher = OnlineTeacher(teacher_model.to(device))
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=arguments.student_dir,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
-    ppl = train(run, student, device, teacher)
+    ppl = train(replace(run, facts={**run.facts, **facts}), student, device, teacher)
     print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
     return 0

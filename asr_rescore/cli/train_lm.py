@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepare_run
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.config import load_config
     from asr_rescore.errors import UsageError
     from asr_rescore.models import choose_device
-    from asr_rescore.training import TrainingRun, train
+    from asr_rescore.training import train
     from asr_rescore.vocab import Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary
 
@@ -41,20 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
-    train_text = corpus.TokenStream.read(arguments.train, vocabulary)
-    valid_text = corpus.TokenStream.read(arguments.valid, vocabulary)
-    model, facts = start_model(arguments, config, vocabulary, device)
-    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(train_text)} tokens, on {device}")
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=arguments.lm_dir,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
+    run, model = prepare_run(arguments, arguments.lm_dir, config, vocabulary, device)
+    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {device}")
     ppl = train(run, model, device)
     print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
     return 0

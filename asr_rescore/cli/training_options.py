@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr_rescore.cli.options import add_device_option, number
 from asr_rescore.ranges import SEED
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from asr_rescore.config import Config
     from asr_rescore.models import LanguageModel
+    from asr_rescore.training import TrainingRun
     from asr_rescore.vocab import Vocabulary
 
 
@@ -93,24 +94,39 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
-def start_model(
-    arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, device: torch.device
-) -> tuple[LanguageModel, dict[str, Any]]:
-    """Build the model to be trained, with random weights or with those of ``--init``.
+def prepare_run(
+    arguments: argparse.Namespace, directory: Path, config: Config, vocabulary: Vocabulary, device: torch.device
+) -> tuple[TrainingRun, LanguageModel]:
+    """Read the texts and build the model, with random weights or with those of ``--init``.
 
     Returns:
-        The model, and the facts about its start for the run's fingerprint.
+        The run, and the model to be trained.
 
     Raises:
+        InputError: a text is missing or broken.
         UsageError: the machine has too little memory for the model.
     """
     import torch
 
     from asr_rescore import models
     from asr_rescore.checkpoint import load_weights
+    from asr_rescore.corpus import TokenStream
+    from asr_rescore.training import TrainingRun
 
+    train_text = TokenStream.read(arguments.train, vocabulary)
+    valid_text = TokenStream.read(arguments.valid, vocabulary)
     check_memory(config, len(vocabulary))
     torch.manual_seed(arguments.seed)
     model = models.build(config.model, len(vocabulary)).to(device)
     facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
-    return model, facts
+    run = TrainingRun(
+        config=config,
+        vocabulary=vocabulary,
+        train=train_text,
+        valid=valid_text,
+        seed=arguments.seed,
+        directory=directory,
+        facts=facts,
+        trained=arguments.init is not None,
+    )
+    return run, model

@@ -6,11 +6,13 @@ from asr_rescore.kaldi.directories import DataDir, lattice_files, read_data_dir,
 from asr_rescore.kaldi.frame_shift import MARKS, FrameShift, copy_marks, frame_shift_of
 from asr_rescore.kaldi.grammar import grammar_file, read_grammar, write_grammar
 from asr_rescore.kaldi.nbest_dir import NBestWriter, read_nbest_dir, write_nbest
+from asr_rescore.kaldi.stream import BrokenArchive
 from asr_rescore.kaldi.symbols import SymbolTable, read_words, write_words
 from asr_rescore.kaldi.table import read_table, write_table
 
 __all__ = [
     "MARKS",
+    "BrokenArchive",
     "DataDir",
     "FrameShift",
     "NBestWriter",

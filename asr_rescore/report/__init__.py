@@ -2,6 +2,7 @@
 
 from asr_rescore.report.kaldi_files import DETAILS_FILES, write_details, write_scoring
 from asr_rescore.report.page import to_html
+from asr_rescore.report.published import PublishedRow, read_published
 from asr_rescore.report.system import REPORT_FILE, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
 from asr_rescore.report.warning import OovCount, ReportWarning
@@ -12,8 +13,10 @@ __all__ = [
     "Comparison",
     "LmFacts",
     "OovCount",
+    "PublishedRow",
     "ReportWarning",
     "SystemReport",
+    "read_published",
     "to_html",
     "to_text",
     "write_details",

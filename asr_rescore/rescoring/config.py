@@ -10,7 +10,7 @@ from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
 from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, POSITIVE, Range
-from asr_rescore.ranking import OperatingPoint
+from asr_rescore.ranking import USUAL_LMWT, OperatingPoint
 from asr_rescore.rescoring.lmwt_grid import lmwt_grid
 
 WHOLE_LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
@@ -21,7 +21,9 @@ CarryOverKind = Literal["none", "speaker", "recording"]
 class RescoringConfig:
     """How the first pass is read and the result is scored. The ``help`` of each field is the command line's."""
 
-    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"})
+    inv_acwt: float = field(
+        default=USUAL_LMWT, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"}
+    )
     use_phi: bool = field(
         default=False,
         metadata={"help": "treat #0 as a failure arc when removing the old LM, instead of taking the cheapest path"},

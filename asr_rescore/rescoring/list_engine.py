@@ -46,9 +46,10 @@ class ListEngine:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        if self.weights is None and self.inputs.data.text is None:
+        if self.weights is None and not self.inputs.references:
             text = self.inputs.data_dir / "text"
-            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
+            found = "no such file" if self.inputs.data.text is None else "an empty file"
+            raise InputError(text, found=found, expected="references to tune on", remedy="give `weights`")
         if self.config.carry_over == "none":
             return
         if self.weights is None:

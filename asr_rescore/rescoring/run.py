@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from asr_rescore.errors import UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
-from asr_rescore.report import SystemReport
+from asr_rescore.report import ReportWarning, SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.rescoring.coverage import Coverage, refuse_other_data
 from asr_rescore.rescoring.diagnosis import refuse_foreign_vocabulary
 from asr_rescore.rescoring.engine import Engine
 from asr_rescore.rescoring.inputs import Inputs
@@ -40,6 +41,7 @@ class Rescoring:
 
     def __init__(self, engine: Engine):
         self.engine = engine
+        self._warned: set[str] = set()
 
     @classmethod
     def open(
@@ -79,6 +81,7 @@ class Rescoring:
             choose_device(device),
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
+        refuse_other_data(inputs)
         if not config.allow_oov:
             refuse_foreign_vocabulary(inputs)
         if isinstance(config, ListConfig):
@@ -95,6 +98,8 @@ class Rescoring:
         if marker.matches(fingerprint):
             logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
             return
+        if job.number == 1:  # early, and in one process only, because all lattices are read for it
+            self._warn(self._coverage.warnings())
         with job_lock(self.engine.out_dir, job.number):
             failures = Failures()
             results = self.engine.run_job(job, failures)
@@ -126,12 +131,23 @@ class Rescoring:
         kaldi.copy_marks(engine.inputs.first_pass.decode_dir, engine.out_dir)
         note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
+        outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
         report.save(engine.out_dir)
-        for warning in report.warnings:
-            logger.warning("%s: warning: %s", engine.out_dir, warning.text)
+        self._warn(report.warnings)
         failures.write(engine.out_dir)
         return report
+
+    def _warn(self, warnings: Iterable[ReportWarning]) -> None:
+        """Log warnings, each once."""
+        for warning in warnings:
+            if warning.text not in self._warned:
+                logger.warning("%s: warning: %s", self.engine.out_dir, warning.text)
+                self._warned.add(warning.text)
+
+    @cached_property
+    def _coverage(self) -> Coverage:
+        return Coverage.of(self.engine.inputs)
 
     def _fingerprint(self, job: Job) -> Fingerprint:
         return Fingerprint({**self._facts_of_all_jobs, "job": asdict(job)})

@@ -57,12 +57,12 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
         raise UsageError(f"objective {run.config.objective.kind} needs a teacher; use distill_lm")
     with locked(run.directory / LOCK_FILE, str(run.directory)), Interrupt() as interrupt:
         trainer = Trainer(run, model, device, teacher)
-        trainer.start_or_resume()
+        trainer.start_or_resume(interrupt)
         state = trainer.state
         progress = state.progress
         while not progress.finished:
             trainer.train_epoch(interrupt)
-            cost = trainer.validate()
+            cost = trainer.validate(interrupt)
             progress.valid.append(cost)
             progress.epoch += 1
             progress.position = 0
@@ -73,6 +73,8 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             progress.finished = _is_finished(config, progress)
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
+            if interrupt.wanted and not progress.finished:
+                raise interrupt.end()
     return perplexity(min(progress.valid))
 
 
@@ -85,6 +87,10 @@ def _is_finished(config: TrainConfig, progress: Progress) -> bool:
     # Finetuning averages from its first step on, and the trigger that otherwise starts averaging ends training here. It
     # only looks at epochs, not at the start: at a high rate the first epoch is worse than the start.
     return config.averaging == "start" and nonmonotone(progress.valid[-progress.epoch :], config.nonmono)
+
+
+class _StopValidation(Exception):
+    """A signal came during validation. A second signal is a KeyboardInterrupt at any place, and saves nothing."""
 
 
 class Trainer:
@@ -110,7 +116,7 @@ class Trainer:
         )
         self.start_streams()
 
-    def start_or_resume(self) -> None:
+    def start_or_resume(self, interrupt: Interrupt) -> None:
         """Load the state in the directory, or save the first state of a new run; then validate a trained model."""
         directory = self.run.directory
         if (directory / STATE_FILE).exists():
@@ -130,7 +136,7 @@ class Trainer:
             self.save_state()
         # The state comes first: if a kill left a model without a state, the model would be taken for another run's.
         if self.run.trained and not self.state.progress.valid:
-            self.state.progress.valid.append(self.validate())
+            self.state.progress.valid.append(self.validate(interrupt))
             self.save_best()
             self.save_state()
 
@@ -240,11 +246,25 @@ class Trainer:
             "lower train.lr or train.clip and start in a new directory (the best model so far is kept)"
         )
 
-    def validate(self) -> float:
-        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started."""
+    def validate(self, interrupt: Interrupt) -> float:
+        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started.
+
+        It changes nothing in the state, so if a signal comes, the state after the last step is saved. A run that
+        continues from there validates anew.
+        """
         valid = self.run.valid
-        with self.state.averaged_weights():
-            cost = (stream_cost(self.state.model, valid.ids, self.device) + valid.class_cost) / len(valid)
+
+        def stop_if_wanted() -> None:
+            if interrupt.wanted:
+                raise _StopValidation
+
+        try:
+            with self.state.averaged_weights():
+                total = stream_cost(self.state.model, valid.ids, self.device, before_chunk=stop_if_wanted)
+        except _StopValidation:  # the weights are again those that are trained
+            self.save_state()
+            raise interrupt.end() from None
+        cost = (total + valid.class_cost) / len(valid)
         self.check_finite("valid perplexity", perplexity(cost))
         return cost
 
