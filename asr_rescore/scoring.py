@@ -66,16 +66,11 @@ class Scoring:
         return cls(ref, hyp, config.cer)
 
     def __str__(self) -> str:
-        """In one line, for reports; empty if words are compared as they are."""
-        parts = []
+        """The filters in one line, for reports; empty if words are compared as they are."""
         if self.ref_filter is not None and self.ref_filter == self.hyp_filter:
-            parts.append(f"references and hypotheses through {self.ref_filter}")
-        else:
-            sides = {"references": self.ref_filter, "hypotheses": self.hyp_filter}
-            parts += [f"{side} through {program}" for side, program in sides.items() if program is not None]
-        if self.cer:
-            parts.append("characters")
-        return ", ".join(parts)
+            return f"references and hypotheses through {self.ref_filter}"
+        sides = {"references": self.ref_filter, "hypotheses": self.hyp_filter}
+        return ", ".join(f"{side} through {program}" for side, program in sides.items() if program is not None)
 
     def references(self, texts: Texts) -> dict[str, Words]:
         """The references as they are compared."""
@@ -90,6 +85,13 @@ class Scoring:
         if self.hyp_filter is not None:
             return self.hyp_filter.each(items)
         return ((item, texts) for item, _, texts in items)
+
+    def each_for_tuning(
+        self, items: Iterable[tuple[Item, str, Sequence[Words]]]
+    ) -> Iterator[tuple[Item, Sequence[Words]]]:
+        """As :meth:`each`, in the unit whose errors are tuned for: characters if they count."""
+        for item, texts in self.each(items):
+            yield item, [characters(words) for words in texts] if self.cer else texts
 
 
 def _filtered(program: TextFilter | None, texts: Texts) -> dict[str, Words]:

@@ -1,4 +1,4 @@
-"""Programs that rewrite transcripts before they are compared, such as ``local/wer_output_filter`` of Kaldi's recipes."""
+"""Programs that rewrite transcripts before they are compared: ``local/wer_output_filter`` of Kaldi's recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 from asr_rescore.errors import InputError, shown
 from asr_rescore.files import fields
 
-# One run of the program gets at most about so many bytes: enough that starting it costs nothing, and few enough to hold.
+# One run of the program gets about so many bytes: enough that starting it costs nothing, and few enough to hold.
 BATCH = 1 << 20
 # The program may make lines longer, but what never ends is stopped.
 GROWTH = 20
@@ -45,7 +45,8 @@ class TextFilter:
             raise self._refused("no permission to execute it", f"run chmod +x {self.path}")
 
     def __str__(self) -> str:
-        return f"{self.path} {self.hash[:12]}"
+        """What a report says of it, which does not depend on the directory that it is in."""
+        return f"{self.path.name} {self.hash[:12]}"
 
     @cached_property
     def hash(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,15 @@ def test_no_such_command_exits_with_2_and_lists_those_there_are(capsys, wrong):
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"asr-rescore {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
+def test_help_says_how_jobs_run_at_the_same_time(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    [named] = re.findall(r"one after the other, and (recipes/steps/\w+\.sh) at the same time", shown)
+    assert (ROOT / named).name == f"{command}.sh" and (ROOT / named).is_file()
 
 
 def test_help_lists_every_command_with_its_line(capsys):

@@ -153,6 +153,29 @@ def test_tuned_weights_freeze(rescore, lm):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("earlier_version", [False, True])
+def test_weights_are_known_by_their_data_and_not_by_the_name_of_its_directory(
+    rescore, data, tmp_path, monkeypatch, earlier_version
+):
+    """Of two directories called dev, one is that of the tuning under another path, and one has other utterances."""
+    monkeypatch.chdir(tmp_path)
+    known = kaldi.read_data_dir(data)
+    fewer = kaldi.DataDir(known.utt2spk, {utt: known.text[utt] for utt in list(known.text)[:11]})
+    kaldi.write_data_dir(tmp_path / "first/dev", known)
+    kaldi.write_data_dir(tmp_path / "other/dev", fewer)
+    (tmp_path / "link").symlink_to("first/dev")
+    _, tuned = rescore("--tune", data="first/dev")
+    if earlier_version:
+        lines = (tuned / "weights.yaml").read_text().splitlines(keepends=True)
+        (tuned / "weights.yaml").write_text("".join(line for line in lines if "data_hash" not in line))
+    for folder, here in ("other/dev", False), ("link", True):
+        rescore("--weights", tuned, data=folder, out=f"of/{folder}")
+        assert SystemReport.load(tmp_path / "of" / folder).tuned_here == here
+    rescore("--weights", tmp_path / "of/link", data="first/dev", out="again")  # frozen weights stay known
+    assert SystemReport.load(tmp_path / "again").tuned_here
+
+
+@pytest.mark.slow
 def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
     status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, "--allow-oov", lms=(lm, other))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from asr_rescore.errors import shown
 from asr_rescore.ranges import Range
@@ -13,6 +15,8 @@ from asr_rescore.ranges import Range
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+STDIN = Path("/dev/stdin")
+STDOUT = Path("/dev/stdout")
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
@@ -54,6 +58,21 @@ def read_config(config_class: type[Config], arguments: argparse.Namespace, prefi
         UsageError: the config refuses a value.
     """
     return config_class(**given(arguments, config_class, prefix))
+
+
+def input_file(name: str) -> Path:
+    """The ``type`` of an argument that names a file to read; ``-`` is standard input."""
+    return STDIN if name == "-" else Path(name)
+
+
+def output_file(name: str) -> Path:
+    """The ``type`` of an argument that names a file to write; ``-`` is standard output."""
+    return STDOUT if name == "-" else Path(name)
+
+
+def summary_stream(*outputs: Path) -> TextIO:
+    """Where a command says what it did: stdout, or stderr if one of its outputs goes to stdout."""
+    return sys.stderr if STDOUT in outputs else sys.stdout
 
 
 def add_utterance_id_options(parser: argparse.ArgumentParser) -> None:

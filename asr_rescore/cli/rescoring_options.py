@@ -10,6 +10,7 @@ from pathlib import Path
 from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
 from asr_rescore.ranges import JOBS
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.scoring import ScoringConfig
 
 
 def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
@@ -38,7 +39,16 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
-    parser.add_argument("--nj", type=number(int, JOBS), default=1, metavar="J", help="number of jobs (default: 1)")
+    add_config_options(parser, ScoringConfig)
+    parser.add_argument(
+        "--nj",
+        type=number(int, JOBS),
+        default=1,
+        metavar="J",
+        help="number of jobs, and of lat.JOB.gz written; one command runs them one after the other, and recipes/steps/"
+        + ("rescore_nbest.sh" if config is ListConfig else "rescore_lattice.sh")
+        + " at the same time (default: 1)",
+    )
     parser.add_argument(
         "--job",
         type=number(int, JOBS),
@@ -79,6 +89,7 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         lm_weight=arguments.lm_weight,
         weights=arguments.weights,
         config=read_config(arguments.config_type, arguments),
+        scoring=read_config(ScoringConfig, arguments),
         score_cache=arguments.score_cache,
         device=arguments.device,
     )

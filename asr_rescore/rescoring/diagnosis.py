@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from asr_rescore import kaldi
-from asr_rescore.errors import InputError
+from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.lattice import EPSILON, Lattice
-from asr_rescore.lm import perplexity
+from asr_rescore.lm import SentenceScorer, perplexity
 from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ranking import OperatingPoint, neural_column
 from asr_rescore.report import OovCount, ReportWarning
@@ -32,6 +33,8 @@ ROUNDING = 0.1
 WARN_NEGATIVE = 0.01  # of the hypotheses
 # A new LM that is useful has a lower perplexity than the old one; 150 times as high is beyond a bad choice of text.
 WARN_NATS = 5.0  # per word
+# Where the new LMs have not costed the first pass's best hypotheses anyway: enough to tell, and costed in a second.
+SAMPLE_TOKENS = 5000
 WARN_WER = 90.0
 EXAMPLES = 5
 LARGEST_UNSCALED = 2  # LMWT of a chain model whose acoustic costs are those that it was decoded with
@@ -189,11 +192,36 @@ class NewLmFit:
 
     def add(self, nbest: NBest) -> None:
         """Count the first pass's best hypothesis, unless the old LM has no cost for it."""
-        old = float(nbest.costs[OLD_LM][0])
+        new = np.array([nbest.costs[neural_column(lm)][0] for lm in range(len(self.names))])
+        self.add_costs(len(nbest.words[0]) + 1, float(nbest.costs[OLD_LM][0]), new)
+
+    def add_sample(
+        self, sentences: Sequence[Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
+    ) -> None:
+        """Let the new LMs cost some of the first pass's best hypotheses, evenly spread over all of them.
+
+        Args:
+            sentences: the hypotheses.
+            old: their costs under the old LM, float64 (sentences,); inf where it has no path.
+            scorers: the new LMs. Nothing is counted if one of them gives a cost that is not a number.
+        """
+        tokens = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+        step = max(1, math.ceil(int(tokens.sum()) / SAMPLE_TOKENS))
+        chosen = np.flatnonzero(np.isfinite(old))[::step]
+        texts = [sentences[index] for index in chosen]
+        try:
+            new = np.array([scorer.costs(texts) for scorer in scorers])
+        except RescoreError:  # the jobs have noted that the model is damaged
+            return
+        for place, index in enumerate(chosen):
+            self.add_costs(int(tokens[index]), float(old[index]), new[:, place])
+
+    def add_costs(self, tokens: int, old: float, new: np.ndarray) -> None:
+        """Count a sentence of some tokens with its cost under the old LM and, (LMs,), under the new ones."""
         if old > 0:
-            self.tokens += len(nbest.words[0]) + 1
+            self.tokens += tokens
             self.old += old
-            self.new += [nbest.costs[neural_column(lm)][0] for lm in range(len(self.names))]
+            self.new += new
 
     def warnings(self) -> Iterator[ReportWarning]:
         """A warning for each new LM that finds the sentences very unlikely."""
@@ -226,6 +254,8 @@ def tuning_warnings(
 ) -> Iterator[ReportWarning]:
     """A warning for each tuned weight that is on the edge of its grid, where the best value may lie beyond.
 
+    A grid of word insertion penalties that begins at 0 ends there by nature: to reward words is unusual.
+
     Args:
         weights: tuned.
         points: the grid of LMWT and WIP.
@@ -249,7 +279,7 @@ def tuning_warnings(
     if edge:
         yield ReportWarning("first_pass_lmwt_edge", f"the first pass's LMWT {edge}", {"lmwt": weights.first_pass.lmwt})
     edge = _edge(tuned.point.wip, wips)
-    if edge:
+    if edge and not tuned.point.wip == wips[0] == 0:
         remedy = f"try a {'smaller' if tuned.point.wip == wips[0] else 'larger'} `word_ins_penalty`"
         yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}: {remedy}", {"wip": tuned.point.wip})
 

@@ -24,6 +24,8 @@ GROUP_ARCS = 20_000
 class LatticeRescorer:
     """Adds Σ Wᵢ·(nnᵢ − old) to the graph costs of lattices, for each arc in the history that leads to it.
 
+    A path that the old LM has no path for keeps its first-pass cost, as such a hypothesis of an N-best list does.
+
     A first expansion with one history per state is cheap. It estimates the cost from each state to the end, which the
     beam of the real expansion uses.
 
@@ -53,8 +55,9 @@ class LatticeRescorer:
     def rescore(self, lattices: Iterable[tuple[str, Lattice]], failures: Failures) -> Iterator[tuple[str, Lattice]]:
         """Yield each utterance with its rescored lattice, in order.
 
-        A lattice for which a language model has no cost is yielded unchanged. A lattice without a path, or with word
-        ids that are not in words.txt, is left out. Both are noted in ``failures``.
+        A lattice for which a new LM has no cost, or none of whose paths the old LM has a cost for, is yielded
+        unchanged. If the old LM lacks only some of the paths, the others are rescored. A lattice without a path, or
+        with word ids that are not in words.txt, is left out. All this is noted in ``failures``.
         """
         group: list[tuple[str, Lattice]] = []
         arcs = 0
@@ -87,6 +90,9 @@ class LatticeRescorer:
                 for utt, first in expansions.items()
             }
             self._grow(expansions, walk, failures)
+            for utt, expansion in expansions.items():
+                self._note_unknown(utt, expansion, failures)
+            expansions = {utt: expansion for utt, expansion in expansions.items() if not expansion.all_unknown}
         for utt, lattice in group:
             if utt not in sound:
                 continue
@@ -110,25 +116,37 @@ class LatticeRescorer:
             costs = contexts.read(levels)
             for utt, level in levels.items():
                 here = costs[utt]
-                bad = np.flatnonzero(~np.isfinite(here))
+                bad = np.flatnonzero(np.isnan(here))
                 if bad.size:
-                    word = level.words[bad[0]]
-                    what = "the sentence end" if word == EPSILON else repr(self.words.word(word))
-                    reason = _no_cost(what, here[bad[0]])
-                    failures.add(utt, f"first pass kept: {reason}")
+                    failures.add(
+                        utt,
+                        f"first pass kept: the language model gives {self._name(level.words[bad[0]])} a cost that is "
+                        "not a finite number; its weights may be damaged",
+                    )
                     del expansions[utt]
                 else:
                     expansions[utt].advance(here.tolist())
             contexts.keep_only({(utt, node) for utt, grown in expansions.items() for node in grown.contexts})
 
-
-def _no_cost(what: str, cost: float) -> str:
-    if np.isneginf(cost):
-        return (
-            f"the old LM has no path for {what} in some history; give the lang directory whose G.fst the decoding "
-            "graph was built from"
+    def _note_unknown(self, utt: str, expansion: Expansion, failures: Failures) -> None:
+        """Note the words that the old LM has no path for, if there are any."""
+        unknown = expansion.words_unknown
+        if not unknown:
+            return
+        result = "first pass kept"
+        if not expansion.all_unknown:
+            result = (
+                f"rescored in part, the paths through {len(unknown)} of {expansion.words_asked} words keep their "
+                "first-pass cost"
+            )
+        failures.add(
+            utt,
+            f"{result}: the old LM has no path for {self._name(unknown[0])} in some history; give the lang directory "
+            "whose G.fst the decoding graph was built from",
         )
-    return f"the language model gives {what} a cost that is not a finite number; its weights may be damaged"
+
+    def _name(self, word: int) -> str:
+        return "the sentence end" if word == EPSILON else repr(self.words.word(word))
 
 
 class _WeightedLm:
@@ -165,7 +183,8 @@ class _Contexts:
         """Read the last word of each new node and look up the words asked for after it.
 
         Returns:
-            utterance → Σ Wᵢ·(nnᵢ − old) of each word asked for, float64 (asked,).
+            utterance → Σ Wᵢ·(nnᵢ − old) of each word asked for, float64 (asked,): inf if the old LM has no path for
+            the word, NaN if a new LM has no finite cost for it.
         """
         places: list[Place] = []
         rows: list[int] = []
@@ -190,13 +209,16 @@ class _Contexts:
                 old.append(cost if node.word != EPSILON else cost + self.walk.start[0])
             asked += [first + index for index in level.asked]
             words += level.words
+        known = np.isfinite(old)
+        replaced = np.where(known, old, 0.0)
         added = np.zeros(len(words))
         for index, lm in enumerate(self.lms):
             after, costs = lm.scorer.advance(
                 self.states[index], np.array(rows), lm.ids[read], np.array(asked, dtype=np.int64), lm.ids[words]
             )
             self.states[index] = join_states([self.states[index], after])
-            added += lm.weight * (costs + lm.class_cost[words] - old)
+            added += lm.weight * (costs + lm.class_cost[words] - replaced)
+        added = np.where(np.isfinite(added), np.where(known, added, np.inf), np.nan)
         self.rows.update((place, self.height + index) for index, place in enumerate(places))
         self.height += len(places)
         ends = np.cumsum([len(level.words) for level in levels.values()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.report import ReportWarning
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
-from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -42,8 +43,8 @@ class LatticeEngine:
         return f"lattices of order {self.config.order}, beam {self.config.beam:g}"
 
     def facts(self) -> dict[str, Any]:
-        """The weights, which the arcs' costs and the beam depend on."""
-        return {"weights": asdict(self.weights.weights)}
+        """The weights, which the arcs' costs and the beam depend on, and what is done without costs of the old LM."""
+        return {"weights": asdict(self.weights.weights), "paths_without_old_cost": "kept"}  # not so in earlier versions
 
     def run_job(self, job: Job, failures: Failures) -> list[Path]:
         """Write lat.JOB.gz."""
@@ -65,8 +66,8 @@ class LatticeEngine:
         kaldi.write_num_jobs(self.out_dir, jobs)
         inputs = self.inputs
         points = self.weights.points_to_score(self.config.points)
-        texts = self._rescored_texts(jobs, points, failures)
-        first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
+        transcripts, texts = self._rescored_texts(jobs, points, failures)
+        first_pass = replace(inputs.first_pass, utterances=frozenset(transcripts))
         point = self.weights.first_pass
         word_counts = WordCounts()
         paths: dict[str, LatticePath] = {}
@@ -75,34 +76,52 @@ class LatticeEngine:
             [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
             if path is not None:
                 paths[utt] = path
-        old_lm_fit = OldLmFit(inputs.grammar_file)
-        old_lm_fit.add(self._without_old_lm(paths.values()))
+        first_texts = {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()}
         return Outcome(
             self.weights,
+            transcripts,
             texts,
-            {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()},
+            inputs.scoring.hypotheses(first_texts),
             oov=word_counts.oov(inputs),
-            warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            warnings=(*self._misfits(list(paths.values()), list(first_texts.values())), *word_counts.warnings(inputs)),
         )
+
+    def _misfits(self, paths: Sequence[LatticePath], texts: Sequence[Sequence[str]]) -> Iterator[ReportWarning]:
+        """Warnings of language models that do not fit the first pass, given its best paths and their words."""
+        inputs = self.inputs
+        old = inputs.grammar().costs([path.words for path in paths])
+        known = np.isfinite(old)
+        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit.add(np.array([path.graph for path in paths])[known] - old[known])
+        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
+        new_lm_fit.add_sample(texts, old, [inputs.scorer(lm) for lm in inputs.lms])
+        yield from old_lm_fit.warnings()
+        yield from new_lm_fit.warnings()
 
     def _rescored_texts(
         self, jobs: int, points: Sequence[OperatingPoint], failures: Failures
-    ) -> dict[OperatingPoint, Texts]:
-        """The words of each rescored lattice's best path at each point: point → utterance → words."""
+    ) -> tuple[Texts, dict[OperatingPoint, Texts]]:
+        """The words of each rescored lattice's best path.
+
+        Returns:
+            Utterance → words at the point of the weights, and point → utterance → words as they are compared with the
+            references.
+        """
         rescored = replace(self.inputs.first_pass, decode_dir=self.out_dir)
+        transcripts = ChosenTexts()
         texts = ChosenTexts()
         scales = [point.acoustic_scale for point in points]
         penalties = [point.wip for point in points]
-        for utt, lattice in rescored.lattices(Job.all(jobs), failures):
-            paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
-            if paths:  # a lattice has a path at every point, or at none
-                texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
-        return {point: texts.of(number) for number, point in enumerate(points)}
+        chosen = points.index(self.weights.weights.point)
 
-    def _without_old_lm(self, paths: Iterable[LatticePath]) -> np.ndarray:
-        """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
-        held = list(paths)
-        old = self.inputs.grammar().costs([path.words for path in held])
-        without_lm = np.array([path.graph for path in held]) - old
-        possible: np.ndarray = without_lm[np.isfinite(without_lm)]
-        return possible
+        def best_texts() -> Iterator[tuple[str, str, list[list[str]]]]:
+            for utt, lattice in rescored.lattices(Job.all(jobs), failures):
+                paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
+                if paths:  # a lattice has a path at every point, or at none
+                    words = [rescored.words.to_words(path.words) for path in paths]
+                    transcripts.add(utt, [words[chosen]])
+                    yield utt, utt, words
+
+        for utt, compared in self.inputs.scoring.each(best_texts()):
+            texts.add(utt, compared)
+        return transcripts.of(0), {point: texts.of(number) for number, point in enumerate(points)}

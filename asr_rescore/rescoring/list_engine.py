@@ -97,18 +97,20 @@ class ListEngine:
         weights = self.weights
         warnings: list[ReportWarning] = []
         if weights is None:
-            tuning = tune(lists, inputs.references, len(names), self.config.points)
-            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+            references = inputs.references_for_tuning
+            tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
+            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
-        winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
+        winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references)
         word_counts = WordCounts()
         old_lm_fit = OldLmFit(inputs.grammar_file)
         new_lm_fit = NewLmFit(names)
 
         def counted(job: Job) -> Iterator[NBest]:
-            for nbest in lists.of_job(job.number):
-                winners.add(nbest)
+            items = ((nbest, nbest.utt, nbest.words) for nbest in lists.of_job(job.number))
+            for nbest, texts in inputs.scoring.each(items):
+                winners.add(nbest, texts)
                 word_counts.add(nbest.words)
                 old_lm_fit.add(nbest.costs[NO_LM])
                 new_lm_fit.add(nbest)
@@ -121,6 +123,7 @@ class ListEngine:
         warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
         return Outcome(
             weights,
+            winners.transcripts(),
             winners.at_points(),
             winners.of_first_pass(),
             winners.by_errors(),

@@ -15,6 +15,7 @@ from asr_rescore.outputs import check_outputs, check_writable, same_file
 from asr_rescore.report import REPORT_FILE
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
+TEXT_FILE = "text"  # the transcripts, in Kaldi's form
 # Each of these says that a rescoring began here. The lock is created before the first result is written.
 OWN_FILES = ("job.*.json", ".job.*.lock", WEIGHTS_FILE, REPORT_FILE)
 INPUT_FILES = (
@@ -60,7 +61,7 @@ def check_out_dir(
     check_outputs(
         [
             out_dir / "num_jobs",
-            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE, *MARKS)),
+            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE, TEXT_FILE, *MARKS)),
             *lattices,
         ],
         inputs,

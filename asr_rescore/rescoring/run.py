@@ -26,6 +26,7 @@ from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
 from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
+from asr_rescore.scoring import ScoringConfig
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Rescoring:
         lm_weight: float | Sequence[float] | None = None,
         weights: str | Path | None = None,
         config: ListConfig | LatticeConfig | None = None,
+        scoring: ScoringConfig | None = None,
         score_cache: str | Path | None = None,
         device: str = "auto",
     ) -> Rescoring:
@@ -79,6 +81,7 @@ class Rescoring:
             Path(decode_dir),
             Path(out_dir),
             choose_device(device),
+            ScoringConfig() if scoring is None else scoring,
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
         refuse_other_data(inputs)
@@ -129,7 +132,7 @@ class Rescoring:
         outcome = engine.gather(jobs, failures)
         outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
         kaldi.copy_marks(engine.inputs.first_pass.decode_dir, engine.out_dir)
-        note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
+        note_missing(engine.inputs, outcome.transcripts.keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
@@ -182,6 +185,7 @@ def rescore(
     lm_weight: float | Sequence[float] | None = None,
     weights: str | Path | None = None,
     config: ListConfig | LatticeConfig | None = None,
+    scoring: ScoringConfig | None = None,
     score_cache: str | Path | None = None,
     jobs: int = 1,
     device: str = "auto",
@@ -200,8 +204,9 @@ def rescore(
         weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
             tuned on ``data_dir``.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
+        scoring: how errors are counted: a :class:`ScoringConfig` names filters, and counts characters.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
-        jobs: into how many lat.JOB.gz the output is divided.
+        jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
         lattice_oracle: also find the lattices' oracle errors.
 
@@ -221,6 +226,7 @@ def rescore(
         lm_weight=lm_weight,
         weights=weights,
         config=config,
+        scoring=scoring,
         score_cache=score_cache,
         device=device,
     )
