@@ -45,3 +45,12 @@ def file_stamp(file: Path) -> tuple[str, int, int]:
     """Name, size in bytes and time of change in ns: a fact about a file that is too large to hash."""
     status = file.stat()
     return file.name, status.st_size, status.st_mtime_ns
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

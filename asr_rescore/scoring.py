@@ -72,11 +72,11 @@ class Scoring:
         sides = {"references": self.ref_filter, "hypotheses": self.hyp_filter}
         return ", ".join(f"{side} through {program}" for side, program in sides.items() if program is not None)
 
-    def references(self, texts: Texts) -> dict[str, Words]:
+    def references(self, texts: Texts) -> Texts:
         """The references as they are compared."""
         return _filtered(self.ref_filter, texts)
 
-    def hypotheses(self, texts: Texts) -> dict[str, Words]:
+    def hypotheses(self, texts: Texts) -> Texts:
         """The hypotheses as they are compared."""
         return _filtered(self.hyp_filter, texts)
 
@@ -94,9 +94,9 @@ class Scoring:
             yield item, [characters(words) for words in texts] if self.cer else texts
 
 
-def _filtered(program: TextFilter | None, texts: Texts) -> dict[str, Words]:
+def _filtered(program: TextFilter | None, texts: Texts) -> Texts:
     if program is None:
-        return dict(texts)
+        return texts
     return {utt: words for utt, [words] in program.each((utt, utt, [words]) for utt, words in texts.items())}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class TextFilter:
                     f"{'its end' if line is None else shown(line)} in place of the line of {utt}",
                     "it must not drop or reorder lines, nor change utterance ids",
                 )
-            texts.append(key_and_words[1:])
+            texts.append([sys.intern(word) for word in key_and_words[1:]])
         if len(written) > len(lines):
             raise self._refused(f"{len(written)} lines for {len(lines)}", "it must not add lines")
         return texts

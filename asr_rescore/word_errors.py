@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ COMPUTE_WER: Ties = ("ins", "del", "sub")
 ALIGN_TEXT: Ties = ("sub", "del", "ins")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ErrorCount:
     """Errors of a set of utterances; counts of disjoint sets can be added.
 
@@ -50,6 +51,11 @@ class ErrorCount:
 
     def __add__(self, other: ErrorCount) -> ErrorCount:
         return ErrorCount(*(getattr(self, count.name) + getattr(other, count.name) for count in fields(self)))
+
+    @classmethod
+    def total(cls, counts: Iterable[ErrorCount]) -> ErrorCount:
+        """The sum of any number of counts; equal ones, which are frequent, are added at once."""
+        return _total(Counter(counts))
 
     def __str__(self) -> str:
         return self.wer_line()
@@ -84,6 +90,13 @@ class ErrorCount:
             f"{self.wer_line()}\n%SER {self.ser:.2f} [ {self.wrong_sentences} / {self.sentences} ]\n"
             f"Scored {self.sentences} sentences, {self.missing} not present in hyp.\n"
         )
+
+
+def _total(times: Mapping[ErrorCount, int]) -> ErrorCount:
+    """The sum of counts of which each occurs some times."""
+    return ErrorCount(
+        *(sum(number * getattr(count, entry.name) for count, number in times.items()) for entry in fields(ErrorCount))
+    )
 
 
 def align(
@@ -168,13 +181,19 @@ class _ErrorTable:
             self.block.append(row)
 
 
-@lru_cache(maxsize=1 << 16)  # a hypothesis wins at many operating points
+@lru_cache(maxsize=1 << 12)
+def _shared(*counts: int) -> ErrorCount:
+    """The same value for equal counts, so that many utterances take little memory."""
+    return ErrorCount(*counts)
+
+
+@lru_cache(maxsize=1 << 14)  # a hypothesis wins at many operating points; an entry takes half a kilobyte
 def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], ties: Ties) -> ErrorCount:
     pairs = align(reference, hypothesis, ties)
     insertions = sum(said is None for said, _ in pairs)
     deletions = sum(heard is None for _, heard in pairs)
     substitutions = sum(said != heard for said, heard in pairs) - insertions - deletions
-    return ErrorCount(insertions, deletions, substitutions, len(reference), 1, int(reference != hypothesis))
+    return _shared(insertions, deletions, substitutions, len(reference), 1, int(reference != hypothesis))
 
 
 def count(reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER) -> ErrorCount:
@@ -208,15 +227,16 @@ def errors_by_utterance(
     Raises:
         UsageError: a transcript is a string instead of a sequence of words.
     """
-    counts = {}
-    for utt, reference in references.items():
-        if utt in hypotheses:
-            counts[utt] = count(reference, hypotheses[utt], ties)
-        elif mode == "present":
-            counts[utt] = ErrorCount(missing=1)
-        else:
-            counts[utt] = replace(count(reference, (), ties), missing=1)
-    return counts
+    return {utt: _errors_of(utt, reference, hypotheses, mode, ties) for utt, reference in references.items()}
+
+
+def _errors_of(
+    utt: str, reference: Sequence[str], hypotheses: Mapping[str, Sequence[str]], mode: Mode, ties: Ties
+) -> ErrorCount:
+    hypothesis = hypotheses.get(utt)
+    if hypothesis is not None:
+        return count(reference, hypothesis, ties)
+    return _shared(0, 0, 0, 0, 0, 0, 1) if mode == "present" else replace(count(reference, (), ties), missing=1)
 
 
 def wer(
@@ -230,7 +250,23 @@ def wer(
     Raises:
         UsageError: a transcript is a string instead of a sequence of words.
     """
-    return sum(errors_by_utterance(references, hypotheses, mode).values(), ErrorCount())
+    [total] = wers(references, [hypotheses], mode)
+    return total
+
+
+def wers(
+    references: Mapping[str, Sequence[str]], systems: Sequence[Mapping[str, Sequence[str]]], mode: Mode = "all"
+) -> list[ErrorCount]:
+    """Word errors of the hypotheses of several systems, or operating points: :func:`wer` of each.
+
+    All hypotheses of an utterance are counted before those of the next one, so that equal ones are aligned once however
+    many utterances there are.
+    """
+    times: list[Counter[ErrorCount]] = [Counter() for _ in systems]
+    for utt, reference in references.items():
+        for counter, hypotheses in zip(times, systems, strict=True):
+            counter[_errors_of(utt, reference, hypotheses, mode, COMPUTE_WER)] += 1
+    return [_total(counter) for counter in times]
 
 
 def edit_distances(reference: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> np.ndarray:

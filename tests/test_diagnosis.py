@@ -171,7 +171,7 @@ def test_a_sample_of_the_first_pass_is_enough_for_a_new_lm(monkeypatch):
     sentences = [("a",) * (1 + index % 3) for index in range(10)]  # 29 tokens, so every third with an old cost is taken
     old = np.array([1.0, np.inf, *[1.0] * 8])
     scorer, fit = LinearScorer(), NewLmFit(["x"])
-    fit.add_sample(sentences, old, [scorer])
+    fit.add_sample({f"utt{index}": words for index, words in enumerate(sentences)}, old, [scorer])
     assert scorer.sentences == [sentences[index] for index in (0, 4, 7)]
     assert (fit.tokens, fit.old, fit.new.tolist()) == (8, 3.0, [48.0])
     assert [warning.numbers["old_ppl"] for warning in fit.warnings()] == [pytest.approx(np.exp(3 / 8))]
@@ -183,7 +183,7 @@ def test_a_damaged_new_lm_has_no_perplexity():
             raise RescoreError("not a number")
 
     fit = NewLmFit(["x"])
-    fit.add_sample([("a",)], np.ones(1), [Damaged()])
+    fit.add_sample({"utt": ("a",)}, np.ones(1), [Damaged()])
     assert not list(fit.warnings())
 
 

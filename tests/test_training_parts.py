@@ -51,8 +51,9 @@ class TestStreams:
         streams = Streams(
             np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU
         )  # the last of the 7 tokens fills no row and is left out
-        assert streams.labels.tolist() == [[5, 3], [1, 4], [2, 6]]
-        assert streams.inputs.tolist() == [[0, 2], [5, 3], [1, 4]]  # the first word follows a sentence end
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.tolist() == [[5, 3], [1, 4], [2, 6]]
+        assert whole.inputs.tolist() == [[0, 2], [5, 3], [1, 4]]  # the first word follows a sentence end
         assert len(streams) == 3
 
     @given(st.integers(2, 60), st.integers(1, 20))
@@ -65,15 +66,17 @@ class TestStreams:
         streams = Streams(ids, batch, CPU)
         kept = len(streams) * batch
         assert tokens - kept < batch
-        assert streams.labels.t().flatten().tolist() == list(range(kept))
-        assert streams.inputs.t().flatten().tolist() == [tokens - 1, *range(kept - 1)]
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.t().flatten().tolist() == list(range(kept))
+        assert whole.inputs.t().flatten().tolist() == [tokens - 1, *range(kept - 1)]
 
     def test_rotated_streams_wrap_around(self):
         streams = Streams(np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU)
         streams.rotate(torch.tensor([2, 1]))
-        assert streams.labels.tolist() == [[2, 4], [5, 6], [1, 3]]
-        assert streams.inputs.tolist() == [[1, 3], [0, 4], [5, 2]]  # each label still follows its own input
-        assert streams.positions.tolist() == [[2, 4], [0, 5], [1, 3]]
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.tolist() == [[2, 4], [5, 6], [1, 3]]
+        assert whole.inputs.tolist() == [[1, 3], [0, 4], [5, 2]]  # each label still follows its own input
+        assert whole.positions.tolist() == [[2, 4], [0, 5], [1, 3]]
 
 
 class TestChunks:

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build the cache, or continue an unfinished one, and print its size."""
     from asr_rescore.checkpoint import combine, load_model, model_files
-    from asr_rescore.corpus import TokenStream
+    from asr_rescore.id_file import opened_ids
     from asr_rescore.models import choose_device
     from asr_rescore.outputs import check_outputs
     from asr_rescore.training import build_cache
@@ -39,8 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(outputs, [arguments.train, *model_files(*arguments.teacher_dir)])
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, model = combine(loaded)
-    text = TokenStream.read(arguments.train, vocabulary)
-    build_cache(arguments.cache_dir, model.to(device), text, [teacher.hash for teacher in loaded], config, device)
+    with opened_ids(arguments.train, vocabulary, arguments.cache_dir) as text:
+        build_cache(arguments.cache_dir, model.to(device), text, [teacher.hash for teacher in loaded], config, device)
+        tokens = len(text)
     size = sum(path.stat().st_size for path in arguments.cache_dir.iterdir())
-    print(f"{arguments.cache_dir}: {len(text)} distributions over {len(vocabulary)} words, {size / 1e9:.2f} GB")
+    print(f"{arguments.cache_dir}: {tokens} distributions over {len(vocabulary)} words, {size / 1e9:.2f} GB")
     return 0

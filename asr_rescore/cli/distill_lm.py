@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepare_run
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run
 
 if TYPE_CHECKING:
     from asr_rescore.training import Teacher
@@ -43,19 +43,19 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
-    run, student = prepare_run(arguments, arguments.student_dir, config, vocabulary, device)
-    print(
-        f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-        f"{len(run.train)} tokens, on {device}"
-    )
-    facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}
-    teacher: Teacher | None = None
-    if config.objective.needs_teacher and arguments.teacher_cache:
-        cache = TeacherCache.open(arguments.teacher_cache, run.train, facts["teachers"])
-        facts["teacher_cache"] = cache.config.to_dict()
-        teacher = CachedTeacher(cache, device)
-    elif config.objective.needs_teacher:
-        teacher = OnlineTeacher(teacher_model.to(device))
-    ppl = train(replace(run, facts={**run.facts, **facts}), student, device, teacher)
-    print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
+    with prepared_run(arguments, arguments.student_dir, config, vocabulary, device) as (run, student):
+        print(
+            f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
+            f"{len(run.train)} tokens, on {device}"
+        )
+        facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}
+        teacher: Teacher | None = None
+        if config.objective.needs_teacher and arguments.teacher_cache:
+            cache = TeacherCache.open(arguments.teacher_cache, run.train, facts["teachers"])
+            facts["teacher_cache"] = cache.config.to_dict()
+            teacher = CachedTeacher(cache, device)
+        elif config.objective.needs_teacher:
+            teacher = OnlineTeacher(teacher_model.to(device))
+        ppl = train(replace(run, facts={**run.facts, **facts}), student, device, teacher)
+        print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
     return 0

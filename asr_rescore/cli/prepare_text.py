@@ -20,6 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="largest number of entries, including </s> and the class; default: no limit",
     )
     size.add_argument("--only-lexicon", action="store_true", help="list exactly the words of --lexicon")
+    parser.add_argument(
+        "--min-count",
+        type=number(int, COUNT),
+        default=1,
+        metavar="N",
+        help="words that occur less often in the train text join the class (default: %(default)s)",
+    )
     parser.add_argument("--lexicon", type=Path, help="a words.txt; its words that are not in the text join the class")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--valid", type=Path, help="the valid text; default: some sentences of the text")
@@ -28,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=number(float, Range(least=1e-6, most=0.5)),
         default=0.05,
         help="fraction of the sentences for the valid text (%(default)s)",
+    )
+    held_out.add_argument(
+        "--valid-words",
+        type=number(int, COUNT),
+        metavar="N",
+        help="hold out sentences with N words in all for the valid text; the text is then read twice",
     )
     add_utterance_id_options(parser)
     parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
@@ -39,13 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     from collections.abc import Iterator
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.errors import InputError, UsageError
+    from asr_rescore.errors import UsageError
+    from asr_rescore.id_file import remove_ids
     from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, save_vocabulary
 
     if arguments.only_lexicon and not arguments.lexicon:
         raise UsageError("--only-lexicon needs --lexicon")
+    if arguments.only_lexicon and arguments.min_count > 1:
+        raise UsageError("--min-count has no effect with --only-lexicon, which lists all words of --lexicon; give one")
     train_path = arguments.dir / corpus.TRAIN_FILE
     valid_path = arguments.dir / corpus.VALID_FILE
     vocabulary_files = [arguments.dir / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
@@ -57,26 +73,25 @@ def run(arguments: argparse.Namespace) -> int:
 
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
     if arguments.valid:
-        train = read(*arguments.text)
-        valid = read(arguments.valid)
-    else:  # the text is read twice and not kept in memory
-        every = round(1 / arguments.valid_fraction)
-        train = corpus.hold_out(read(*arguments.text), every, valid=False)
-        valid = corpus.hold_out(read(*arguments.text), every, valid=True)
-    counts = corpus.write_sentences(train_path, train)
-    valid_sentences = corpus.write_sentences(valid_path, valid)[SENTENCE_END]
-    if not (counts[SENTENCE_END] and valid_sentences):
-        raise InputError(
-            arguments.valid or arguments.text[0],
-            found=f"{counts[SENTENCE_END]} train and {valid_sentences} valid sentences",
-            expected="at least one of each",
-            remedy="give more text, or a valid text with --valid",
+        counts = corpus.write_sentences(train_path, read(*arguments.text))
+        valid_sentences = corpus.write_sentences(valid_path, read(arguments.valid))[SENTENCE_END]
+        corpus.refuse_empty(counts[SENTENCE_END], valid_sentences, arguments.valid)
+    else:
+        held_out = corpus.every(round(1 / arguments.valid_fraction))
+        if arguments.valid_words:
+            total = sum(len(words) for words in read(*arguments.text))
+            if arguments.valid_words > total / 2:
+                raise UsageError(f"--valid-words {arguments.valid_words} is more than half of the {total} words given")
+            held_out = corpus.spread(arguments.valid_words, total)
+        counts, valid_sentences = corpus.split_sentences(
+            read(*arguments.text), train_path, valid_path, held_out, arguments.text[0]
         )
     if arguments.only_lexicon:
         vocabulary = Vocabulary.from_words(lexicon, counts)
     else:
-        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon)
+        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon, arguments.min_count)
     save_vocabulary(arguments.dir, vocabulary)
+    remove_ids(train_path, arguments.dir)  # of an earlier text
     print(
         f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
         f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.unk_probs)} words in {vocabulary.unk}"

@@ -16,6 +16,19 @@ from asr_rescore.scoring import ScoringConfig
 def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
     """Declare all arguments of the command that rescores by ``config``."""
     parser.set_defaults(config_type=config)
+    old_lm = parser.add_mutually_exclusive_group()
+    old_lm.add_argument(
+        "--old-lm",
+        type=Path,
+        metavar="F",
+        help="the language model in the lattices' graph costs, if it is not that of old-lang-dir: a G.fst, a G.carpa "
+        "or an ARPA file",
+    )
+    old_lm.add_argument(
+        "--no-old-lm",
+        action="store_true",
+        help="there is no file of the old LM: add the new costs to graph costs with the old LM in them",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",
@@ -57,7 +70,9 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="do not compute the lattices' oracle WER")
     add_device_option(parser)
-    parser.add_argument("old_lang_dir", type=Path, metavar="old-lang-dir", help="words.txt and G.fst of the first pass")
+    parser.add_argument(
+        "old_lang_dir", type=Path, metavar="old-lang-dir", help="words.txt and G.fst (or G.carpa) of the first pass"
+    )
     parser.add_argument("lm_dir", type=Path, nargs="+", metavar="lm-dir", help="from train_lm, distill_lm, ensemble_lm")
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="utt2spk and, for scoring, text")
     parser.add_argument("decode_dir", type=Path, metavar="decode-dir", help="num_jobs and lat.JOB.gz")
@@ -92,6 +107,8 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         scoring=read_config(ScoringConfig, arguments),
         score_cache=arguments.score_cache,
         device=arguments.device,
+        old_lm=arguments.old_lm,
+        no_old_lm=arguments.no_old_lm,
     )
     for job in jobs:
         rescoring.run_job(job)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr_rescore.cli.options import STDIN, add_config_options, input_file, read_config
-from asr_rescore.scoring import ScoringConfig, Texts
+from asr_rescore.scoring import ScoringConfig
 
 HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer does"
 
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             inputs += [arguments.data_dir / name for name in ("utt2spk", "text")]
         check_outputs([arguments.details_dir / name for name in unit.details_files()], inputs)
     scoring = Scoring.open(config)
-    references: Texts = scoring.references(read_table(arguments.reference))
-    hypotheses: Texts = scoring.hypotheses(read_table(arguments.hypothesis))
+    references = scoring.references(read_table(arguments.reference))
+    hypotheses = scoring.hypotheses(read_table(arguments.hypothesis))
     if config.cer:
         references = InCharacters(references)
         hypotheses = InCharacters(hypotheses)

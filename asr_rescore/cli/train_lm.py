@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepare_run
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
         vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
-    run, model = prepare_run(arguments, arguments.lm_dir, config, vocabulary, device)
-    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {device}")
-    ppl = train(run, model, device)
-    print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
+    with prepared_run(arguments, arguments.lm_dir, config, vocabulary, device) as (run, model):
+        print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {device}")
+        ppl = train(run, model, device)
+        print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
     return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,13 +95,14 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
-def prepare_run(
+@contextmanager
+def prepared_run(
     arguments: argparse.Namespace, directory: Path, config: Config, vocabulary: Vocabulary, device: torch.device
-) -> tuple[TrainingRun, LanguageModel]:
-    """Read the texts and build the model, with random weights or with those of ``--init``.
+) -> Iterator[tuple[TrainingRun, LanguageModel]]:
+    """A context with the texts and the model, whose weights are random or those of ``--init``.
 
-    Returns:
-        The run, and the model to be trained.
+    Yields:
+        The run, and the model to be trained. The training text is a file that may be gone afterwards.
 
     Raises:
         InputError: a text is missing or broken.
@@ -111,22 +113,23 @@ def prepare_run(
     from asr_rescore import models
     from asr_rescore.checkpoint import load_weights
     from asr_rescore.corpus import TokenStream
+    from asr_rescore.id_file import opened_ids
     from asr_rescore.training import TrainingRun
 
-    train_text = TokenStream.read(arguments.train, vocabulary)
-    valid_text = TokenStream.read(arguments.valid, vocabulary)
-    check_memory(config, len(vocabulary))
-    torch.manual_seed(arguments.seed)
-    model = models.build(config.model, len(vocabulary)).to(device)
-    facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=directory,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
-    return run, model
+    with opened_ids(arguments.train, vocabulary, directory) as train_text:
+        valid_text = TokenStream.read(arguments.valid, vocabulary)
+        check_memory(config, len(vocabulary))
+        torch.manual_seed(arguments.seed)
+        model = models.build(config.model, len(vocabulary)).to(device)
+        facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
+        run = TrainingRun(
+            config=config,
+            vocabulary=vocabulary,
+            train=train_text,
+            valid=valid_text,
+            seed=arguments.seed,
+            directory=directory,
+            facts=facts,
+            trained=arguments.init is not None,
+        )
+        yield run, model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def read_lattices(
             )
             report(key, error)
         else:
+            key = sys.intern(key)  # the tables of the data directory hold it too
             seen.add(key)
             yield key, entry
 
@@ -165,6 +167,7 @@ def write_lattices(
     if scp is not None and path.suffix == ".gz":
         raise UsageError(f"{path}: a gzipped archive has no offsets for an .scp; write it without .gz")
     offset = 0
+    written = 0
     places = []
     with atomic_binary(path) as stream:
         for key, lattice in entries:
@@ -176,14 +179,16 @@ def write_lattices(
                     raise
                 on_error(key, error)
                 continue
-            places.append(f"{key} {path}:{offset + len(head)}\n")
+            if scp is not None:
+                places.append(f"{key} {path}:{offset + len(head)}\n")
+            written += 1
             stream.write(head)
             stream.write(body)
             offset += len(head) + len(body)
     if scp is not None:
         with atomic_text(scp) as stream:
             stream.writelines(places)
-    return len(places)
+    return written
 
 
 def _encoded(key: str, lattice: Lattice, text: bool, compact: bool, double: bool) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby, islice
@@ -76,6 +77,7 @@ def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTab
                 expected="all lines of an utterance together",
                 remedy=_REMEDY,
             )
+        utt = sys.intern(utt)  # the tables of the data directory hold it too
         seen.add(utt)
         hypotheses = sorted(lines, key=lambda line: line[1])
         ks = np.array([k for _, k, _ in hypotheses])

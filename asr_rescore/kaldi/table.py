@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from asr_rescore.errors import InputError, RescoreError
@@ -47,7 +48,9 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
                 expected="each key once",
                 remedy="remove one of the lines",
             )
-        table[parts[0]] = parts[1:]
+        # Utterances occur in many tables, and words and speakers many times in a table: each is held once.
+        key, *values = map(sys.intern, parts)
+        table[key] = values
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
-from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_by_utterance, wer
+from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_by_utterance, wers
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
@@ -73,7 +73,7 @@ def write_scoring(
     """
     folder = out_dir / "scoring_kaldi"
     write_table(folder / f"test_filt{unit.text}", references)
-    counts = {point: wer(references, hypotheses) for point, hypotheses in by_point.items()}
+    counts = dict(zip(by_point, wers(references, list(by_point.values())), strict=True))
     for point, count in counts.items():
         with atomic_text(out_dir / unit.wer_file(point)) as stream:
             stream.write(count.lines())
@@ -110,15 +110,19 @@ def write_details(
         mode: see :func:`~asr_rescore.word_errors.errors_by_utterance`.
         unit: what is counted.
     """
-    alignments = {
-        utt: align(references[utt], hypotheses[utt], ALIGN_TEXT) for utt in sorted(references) if utt in hypotheses
-    }
+    seen: Counter[tuple[str, str, str]] = Counter()
+    with atomic_text(folder / "per_utt") as stream:
+        for utt in sorted(references):
+            hypothesis = hypotheses.get(utt)
+            if hypothesis is not None:
+                pairs = align(references[utt], hypothesis, ALIGN_TEXT)
+                stream.write(per_utt_lines(utt, pairs))
+                seen.update(operations(pairs))
     counts = errors_by_utterance(references, hypotheses, mode, ALIGN_TEXT)
     rate, half = confidence(list(counts.values()))
     contents = {
-        "per_utt": "".join(per_utt_lines(utt, pairs) for utt, pairs in alignments.items()),
         "per_spk": per_speaker_table(counts, speakers),
-        "ops": operations(alignments.values()),
+        "ops": operation_lines(seen),
         f"{unit.rate}_bootci": f"Set1: %WER {rate:.2f} 95% Conf Interval [ {rate - half:.2f}, {rate + half:.2f} ]\n",
     }
     for name, content in contents.items():
@@ -155,14 +159,16 @@ def _centred(word: str, width: int) -> str:
     return (word + " " * ((width - len(word)) // 2)).rjust(width)
 
 
-def operations(alignments: Iterable[Alignment]) -> str:
+def operations(pairs: Alignment) -> Iterator[tuple[str, str, str]]:
+    """The operation, reference word and hypothesis word of each pair of an alignment."""
+    return ((_operation(said, heard), said or NO_WORD, heard or NO_WORD) for said, heard in pairs)
+
+
+def operation_lines(seen: Mapping[tuple[str, str, str], int]) -> str:
     """Lines ``operation reference-word hypothesis-word count``; within each operation, frequent ones come first.
 
     Kaldi: wer_ops_details.pl, sorted as in score_kaldi.sh.
     """
-    seen = Counter(
-        (_operation(said, heard), said or NO_WORD, heard or NO_WORD) for pairs in alignments for said, heard in pairs
-    )
     word = min(MAX_WORD_WIDTH, max((len(name) for _, *names in seen for name in names), default=0))
     digits = len(str(max(seen.values(), default=0)))
     ranked = sorted(seen.items(), key=lambda item: (item[0][0], -item[1], item[0]))
@@ -180,11 +186,11 @@ def per_speaker_table(counts: Mapping[str, ErrorCount], speakers: Mapping[str, s
     by_speaker: dict[str, ErrorCount] = {}
     for utt, count in counts.items():
         speaker = speakers.get(utt, utt)
-        by_speaker[speaker] = by_speaker.get(speaker, ErrorCount()) + count
+        by_speaker[speaker] = by_speaker[speaker] + count if speaker in by_speaker else count
     rows: list[tuple[str, str, Sequence[object]]] = [
         ("SPEAKER", "id ", ("#SENT", "#WORD", "Corr", "Sub", "Ins", "Del", "Err", "S.Err"))
     ]
-    for speaker, total in [*sorted(by_speaker.items()), ("SUM", sum(by_speaker.values(), ErrorCount()))]:
+    for speaker, total in [*sorted(by_speaker.items()), ("SUM", ErrorCount.total(by_speaker.values()))]:
         size = (total.sentences, total.reference_words)
         correct = total.reference_words - total.substitutions - total.deletions
         parts = (correct, total.substitutions, total.insertions, total.deletions, total.errors)

@@ -9,9 +9,8 @@ import numpy as np
 from asr_rescore.errors import RescoreError
 from asr_rescore.word_errors import ErrorCount
 
-# 10,000 replications, as in Kaldi, drawn in chunks to limit memory.
-CHUNKS = 20
-CHUNK = 500
+REPLICATIONS = 10_000  # as in Kaldi
+DRAWN = 1 << 20  # numbers that are drawn together, which bounds the memory; the result does not depend on it
 SEED = 0  # fixed, so that every call gives the same result
 
 
@@ -21,7 +20,9 @@ def _resampled(*columns: Sequence[int]) -> np.ndarray:
     table = np.column_stack(columns)
     utterances = len(table)
     uniform = np.full(utterances, 1 / utterances)
-    return np.concatenate([random.multinomial(utterances, uniform, size=CHUNK) @ table for _ in range(CHUNKS)])
+    chunk = max(1, DRAWN // utterances)
+    sizes = [min(chunk, REPLICATIONS - begin) for begin in range(0, REPLICATIONS, chunk)]
+    return np.concatenate([random.multinomial(utterances, uniform, size=size) @ table for size in sizes])
 
 
 def confidence(counts: Sequence[ErrorCount]) -> tuple[float, float]:

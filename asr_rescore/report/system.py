@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError
@@ -104,12 +105,12 @@ class SystemReport:
     @property
     def total(self) -> ErrorCount:
         """The sum of the errors after rescoring."""
-        return sum(self.rescored.values(), ErrorCount())
+        return ErrorCount.total(self.rescored.values())
 
     @property
     def first_pass_total(self) -> ErrorCount:
         """The sum of the errors of the first pass."""
-        return sum(self.first_pass.values(), ErrorCount())
+        return ErrorCount.total(self.first_pass.values())
 
     @property
     def signature(self) -> str:
@@ -146,12 +147,13 @@ class SystemReport:
 
     def save(self, out_dir: str | Path) -> None:
         """Write report.json. Its keys ``wer`` and ``signature`` are only for other readers."""
-        tree = asdict(self)
+        # Values become dicts one by one as they are written: all counts at once would be the largest thing in memory.
+        tree = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         total = self.total
         tree["wer"] = round(total.wer, 2) if total.reference_words else None
         tree["signature"] = self.signature
         with atomic_text(Path(out_dir) / REPORT_FILE) as stream:
-            json.dump(tree, stream, indent=1)
+            json.dump(tree, stream, indent=1, default=_plain)
             stream.write("\n")
 
     @classmethod
@@ -198,6 +200,11 @@ def _tuned_on_its_name(tree: Record) -> bool:
     """What the report of an earlier version tells of ``tuned_here``: only the names of the two directories."""
     _, tuned, data_dir = tree.text("source").partition("tuned on ")
     return bool(tuned) and Path(data_dir).name == tree.text("data")
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A value of a report, or a mapping in it, as a dict."""
+    return dict(value) if isinstance(value, Mapping) else asdict(value)
 
 
 def _lm_facts(lm: Record) -> LmFacts:

@@ -26,7 +26,10 @@ class RescoringConfig:
     )
     use_phi: bool = field(
         default=False,
-        metadata={"help": "treat #0 as a failure arc when removing the old LM, instead of taking the cheapest path"},
+        metadata={
+            "help": "back off in G.fst or an ARPA file only where a word has no n-gram (#0 is a failure arc), instead "
+            "of taking the cheapest path"
+        },
     )
     normaliser: NormaliserKind = field(
         default="float32",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -146,11 +146,11 @@ class OldLmFit:
     """Whether the old LM is the one in the lattices: without it, graph costs are not below 0.
 
     Args:
-        grammar_file: the old LM.
+        file: the old LM; None if none was taken out, so that nothing can be wrong with it.
     """
 
-    def __init__(self, grammar_file: Path):
-        self.grammar_file = grammar_file
+    def __init__(self, file: Path | None):
+        self.file = file
         self.hypotheses = 0
         self.negative = 0
         self.least = np.inf
@@ -164,13 +164,13 @@ class OldLmFit:
 
     def warnings(self) -> Iterator[ReportWarning]:
         """A warning if too many graph costs are impossible."""
-        if self.negative <= WARN_NEGATIVE * self.hypotheses:
+        if self.file is None or self.negative <= WARN_NEGATIVE * self.hypotheses:
             return
         yield ReportWarning(
             "old_lm",
             f"the graph cost without the old LM is below 0 for {self.negative} of {self.hypotheses} hypotheses (least: "
-            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.grammar_file} and words.txt "
-            "are those of the decoding graph, and that the lattices have not been rescored before",
+            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.file} and words.txt "
+            "are those of the decoding graph, or of the rescoring that the lattices come from",
             {"negative": self.negative, "hypotheses": self.hypotheses, "least": self.least},
         )
 
@@ -196,19 +196,20 @@ class NewLmFit:
         self.add_costs(len(nbest.words[0]) + 1, float(nbest.costs[OLD_LM][0]), new)
 
     def add_sample(
-        self, sentences: Sequence[Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
+        self, sentences: Mapping[str, Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
     ) -> None:
         """Let the new LMs cost some of the first pass's best hypotheses, evenly spread over all of them.
 
         Args:
-            sentences: the hypotheses.
+            sentences: utterance → hypothesis.
             old: their costs under the old LM, float64 (sentences,); inf where it has no path.
             scorers: the new LMs. Nothing is counted if one of them gives a cost that is not a number.
         """
-        tokens = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+        tokens = np.array([len(sentence) + 1 for sentence in sentences.values()], dtype=np.int64)
         step = max(1, math.ceil(int(tokens.sum()) / SAMPLE_TOKENS))
         chosen = np.flatnonzero(np.isfinite(old))[::step]
-        texts = [sentences[index] for index in chosen]
+        utterances = list(sentences)
+        texts = [sentences[utterances[index]] for index in chosen]
         try:
             new = np.array([scorer.costs(texts) for scorer in scorers])
         except RescoreError:  # the jobs have noted that the model is damaged
@@ -268,9 +269,9 @@ def tuning_warnings(
         if weight == 0:
             yield ReportWarning("lm_weight_zero", f"{name} was tuned to weight 0: it does not help on this data")
     if sum(tuned.lm) > 1 - 1e-9:
+        meaning = "a larger sum may be better" if weights.keeps_old_lm else "the old LM does not help on this data"
         yield ReportWarning(
-            "lm_weight_one",
-            "the LM weights were tuned to a sum of 1, the edge of their grid: the old LM does not help on this data",
+            "lm_weight_one", f"the LM weights were tuned to a sum of 1, the edge of their grid: {meaning}"
         )
     edge = _lmwt_edge(tuned.point.lmwt, lmwts)
     if edge:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.files import read_lines
 from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
-from asr_rescore.ngram import Grammar
+from asr_rescore.ngram import NoLm, WordLm
 from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.first_pass import FirstPass
@@ -32,7 +32,7 @@ class Inputs:
         data_dir: where ``data`` was read from.
         data: its utt2spk lists the wanted utterances; its text, if there is one, has the references.
         first_pass: the lattices.
-        grammar_file: the old LM.
+        old_lm_file: the old LM; None to leave it in the graph costs.
         oov_word: the recogniser's word for everything outside its vocabulary, from oov.txt; None if there is no such
             file.
         lms: the new LMs, each with a weight of its own.
@@ -43,7 +43,7 @@ class Inputs:
     data_dir: Path
     data: kaldi.DataDir
     first_pass: FirstPass
-    grammar_file: Path
+    old_lm_file: Path | None
     oov_word: str | None
     lms: tuple[LoadedModel, ...]
     device: torch.device
@@ -59,6 +59,7 @@ class Inputs:
         decode_dir: Path,
         out_dir: Path,
         device: torch.device,
+        old_lm_file: Path | None,
         scoring: ScoringConfig,
     ) -> Inputs:
         """Read everything that is small, and the models onto ``device``.
@@ -75,9 +76,8 @@ class Inputs:
             counting = Scoring()
         words = kaldi.read_words(old_lang_dir / "words.txt")
         first_pass = FirstPass(decode_dir, words, frozenset(data.utterances), config)
-        grammar_file = kaldi.grammar_file(old_lang_dir)
         lms = tuple(load_model(path, device) for path in lm_dirs)
-        return cls(data_dir, data, first_pass, grammar_file, _read_oov_word(old_lang_dir), lms, device, counting)
+        return cls(data_dir, data, first_pass, old_lm_file, _read_oov_word(old_lang_dir), lms, device, counting)
 
     @property
     def system(self) -> str:
@@ -97,10 +97,14 @@ class Inputs:
         )
 
     @property
-    def references(self) -> dict[str, Sequence[str]]:
+    def keeps_old_lm(self) -> bool:
+        """Whether the old LM stays in the graph costs, to which the new LMs are added."""
+        return self.old_lm_file is None
+
+    @property
+    def references(self) -> Mapping[str, Sequence[str]]:
         """What was said in the wanted utterances; empty if the data directory has no text."""
-        text = self.data.text or {}
-        return {utt: words for utt, words in text.items() if utt in self.first_pass.utterances}
+        return self.data.text or {}
 
     @cached_property
     def compared_references(self) -> Mapping[str, Sequence[str]]:
@@ -120,17 +124,16 @@ class Inputs:
         """
         return sentence_scorer(lm, self.device, self.first_pass.config.normaliser, self.oov_word)
 
-    def grammar(self) -> Grammar:
+    def old_lm(self) -> WordLm[Any]:
         """The old LM, read from its file each time."""
-        return Grammar(
-            kaldi.read_grammar(self.grammar_file),
-            backoff_label=self.first_pass.words.get("#0"),
-            failure=self.first_pass.config.use_phi,
-        )
+        if self.old_lm_file is None:
+            return NoLm()
+        first_pass = self.first_pass
+        return kaldi.read_old_lm(self.old_lm_file, first_pass.words, use_phi=first_pass.config.use_phi)
 
-    def old_lm(self) -> SentenceScorer:
+    def old_lm_scorer(self) -> SentenceScorer:
         """The old LM as a scorer of words."""
-        return GrammarScorer(self.grammar(), self.first_pass.words)
+        return GrammarScorer(self.old_lm(), self.first_pass.words)
 
     def given_weights(self, lm_weight: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights | None:
         """Weights given as numbers or in a file; None if neither is given.
@@ -141,8 +144,12 @@ class Inputs:
         if lm_weight is not None and weights_file is not None:
             raise UsageError("`lm_weight` and `weights` are both given, expected one of them")
         if lm_weight is not None:
-            return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt)
-        return None if weights_file is None else ChosenWeights.load(weights_file, self.hashes)
+            return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt, self.keeps_old_lm)
+        if weights_file is None:
+            return None
+        chosen = ChosenWeights.load(weights_file, self.hashes)
+        chosen.check_old_lm(weights_file, self.keeps_old_lm)
+        return chosen
 
 
 def _read_oov_word(lang_dir: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
 from asr_rescore.lm import NeuralScorer
 from asr_rescore.models import State, join_states, select_state
-from asr_rescore.ngram import Frontier, Grammar, GrammarWalk
+from asr_rescore.ngram import Walk, WordLm
 from asr_rescore.ranking import Weights
 from asr_rescore.vocab import SENTENCE_END
 
@@ -30,7 +31,7 @@ class LatticeRescorer:
     beam of the real expansion uses.
 
     Args:
-        grammar: the old LM, the FST that the lattices' graph costs come from.
+        old_lm: the old LM, from which the lattices' graph costs come.
         scorers: the neural LMs.
         weights: LM weights, and the scales at which paths are compared.
         words: the word symbols of the lattices.
@@ -39,13 +40,13 @@ class LatticeRescorer:
 
     def __init__(
         self,
-        grammar: Grammar,
+        old_lm: WordLm[Any],
         scorers: Sequence[NeuralScorer],
         weights: Weights,
         words: SymbolTable,
         limits: ExpansionLimits,
     ):
-        self.grammar = grammar
+        self.old_lm = old_lm
         self.weights = weights
         self.words = words
         self.limits = limits
@@ -82,7 +83,7 @@ class LatticeRescorer:
             except RescoreError as error:
                 failures.add(utt, error)
         sound = set(expansions)
-        walk = GrammarWalk(self.grammar)
+        walk = Walk(self.old_lm)
         if self.lms:
             self._grow(expansions, walk, failures)
             expansions = {
@@ -102,7 +103,7 @@ class LatticeRescorer:
             else:
                 failures.add_empty(utt)
 
-    def _grow(self, expansions: dict[str, Expansion], walk: GrammarWalk, failures: Failures) -> None:
+    def _grow(self, expansions: dict[str, Expansion], walk: Walk[Any], failures: Failures) -> None:
         """Grow all expansions, depth by depth. Those that fail are removed and noted."""
         contexts = _Contexts(expansions, self.lms, walk)
         while True:
@@ -141,8 +142,8 @@ class LatticeRescorer:
             )
         failures.add(
             utt,
-            f"{result}: the old LM has no path for {self._name(unknown[0])} in some history; give the lang directory "
-            "whose G.fst the decoding graph was built from",
+            f"{result}: the old LM has no path for {self._name(unknown[0])} in some history; give the language model "
+            "that the lattices' graph costs come from",
         )
 
     def _name(self, word: int) -> str:
@@ -171,12 +172,12 @@ Place = tuple[str, int]  # (utterance, node of its expansion)
 class _Contexts:
     """The states of all language models, old and new, at each node after which a word may still be read."""
 
-    def __init__(self, utterances: Iterable[str], lms: Sequence[_WeightedLm], walk: GrammarWalk):
+    def __init__(self, utterances: Iterable[str], lms: Sequence[_WeightedLm], walk: Walk[Any]):
         self.lms = lms
         self.walk = walk
         self.rows: dict[Place, int] = {(utt, START): 0 for utt in utterances}
         self.height = 1  # number of rows of the states
-        self.frontiers: dict[Place, Frontier] = dict.fromkeys(self.rows, walk.start[1])
+        self.histories: dict[Place, Any] = dict.fromkeys(self.rows, walk.start[1])  # states of the old LM
         self.states: list[State] = [lm.scorer.model.initial_state(1, lm.scorer.device) for lm in lms]
 
     def read(self, levels: dict[str, Level]) -> dict[str, np.ndarray]:
@@ -195,17 +196,17 @@ class _Contexts:
         for utt, level in levels.items():
             first = len(places)
             for node in level.nodes:
-                frontier = self.frontiers[utt, node.before]
+                history = self.histories[utt, node.before]
                 if node.word != EPSILON:
-                    _, frontier = self.walk.step(frontier, node.word)
-                self.frontiers[utt, node.number] = frontier
+                    _, history = self.walk.step(history, node.word)
+                self.histories[utt, node.number] = history
                 places.append((utt, node.number))
                 rows.append(self.rows[utt, node.before])
                 read.append(node.word)
             for index, word in zip(level.asked, level.words, strict=True):
                 node = level.nodes[index]
-                frontier = self.frontiers[utt, node.number]
-                cost = self.walk.end(frontier) if word == EPSILON else self.walk.step(frontier, word)[0]
+                history = self.histories[utt, node.number]
+                cost = self.walk.end(history) if word == EPSILON else self.walk.step(history, word)[0]
                 old.append(cost if node.word != EPSILON else cost + self.walk.start[0])
             asked += [first + index for index in level.asked]
             words += level.words
@@ -232,4 +233,4 @@ class _Contexts:
             self.states[index] = select_state(self.states[index], torch.from_numpy(rows).to(lm.scorer.device))
         self.rows = {place: row for row, place in enumerate(kept)}
         self.height = len(kept)
-        self.frontiers = {place: self.frontiers[place] for place in kept}
+        self.histories = {place: self.histories[place] for place in kept}

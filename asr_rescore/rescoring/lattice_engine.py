@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import ReportWarning
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
@@ -25,6 +26,9 @@ from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from asr_rescore.rescoring.weights import ChosenWeights
+
+# The old LM costs the first pass's paths in groups: enough to share prefixes, few enough to hold.
+GROUP_PATHS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LatticeEngine:
         inputs = self.inputs
         scorers = [inputs.scorer(lm) for lm in inputs.lms]
         rescorer = LatticeRescorer(
-            inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
+            inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
@@ -70,33 +74,35 @@ class LatticeEngine:
         first_pass = replace(inputs.first_pass, utterances=frozenset(transcripts))
         point = self.weights.first_pass
         word_counts = WordCounts()
-        paths: dict[str, LatticePath] = {}
-        for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
-            word_counts.add_lattice(lattice, first_pass.words)
-            [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
-            if path is not None:
-                paths[utt] = path
-        first_texts = {utt: first_pass.words.to_words(path.words) for utt, path in paths.items()}
+        first_pass_texts = ChosenTexts()
+
+        def best() -> Iterator[LatticePath]:
+            for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
+                word_counts.add_lattice(lattice, first_pass.words)
+                [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
+                if path is not None:
+                    first_pass_texts.add(utt, [first_pass.words.to_words(path.words)])
+                    yield path
+
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
+        old_lm = inputs.old_lm()
+        old_costs = array("d")
+        paths = best()
+        while some := list(islice(paths, GROUP_PATHS)):
+            old = old_lm.costs([path.words for path in some])
+            old_costs.extend(old.tolist())
+            known = np.isfinite(old)
+            old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
+        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
+        new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         return Outcome(
             self.weights,
             transcripts,
             texts,
-            inputs.scoring.hypotheses(first_texts),
+            inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
-            warnings=(*self._misfits(list(paths.values()), list(first_texts.values())), *word_counts.warnings(inputs)),
+            warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
         )
-
-    def _misfits(self, paths: Sequence[LatticePath], texts: Sequence[Sequence[str]]) -> Iterator[ReportWarning]:
-        """Warnings of language models that do not fit the first pass, given its best paths and their words."""
-        inputs = self.inputs
-        old = inputs.grammar().costs([path.words for path in paths])
-        known = np.isfinite(old)
-        old_lm_fit = OldLmFit(inputs.grammar_file)
-        old_lm_fit.add(np.array([path.graph for path in paths])[known] - old[known])
-        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
-        new_lm_fit.add_sample(texts, old, [inputs.scorer(lm) for lm in inputs.lms])
-        yield from old_lm_fit.warnings()
-        yield from new_lm_fit.warnings()
 
     def _rescored_texts(
         self, jobs: int, points: Sequence[OperatingPoint], failures: Failures

@@ -131,8 +131,7 @@ class ListCoster:
         self.failures.add(
             nbest.utt,
             f"{result}: {nbest.utt}-{unknown[0] + 1}: the old LM has no path for "
-            f"{' '.join(nbest.words[unknown[0]])!r}; give the lang directory whose G.fst the decoding graph was built "
-            "from",
+            f"{' '.join(nbest.words[unknown[0]])!r}; give the language model that the lattices' graph costs come from",
         )
 
     def _cost(self, group: Sequence[_Uncosted]) -> list[NBest]:

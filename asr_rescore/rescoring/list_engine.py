@@ -49,7 +49,9 @@ class ListEngine:
         if self.weights is None and not self.inputs.references:
             text = self.inputs.data_dir / "text"
             found = "no such file" if self.inputs.data.text is None else "an empty file"
-            raise InputError(text, found=found, expected="references to tune on", remedy="give `weights`")
+            raise InputError(
+                text, found=found, expected="references to tune on", remedy="give `weights` or `lm_weight`"
+            )
         if self.config.carry_over == "none":
             return
         if self.weights is None:
@@ -79,7 +81,7 @@ class ListEngine:
         inputs = self.inputs
         scorers: list[SentenceScorer] = [self._scorer(lm) for lm in inputs.lms]
         carry_over = self._carry_over(job)
-        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
+        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm_scorer(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
             for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
@@ -99,12 +101,14 @@ class ListEngine:
         if weights is None:
             references = inputs.references_for_tuning
             tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
-            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references)
+            weights = ChosenWeights.tuned(
+                tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.keeps_old_lm
+            )
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
         winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references)
         word_counts = WordCounts()
-        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
         new_lm_fit = NewLmFit(names)
 
         def counted(job: Job) -> Iterator[NBest]:

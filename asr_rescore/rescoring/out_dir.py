@@ -9,7 +9,7 @@ from pathlib import Path
 from asr_rescore.checkpoint import model_files
 from asr_rescore.errors import UsageError
 from asr_rescore.failures import FAILED_FILE
-from asr_rescore.kaldi import MARKS
+from asr_rescore.kaldi import MARKS, OLD_LM_FILES
 from asr_rescore.locks import locked
 from asr_rescore.outputs import check_outputs, check_writable, same_file
 from asr_rescore.report import REPORT_FILE
@@ -20,8 +20,7 @@ TEXT_FILE = "text"  # the transcripts, in Kaldi's form
 OWN_FILES = ("job.*.json", ".job.*.lock", WEIGHTS_FILE, REPORT_FILE)
 INPUT_FILES = (
     "words.txt",
-    "G.fst",
-    "G.fst.gz",
+    *OLD_LM_FILES,
     "utt2spk",
     "text",
     "segments",
@@ -32,7 +31,11 @@ INPUT_FILES = (
 
 
 def check_out_dir(
-    out_dir: Path, lm_dirs: Sequence[Path], directories: Sequence[Path], weights: Path | None = None
+    out_dir: Path,
+    lm_dirs: Sequence[Path],
+    directories: Sequence[Path],
+    weights: Path | None = None,
+    old_lm: Path | None = None,
 ) -> None:
     """Check that a rescoring can write into ``out_dir`` without harm to anything else.
 
@@ -41,6 +44,7 @@ def check_out_dir(
         lm_dirs: directories of language models.
         directories: the lang directory, the data directory and the decode directory.
         weights: the weights.yaml that is read, or the directory that holds it.
+        old_lm: the file of the old LM, if it is not the lang directory's.
 
     Raises:
         UsageError: the directory is an input or has one among its results, or holds results that no rescoring wrote.
@@ -56,6 +60,8 @@ def check_out_dir(
         inputs += directory.glob("lat.*.gz")
     if weights is not None:
         inputs += [weights / WEIGHTS_FILE if weights.is_dir() else weights]
+    if old_lm is not None:
+        inputs.append(old_lm)
     lattices = sorted(out_dir.glob("lat.*.gz"))
     lists = sorted(out_dir.glob("archives.*"))
     check_outputs(

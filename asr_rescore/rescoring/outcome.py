@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence, Set
+from collections.abc import Container, Set
 from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
 from asr_rescore.report import IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
+from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
@@ -28,7 +29,7 @@ def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
             failures.add(utt, "no reference in the data directory's text; rescored, but not scored")
 
 
-def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> dict[str, Sequence[str]]:
+def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Texts:
     """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle).
 
     A word id that is not in words.txt becomes a word that no reference has.
@@ -41,14 +42,15 @@ def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> dic
     references = inputs.references
     words = inputs.first_pass.words
     known = set(words.ids.values())
-    best: dict[str, Sequence[str]] = {}
+    best = ChosenTexts()
     for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
         if utt in references and utt in utterances:
             found = oracle(lattice, words.to_ids(references[utt]))
             if found is not None:
                 path, _ = found
-                best[utt] = [words.word(index) if index in known else f"no word {index}" for index in path.words]
-    return best
+                said = [words.word(index) if index in known else f"no word {index}" for index in path.words]
+                best.add(utt, [said])
+    return best.of(0)
 
 
 def to_report(
@@ -67,7 +69,7 @@ def to_report(
         return None if texts is None or not references else wer(references, texts)
 
     first_pass = errors_by_utterance(references, outcome.first_pass)
-    first_pass_total = sum(first_pass.values(), ErrorCount())
+    first_pass_total = ErrorCount.total(first_pass.values())
     return SystemReport(
         system=inputs.system + engine.suffix,
         decoding=inputs.first_pass.decode_dir.name,
@@ -77,7 +79,7 @@ def to_report(
         point=weights.weights.point,
         first_pass_point=weights.first_pass,
         source=weights.source,
-        search=engine.search,
+        search=engine.search + (", old LM kept" if inputs.keeps_old_lm else ""),
         rescored=errors_by_utterance(references, best),
         first_pass=first_pass,
         nbest_oracle=total(outcome.nbest_oracle),

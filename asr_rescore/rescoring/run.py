@@ -59,6 +59,8 @@ class Rescoring:
         scoring: ScoringConfig | None = None,
         score_cache: str | Path | None = None,
         device: str = "auto",
+        old_lm: str | Path | None = None,
+        no_old_lm: bool = False,
     ) -> Rescoring:
         """Read and check the inputs of a rescoring; see :func:`rescore`."""
         config = ListConfig() if config is None else config
@@ -66,12 +68,15 @@ class Rescoring:
             lm_dirs = [lm_dirs]
         if isinstance(lm_weight, (int, float)):
             lm_weight = [lm_weight]
+        if no_old_lm and old_lm is not None:
+            raise UsageError("`old_lm` and `no_old_lm` are both given, expected one of them")
         directories = [Path(directory) for directory in (old_lang_dir, data_dir, decode_dir)]
         check_out_dir(
             Path(out_dir),
             [Path(lm_dir) for lm_dir in lm_dirs],
             directories,
             None if weights is None else Path(weights),
+            None if old_lm is None else Path(old_lm),
         )
         inputs = Inputs.read(
             config,
@@ -81,6 +86,7 @@ class Rescoring:
             Path(decode_dir),
             Path(out_dir),
             choose_device(device),
+            None if no_old_lm else kaldi.old_lm_file(old_lang_dir if old_lm is None else old_lm),
             ScoringConfig() if scoring is None else scoring,
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
@@ -160,13 +166,15 @@ class Rescoring:
         inputs = self.engine.inputs
         decode_dir = inputs.first_pass.decode_dir
         lattices = kaldi.lattice_files(decode_dir)
-        words = inputs.grammar_file.parent / "words.txt"
+        old_lang = [Path(inputs.first_pass.words.name)]  # words.txt
+        if inputs.old_lm_file is not None:
+            old_lang.append(inputs.old_lm_file)
         return {
             "costs": COST_VERSION,
             "engine": type(self.engine).__name__,
             "decode_dir": str(decode_dir.resolve()),
             "lattices": [file_stamp(file) for file in lattices],
-            "old_lang": [file_stamp(words), file_stamp(inputs.grammar_file)],
+            "old_lang": [file_stamp(file) for file in old_lang],
             "oov_word": inputs.oov_word,
             "lms": inputs.hashes,
             "config": asdict(self.engine.config),
@@ -190,17 +198,19 @@ def rescore(
     jobs: int = 1,
     device: str = "auto",
     lattice_oracle: bool = True,
+    old_lm: str | Path | None = None,
+    no_old_lm: bool = False,
 ) -> SystemReport:
     """Rescore a Kaldi decode directory, as the commands ``rescore_nbest`` and ``rescore_lattice`` do.
 
     Args:
-        old_lang_dir: words.txt and G.fst of the first pass.
+        old_lang_dir: words.txt and G.fst, or G.carpa, of the first pass.
         lm_dirs: directories of trained language models, or one directory.
         data_dir: utt2spk and, for scoring, text.
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
         lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
-            their sum.
+            their sum, or 1 with ``no_old_lm``.
         weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
             tuned on ``data_dir``.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
@@ -209,6 +219,9 @@ def rescore(
         jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
         lattice_oracle: also find the lattices' oracle errors.
+        old_lm: the language model in the lattices' graph costs, if it is not that of ``old_lang_dir``: a G.fst, a
+            G.carpa or an ARPA file.
+        no_old_lm: there is no such file. The new costs are added to graph costs with the old LM in them.
 
     Returns:
         Errors before and after, by utterance, and everything that could not be done (``failures``).
@@ -229,6 +242,8 @@ def rescore(
         scoring=scoring,
         score_cache=score_cache,
         device=device,
+        old_lm=old_lm,
+        no_old_lm=no_old_lm,
     )
     for job in Job.all(jobs):
         rescoring.run_job(job)

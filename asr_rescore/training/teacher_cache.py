@@ -191,7 +191,7 @@ class _Builder:
         self.model = model
         self.config = config
         self.device = device
-        self.ids = torch.from_numpy(text.ids)
+        self.ids = text.ids
         self.length = max(-(-len(text) // config.streams), config.warmup)  # tokens of each stream but the last
         self.begins = torch.arange(0, len(text), self.length)
         self.cache = TeacherCache(directory, len(text), model.vocabulary_size, config, "r+")
@@ -241,7 +241,7 @@ class _Builder:
     def _read(self, step: int, until: int, state: State) -> State:
         positions = self.begins + torch.arange(step, until).unsqueeze(1)  # (time, streams)
         # Before the start of the text, its end is read; after its end, its last token. Neither is written.
-        inputs = self.ids[(positions - 1).clamp(max=len(self.ids) - 1)].to(self.device)
+        inputs = self._ids((positions - 1).clamp(max=len(self.ids) - 1))
         output: Output = self.model(inputs, state)
         if step < 0:
             return output.state
@@ -249,7 +249,7 @@ class _Builder:
         positions = positions.flatten()[inside]  # (tokens,)
         log_probs = output.log_probs.flatten(0, 1)[inside.to(self.device)].float()  # (tokens, vocabulary)
         rows = positions.numpy()
-        labels = self.ids[positions].to(self.device)
+        labels = self._ids(positions)
         self.cache.label[rows] = log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).cpu().numpy()
         weights = log_probs.exp_()
         if self.cache.words is not None:
@@ -257,6 +257,10 @@ class _Builder:
             self.cache.words[rows] = words.cpu().numpy()
         self.cache.weights[rows] = (weights * SCALE).half().cpu().numpy()
         return output.state
+
+    def _ids(self, positions: torch.Tensor) -> torch.Tensor:
+        """The ids at some positions of the text, int64, on the device."""
+        return torch.from_numpy(self.ids[positions.numpy()].astype(np.int64)).to(self.device)
 
     def _save(self, path: Path, step: int, state: State, fingerprint: Fingerprint) -> None:
         tensors = flatten_state(state) | {"draw": self.draw.get_state()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ COMMANDS = {
     "rescore_nbest again": f"rescore_nbest {RESCORE} --n 5 {INPUTS} out.rescored",
     "rescore_nbest --weights": f"rescore_nbest {GRID} --weights weights.yaml --n 5 --nj 2 {INPUTS} out",
     "rescore_nbest --use-phi": f"rescore_nbest {RESCORE} --use-phi --n 5 {INPUTS} out",
+    "rescore_nbest --old-lm lm.arpa": f"rescore_nbest {RESCORE} --old-lm lm.arpa --n 5 {INPUTS} out",
+    "rescore_nbest --old-lm lm.carpa": f"rescore_nbest {RESCORE} --old-lm lm.carpa --n 5 {INPUTS} out",
+    "rescore_lattice --old-lm lm.carpa": f"rescore_lattice {RESCORE} --old-lm lm.carpa --order 3 {INPUTS} out",
     "rescore_nbest --carry-over": f"rescore_nbest {RESCORE} --carry-over recording --n 5 {INPUTS} out",
     "rescore_lattice": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out",
     "rescore_lattice again": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out.expanded",
@@ -100,6 +104,8 @@ KINDS = {
     "scp": Kind("text", ("lattices.scp",), LATTICE_COMMANDS),
     "words.txt": Kind("text", ("lang/words.txt",), ("prepare_text", *DECODE_COMMANDS)),
     "G.fst": Kind("binary", ("lang/G.fst",), ("rescore_nbest", "rescore_nbest --use-phi", "rescore_lattice")),
+    "ARPA file": Kind("text", ("lm.arpa",), ("rescore_nbest --old-lm lm.arpa",)),
+    "G.carpa": Kind("binary", ("lm.carpa",), ("rescore_nbest --old-lm lm.carpa", "rescore_lattice --old-lm lm.carpa")),
     "oov.txt": Kind("text", ("lang/oov.txt",), ("rescore_nbest", "rescore_lattice")),
     "text": Kind("text", ("data/text", "hyp.txt"), ("score_wer", "rescore_nbest", "prepare_text --kaldi-text")),
     "utt2spk": Kind("text", ("data/utt2spk",), ("score_wer", "rescore_nbest --carry-over", "rescore_lattice")),
@@ -113,6 +119,7 @@ KINDS = {
         "text", ("out.rescored/archives.1/*", "out.rescored/lat.1.gz", "out.rescored/.*"), ("rescore_nbest again",)
     ),
     "sentences": Kind("text", ("text/train.txt", "text/valid.txt"), TEXT_COMMANDS),
+    "ids of a text": Kind("binary", ("text/train.txt.ids/*/*",), ("train_lm", "distill_lm", "cache_teacher")),
     "vocab.txt": Kind("text", ("text/vocab.txt", "lm/vocab.txt"), ("train_lm", *MODEL_COMMANDS)),
     "unk_probs.txt": Kind("text", ("text/unk_probs.txt", "lm/unk_probs.txt"), ("train_lm", *MODEL_COMMANDS)),
     "config.yaml": Kind("yaml", ("config.yaml",), ("train_lm", "distill_lm")),
@@ -216,11 +223,22 @@ def _write_lang_and_data() -> None:
         final=np.full(count + 1, np.log(count + 1)),
     )
     kaldi.write_grammar("lang/G.fst", grammar)
+    _write_ngrams(ids, [word for word, index in ids.items() if index in words[::20]])
     text = {utt: words for utt, words in kaldi.read_table(GOLDENS / "lattice/ref.txt").items() if utt in UTTERANCES}
     kaldi.write_data_dir(Path("data"), kaldi.DataDir({utt: utt.split("-")[0] for utt in text}, text))
     Path("data/segments").write_text("".join(f"{utt} recording {at} {at + 9.5}\n" for at, utt in enumerate(text)))
     Path("data/reco2file_and_channel").write_text("recording rec A\n")
     kaldi.write_table("hyp.txt", {utt: words[1:] for utt, words in text.items()})
+
+
+def _write_ngrams(ids: dict[str, int], words: list[str]) -> None:
+    """An n-gram model in both its formats. Most words of the lattices are unknown to it."""
+    sys.path.append(str(ROOT / "tests"))
+    import ngram_files
+
+    model = ngram_files.random_model(3, 1, (*words, "<UNK>"))
+    Path("lm.arpa").write_text(ngram_files.arpa(model))
+    Path("lm.carpa").write_bytes(ngram_files.const_arpa(model, ids, ids["<UNK>"], farthest=2000))
 
 
 @contextmanager
