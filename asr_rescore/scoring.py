@@ -13,6 +13,8 @@ from asr_rescore.text_filter import TextFilter
 Item = TypeVar("Item")
 Words = Sequence[str]
 Texts = Mapping[str, Words]  # utterance → words
+# Kaldi's int2sym.pl leaves a blank after the last word, and rules of filters such as "s/ a / one /" rely on it.
+HYPOTHESIS_END = " "
 MARK = re.compile(r"\[.*\]|<.*>|!SIL")  # words that are one character: [noise], <UNK>
 
 
@@ -59,15 +61,17 @@ class Scoring:
         Raises:
             InputError: one of them does not exist or cannot be executed.
         """
-        ref, hyp = (
-            TextFilter(Path(name)) if name else None
-            for name in (config.ref_filter or config.filter, config.hyp_filter or config.filter)
+        ref = config.ref_filter or config.filter
+        hyp = config.hyp_filter or config.filter
+        return cls(
+            TextFilter(Path(ref)) if ref else None,
+            TextFilter(Path(hyp), HYPOTHESIS_END) if hyp else None,
+            config.cer,
         )
-        return cls(ref, hyp, config.cer)
 
     def __str__(self) -> str:
         """The filters in one line, for reports; empty if words are compared as they are."""
-        if self.ref_filter is not None and self.ref_filter == self.hyp_filter:
+        if self.ref_filter is not None and self.hyp_filter is not None and self.ref_filter.path == self.hyp_filter.path:
             return f"references and hypotheses through {self.ref_filter}"
         sides = {"references": self.ref_filter, "hypotheses": self.hyp_filter}
         return ", ".join(f"{side} through {program}" for side, program in sides.items() if program is not None)

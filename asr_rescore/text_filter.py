@@ -32,12 +32,14 @@ class TextFilter:
 
     Attributes:
         path: the program.
+        end: what follows the last word of a line, such as a blank.
 
     Raises:
         InputError: there is no such program, or it cannot be executed.
     """
 
     path: Path
+    end: str = ""
 
     def __post_init__(self) -> None:
         if not self.path.is_file():
@@ -95,7 +97,7 @@ class TextFilter:
         """Run the program on utterances and their words; see :meth:`each`."""
         if not lines:
             return []
-        sent = "".join(f"{' '.join([utt, *words])}\n" for utt, words in lines).encode()
+        sent = "".join(f"{' '.join([utt, *words])}{self.end}\n" for utt, words in lines).encode()
         try:
             written = self._run(sent).decode().removesuffix("\n").split("\n")
         except UnicodeDecodeError as error:

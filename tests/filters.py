@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# The rules of the filter of Kaldi's WSJ recipe: words that are no speech are deleted, and misspellings corrected.
+# The rules of the filter of Kaldi's WSJ recipe: what is no speech is deleted, and misspellings are corrected.
 WSJ = r"""#!/usr/bin/env perl
-my %no_speech = map { $_ => 1 } qw(<NOISE> <SPOKEN_NOISE> <UNK> : *);
-my %spelling = (
-  "-HOLDER" => "HOLDER", "COMPAIGN" => "CAMPAIGN", "APPROACHES-" => "APPROACHES", "RESEACHERS" => "RESEARCHERS",
-);
 while (my $line = <STDIN>) {
-  my ($utt, @words) = split(" ", $line);
-  print join(" ", $utt, map { $spelling{$_} // $_ } grep { !$no_speech{$_} } @words), "\n";
+  $line =~ s/<(NOISE|SPOKEN_NOISE|UNK)>|[:*]//g;
+  $line =~ s/-(HOLDER)|(APPROACHES)-/$1$2/g;
+  $line =~ s/COMPAIGN/CAMPAIGN/g;
+  $line =~ s/RESEACHERS/RESEARCHERS/g;
+  print $line;
 }
 """
 

@@ -59,6 +59,14 @@ def test_the_rules_of_wsj_leave_speech_only(tmp_path, capsys):
     assert line_of(capsys, "--filter", wsj, reference, hypothesis) == "%WER 0.00 [ 0 / 3, 0 ins, 0 del, 0 sub ]"
 
 
+def test_a_blank_ends_a_hypothesis_as_in_kaldi(tmp_path, capsys):
+    """Kaldi's int2sym.pl leaves one, so a rule such as this also finds the last word."""
+    reference, hypothesis = table(tmp_path / "ref", "u1 one and one"), table(tmp_path / "hyp", "u1 a and a")
+    rule = sed(tmp_path / "rule", "s/ a / one /g")
+    assert line_of(capsys, "--filter", rule, reference, hypothesis) == "%WER 0.00 [ 0 / 3, 0 ins, 0 del, 0 sub ]"
+    assert line_of(capsys, "--filter", rule, hypothesis, reference) == "%WER 33.33 [ 1 / 3, 0 ins, 0 del, 1 sub ]"
+
+
 def test_characters_do_not_depend_on_the_segmentation(tmp_path, capsys):
     reference, hypothesis = table(tmp_path / "ref", "u1 今天 天气 很 好"), table(tmp_path / "hyp", "u1 今天天气 很 好")
     assert line_of(capsys, reference, hypothesis) == "%WER 50.00 [ 2 / 4, 0 ins, 1 del, 1 sub ]"

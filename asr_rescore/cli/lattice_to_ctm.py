@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.options import add_config_options, given
+from asr_rescore.cli.options import add_config_options, given, output_file, summary_stream
 
 if TYPE_CHECKING:
     from asr_rescore.kaldi import FrameShift
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="lattice-rspecifier|decode-dir",
         help="for example an out-dir of rescore_nbest, or ark:lat.ark",
     )
-    parser.add_argument("ctm", type=Path, metavar="out-ctm", help="output file")
+    parser.add_argument("ctm", type=output_file, metavar="out-ctm", help="output file; -: standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         fields |= {"inv_acwt": point.lmwt, "word_ins_penalty": point.wip}
     if "frame_shift" not in fields and (marked := _marked_frame_shift(arguments.lattices, arguments.data_dir)):
         fields["frame_shift"] = marked.seconds
-        print(f"frame shift {marked.seconds:g} s, from {marked.source}")
+        print(f"frame shift {marked.seconds:g} s, from {marked.source}", file=summary_stream(arguments.ctm))
     config = CtmConfig(**fields)
     summary = write_ctm(
         arguments.lattices,
@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     failed = summary.failures.reasons
     print(
         f"{arguments.ctm}: {summary.words} words of {summary.utterances} utterances, "
-        f"{summary.risk:.1f} word errors expected, {len(failed)} failed"
+        f"{summary.risk:.1f} word errors expected, {len(failed)} failed",
+        file=summary_stream(arguments.ctm),
     )
     for what, reason in sorted(failed.items()):
         print(printable(f"{what}\t{reason}"), file=sys.stderr)

@@ -9,14 +9,13 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from asr_rescore.errors import shown
+from asr_rescore.errors import UsageError, shown
+from asr_rescore.files import STDIN, STDOUT
 from asr_rescore.ranges import Range
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-STDIN = Path("/dev/stdin")
-STDOUT = Path("/dev/stdout")
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
@@ -65,14 +64,24 @@ def input_file(name: str) -> Path:
     return STDIN if name == "-" else Path(name)
 
 
+def check_one_stdin(*inputs: Path | None) -> None:
+    """Refuse to read standard input twice: the second file would be empty.
+
+    Raises:
+        UsageError: several of the inputs are standard input.
+    """
+    if inputs.count(STDIN) > 1:
+        raise UsageError("- stands for standard input more than once; give files for the others")
+
+
 def output_file(name: str) -> Path:
     """The ``type`` of an argument that names a file to write; ``-`` is standard output."""
     return STDOUT if name == "-" else Path(name)
 
 
-def summary_stream(*outputs: Path) -> TextIO:
-    """Where a command says what it did: stdout, or stderr if one of its outputs goes to stdout."""
-    return sys.stderr if STDOUT in outputs else sys.stdout
+def summary_stream(output: Path | None) -> TextIO:
+    """Where a command says what it did: stdout, or stderr if its output goes to stdout."""
+    return sys.stderr if output == STDOUT else sys.stdout
 
 
 def add_utterance_id_options(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import STDIN, add_config_options, input_file, read_config
+from asr_rescore.cli.options import add_config_options, check_one_stdin, input_file, read_config
 from asr_rescore.scoring import ScoringConfig
 
 HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer does"
@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = read_config(ScoringConfig, arguments)
     unit = IN_CHARACTERS if config.cer else IN_WORDS
-    if arguments.reference == arguments.hypothesis == STDIN:
-        raise UsageError("ref-text and hyp-text are both standard input; give a file for one of them")
+    check_one_stdin(arguments.reference, arguments.hypothesis)
     if arguments.data_dir and not arguments.details_dir:
         raise UsageError("--data-dir is only for the files in --details-dir; give both")
     if arguments.details_dir:

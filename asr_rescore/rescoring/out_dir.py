@@ -74,9 +74,11 @@ def check_out_dir(
         replaced=[out_dir / "scoring_kaldi", *lists],
     )
     ours = any(found for pattern in OWN_FILES for found in out_dir.glob(pattern))
-    if (lattices or lists) and not ours:
+    texts = [path for path in (out_dir / TEXT_FILE,) if path.exists()]
+    foreign = [*lattices, *lists, *texts]
+    if foreign and not ours:
         raise UsageError(
-            f"{out_dir} holds {[*lattices, *lists][0].name}, which was not written by a rescoring and would be "
+            f"{out_dir} holds {foreign[0].name}, which was not written by a rescoring and would be "
             "replaced; name another output directory"
         )
 

@@ -16,6 +16,12 @@
 #                             students trained with self_normalization (float32)
 #   --beam 6                  pruning beam (6)
 #   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas (7:17)
+#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
+#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
+#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
+#                             Kaldi's score.sh uses them
+#   --filter-dir DIR          where those are (local)
+#   --cer true                also counts character errors (false)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -28,6 +34,9 @@ normaliser=float32
 order=6
 beam=6
 lmwt=
+filter=
+filter_dir=local
+cer=false
 allow_oov=false
 
 echo "$0 $*"
@@ -43,6 +52,9 @@ out_dir=${*: -1}
 cmd=${cmd:-$steps/run_local.sh}
 common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
 if [ -n "$lmwt" ]; then common+=(--lmwt "$lmwt"); fi
+. "$steps/filters.sh" # sets filters
+common+=("${filters[@]}")
+if [ "$cer" = true ]; then common+=(--cer); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"
@@ -51,4 +63,4 @@ if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does 
 fi
 $cmd "$out_dir/log/finish.log" asr-rescore rescore_lattice "${common[@]}" "$@"
 echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+grep -E '%WER|%CER|^scoring: |: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER

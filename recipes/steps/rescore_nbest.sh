@@ -20,6 +20,12 @@
 #   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged. Without it, weights are
 #                             tuned on <data-dir> itself
 #   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas (7:17)
+#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
+#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
+#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
+#                             Kaldi's score.sh uses them
+#   --filter-dir DIR          where those are (local)
+#   --cer true                also counts character errors, and tunes for them (false)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
 
 set -euo pipefail
@@ -34,6 +40,9 @@ score_cache=
 carry_over=none
 weights=
 lmwt=
+filter=
+filter_dir=local
+cer=false
 allow_oov=false
 
 echo "$0 $*"
@@ -51,6 +60,9 @@ if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); 
 common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
 if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
 if [ -n "$lmwt" ]; then common+=(--lmwt "$lmwt"); fi
+. "$steps/filters.sh" # sets filters
+common+=("${filters[@]}")
+if [ "$cer" = true ]; then common+=(--cer); fi
 if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
 
 mkdir -p "$out_dir/log"
@@ -59,4 +71,4 @@ if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does 
 fi
 $cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "$@"
 echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+grep -E '%WER|%CER|^scoring: |: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
