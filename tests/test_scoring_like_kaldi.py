@@ -16,6 +16,7 @@ from asr_rescore.report import Comparison, SystemReport
 from asr_rescore.scoring import Scoring, ScoringConfig, characters
 from asr_rescore.tuning import tune
 from asr_rescore.word_errors import wer
+from conftest import GOLDENS
 from filters import WSJ, program, sed
 
 
@@ -74,6 +75,12 @@ def test_characters_do_not_depend_on_the_segmentation(tmp_path, capsys):
     line_of(capsys, "--cer", "--details-dir", tmp_path / "details", reference, hypothesis)
     assert {path.name for path in (tmp_path / "details").iterdir()} == {"per_utt", "per_spk", "ops", "cer_bootci"}
     assert "u1 ref  今  天  天  气  很  好" in (tmp_path / "details/per_utt").read_text()
+
+
+def test_character_errors_of_kaldi(capsys):
+    golden = GOLDENS / "scoring"
+    assert main(["score_wer", "--cer", f"{golden}/mini_dev.ref.txt", f"{golden}/mini_dev.hyp.12.1.0.txt"]) == 0
+    assert capsys.readouterr().out == (golden / "mini_dev.cer_12_1.0").read_text()
 
 
 @pytest.mark.parametrize(
