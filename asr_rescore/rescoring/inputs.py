@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.first_pass import FirstPass
 from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.scoring import InCharacters, Scoring, ScoringConfig
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,7 @@ class Inputs:
             file.
         lms: the new LMs, each with a weight of its own.
         device: where the new LMs are.
+        scoring: how errors are counted.
     """
 
     data_dir: Path
@@ -44,6 +47,7 @@ class Inputs:
     oov_word: str | None
     lms: tuple[LoadedModel, ...]
     device: torch.device
+    scoring: Scoring = Scoring()
 
     @classmethod
     def read(
@@ -56,6 +60,7 @@ class Inputs:
         out_dir: Path,
         device: torch.device,
         old_lm_file: Path | None,
+        scoring: ScoringConfig,
     ) -> Inputs:
         """Read everything that is small, and the models onto ``device``.
 
@@ -65,11 +70,14 @@ class Inputs:
         """
         if out_dir.resolve() == decode_dir.resolve():
             raise UsageError(f"{out_dir} is both input and output; its lattices would be overwritten")
+        counting = Scoring.open(scoring)
         data = kaldi.read_data_dir(data_dir)
+        if data.text is None:  # nothing will be counted, thus nothing filtered
+            counting = Scoring()
         words = kaldi.read_words(old_lang_dir / "words.txt")
         first_pass = FirstPass(decode_dir, words, frozenset(data.utterances), config)
         lms = tuple(load_model(path, device) for path in lm_dirs)
-        return cls(data_dir, data, first_pass, old_lm_file, _read_oov_word(old_lang_dir), lms, device)
+        return cls(data_dir, data, first_pass, old_lm_file, _read_oov_word(old_lang_dir), lms, device, counting)
 
     @property
     def system(self) -> str:
@@ -97,6 +105,16 @@ class Inputs:
     def references(self) -> Mapping[str, Sequence[str]]:
         """What was said in the wanted utterances; empty if the data directory has no text."""
         return self.data.text or {}
+
+    @cached_property
+    def compared_references(self) -> Mapping[str, Sequence[str]]:
+        """The references as they are compared with hypotheses, for example filtered."""
+        return self.scoring.references(self.references)
+
+    @property
+    def references_for_tuning(self) -> Mapping[str, Sequence[str]]:
+        """The references in the unit whose errors are tuned for: characters if they count."""
+        return InCharacters(self.compared_references) if self.scoring.cer else self.compared_references
 
     def scorer(self, lm: LoadedModel) -> NeuralScorer:
         """A scorer of sentences by one of the new LMs.

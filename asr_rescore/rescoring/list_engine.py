@@ -50,7 +50,9 @@ class ListEngine:
         if self.weights is None and not self.inputs.references:
             text = self.inputs.data_dir / "text"
             found = "no such file" if self.inputs.data.text is None else "an empty file"
-            raise InputError(text, found=found, expected="references to tune on", remedy="give `weights`")
+            raise InputError(
+                text, found=found, expected="references to tune on", remedy="give `weights` or `lm_weight`"
+            )
         if self.config.carry_over == "none":
             return
         if self.weights is None:
@@ -98,18 +100,20 @@ class ListEngine:
         weights = self.weights
         warnings: list[ReportWarning] = []
         if weights is None:
-            tuning = tune(lists, inputs.references, len(names), self.config.points)
+            references = inputs.references_for_tuning
+            tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
-        winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
+        winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references)
         word_counts = WordCounts()
         old_lm_fit = OldLmFit(inputs.old_lm_file)
         new_lm_fit = NewLmFit(names)
 
         def counted(job: Job) -> Iterator[NBest]:
-            for nbest in lists.of_job(job.number):
-                winners.add(nbest)
+            items = ((nbest, nbest.utt, nbest.words) for nbest in lists.of_job(job.number))
+            for nbest, texts in inputs.scoring.each(items):
+                winners.add(nbest, texts)
                 word_counts.add(nbest.words)
                 old_lm_fit.add(nbest.costs[NO_LM])
                 new_lm_fit.add(nbest)
@@ -124,6 +128,7 @@ class ListEngine:
             warnings += new_lm_fit.warnings()
         return Outcome(
             weights,
+            winners.transcripts(),
             winners.at_points(),
             winners.of_first_pass(),
             winners.by_errors(),

@@ -19,6 +19,13 @@
 #   --max-arcs N              maximum number of arcs of a lattice (default: 100000)
 #   --min-lmwt N, --max-lmwt N, --word-ins-penalty N,N,...
 #                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
+#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas
+#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
+#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
+#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
+#                             Kaldi's score.sh uses them
+#   --filter-dir DIR          where those are (default: local)
+#   --cer true                also counts character errors (default: false)
 #   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
 #                             students trained with self_normalization (default: float32)
 #   --allow-oov true          rescores even if a language model knows almost none of the lattices' words
@@ -47,6 +54,10 @@ max_arcs=
 min_lmwt=
 max_lmwt=
 word_ins_penalty=
+lmwt=
+filter=
+filter_dir=local
+cer=false
 normaliser=
 allow_oov=false
 no_lattice_oracle=false
@@ -74,6 +85,8 @@ fi
 
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
-add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty \
+. "$steps/filters.sh" # sets filters
+add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty lmwt cer \
   normaliser allow_oov no_lattice_oracle device
+options+=("${filters[@]}")
 rescore rescore_lattice "$@"
