@@ -95,10 +95,10 @@ class ErrorCount:
         """Sentence error rate, in percent of the sentences; nan if there are none."""
         return 100 * self.wrong_sentences / self.sentences if self.sentences else math.nan
 
-    def wer_line(self) -> str:
-        """Kaldi's %WER line."""
+    def wer_line(self, rate: str = "WER") -> str:
+        """Kaldi's %WER line; ``rate`` is the name of the rate."""
         return (
-            f"%WER {self.wer:.2f} [ {self.errors} / {self.reference_words}, {self.insertions} ins, "
+            f"%{rate} {self.wer:.2f} [ {self.errors} / {self.reference_words}, {self.insertions} ins, "
             f"{self.deletions} del, {self.substitutions} sub ]" + (" [PARTIAL]" if self.missing else "")
         )
 

@@ -111,7 +111,7 @@ class TestChunks:
         [(5, 0, [(0, 5)]), (5, 2, [(0, 2), (2, 4), (4, 5)]), (4, 4, [(0, 4)]), (1, 1, [(0, 1)])],
     )
     def test_groups_of_streams(self, batch, small, groups):
-        assert [(group.start, group.stop) for group in column_groups(batch, small)] == groups
+        assert [(group.start, group.stop) for group in column_groups(slice(0, batch), small)] == groups
 
 
 class TestOptimizer:

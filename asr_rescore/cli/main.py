@@ -20,10 +20,11 @@ from types import ModuleType
 from typing import NoReturn
 
 from asr_rescore import __version__
-from asr_rescore.errors import RescoreError, Terminated, UsageError, printable
+from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageError, printable
 from asr_rescore.files import OUT_OF_SPACE
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
+from asr_rescore.temporary import remove_unfinished
 
 # Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
 # that is run gets imported.
@@ -64,12 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
+    except SaidElsewhere:
+        return 1
     except RescoreError as error:
         status = 2 if isinstance(error, UsageError) else 1
         return _fail(name, _with_flags(str(error), command), status)
     except Terminated:
+        remove_unfinished()
         return _end(f"{name}: terminated", 143)
     except KeyboardInterrupt:
+        remove_unfinished()
         return _end(f"{name}: interrupted", 130)
     except BrokenPipeError:  # the reader (head, say) has all it wanted
         _drop_output()
@@ -98,7 +103,9 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
+        # If torchrun started several processes, they all got the same arguments.
+        others = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+        self.exit(2, None if others else f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
