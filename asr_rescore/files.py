@@ -12,7 +12,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -171,13 +171,13 @@ def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     if is_device(path):
-        with _naming(path), _open_device(path) as device, _maybe_gzip(path, device) as stream:
+        with naming(path), _open_device(path) as device, _maybe_gzip(path, device) as stream:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     unfinished = temporary_path(path)
-    with _naming(path, unfinished):
+    with naming(path, unfinished):
         try:
             with unfinished.open("xb") as raw:
                 with _maybe_gzip(path, raw) as stream:
@@ -201,8 +201,13 @@ def _maybe_gzip(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
-    """Let errors about writing name ``path``: those of a full disk have no name, others that of the temporary file."""
+def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Let errors about writing name ``path``: those of a full disk have no name, others that of the temporary file.
+
+    Args:
+        path: what is written.
+        unfinished: the file or directory that will replace it.
+    """
     try:
         yield
     except OSError as error:
@@ -263,23 +268,41 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     fresh = temporary_path(path)
-    with _naming(path, fresh):
+    with naming(path, fresh):
         fresh.mkdir()
         try:
             yield fresh
-            if not path.exists():
-                fresh.replace(path)
-                return
-            aside = temporary_path(path, "old")
-            aside.mkdir()
-            path.replace(aside / path.name)
-            try:
-                fresh.replace(path)
-            except BaseException:
-                (aside / path.name).replace(path)
-                raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            _replace_directory(path, fresh)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
+
+
+def _replace_directory(path: Path, fresh: Path) -> None:
+    """Move ``fresh`` to ``path``, in place of what is there and of what other processes put there meanwhile."""
+    while not _moved(fresh, path):
+        aside = temporary_path(path, "old")
+        aside.mkdir()
+        try:
+            with suppress(FileNotFoundError):  # another process was faster
+                path.replace(aside / path.name)
+            if _moved(fresh, path):
+                return
+        except BaseException:
+            if not path.exists():
+                with suppress(FileNotFoundError):
+                    (aside / path.name).replace(path)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _moved(directory: Path, path: Path) -> bool:
+    """Move a directory, unless something is in the way."""
+    try:
+        directory.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True

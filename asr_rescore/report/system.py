@@ -123,11 +123,19 @@ class SystemReport:
             parts.append("characters")
         return "; ".join([*filter(None, parts), self.version])
 
+    @property
+    def first_pass_operation(self) -> str:
+        """LMWT and word insertion penalty of the first pass, and how they were chosen: as the weights were."""
+        return f"LMWT {self.first_pass_point.lmwt:g}, WIP {self.first_pass_point.wip:g}; {self.source}"
+
     def __str__(self) -> str:
         return self.summary()
 
     def summary(self) -> str:
-        """One line for each error rate that is known, for the weights, and for OOV words if there are any."""
+        """One line for each known error rate, for the weights of both passes, and for OOV words if there are any.
+
+        If the weights were tuned on this very set, a line says so.
+        """
         lines = []
         if self.rescored:
             lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
@@ -140,6 +148,9 @@ class SystemReport:
             lines.append(f"first pass:     {self.characters.first_pass.wer_line('CER')}")
             lines.append(f"rescored:       {self.characters.rescored.wer_line('CER')}")
         lines.append(f"weights:        {self.signature}")
+        lines.append(f"first pass at:  {self.first_pass_operation}")
+        if self.tuned_here and self.rescored:
+            lines.append("tuned here:     yes, on this very set, so the rates of both passes are a little too good")
         if self.scoring:
             lines.append(f"scoring:        {self.scoring}")
         lines += [f"OOV words:      {count}" for count in self.oov if count.oov_tokens]

@@ -162,9 +162,13 @@ class Comparison:
             yield f"{report.system}, {self.label(first_pass)}: {rates}"
 
     def weights(self) -> Iterator[str]:
-        """The models and weights of each system on each first pass."""
+        """The models and weights of each system on each first pass, and LMWT and WIP of the first passes."""
+        seen = set()
         for (system, first_pass), report in self.cells.items():
             yield f"{system}, {self.label(first_pass)}: {report.signature}"
+            if (first_pass, report.first_pass_point) not in seen:
+                seen.add((first_pass, report.first_pass_point))
+                yield f"{FIRST_PASS}, {self.label(first_pass)}: {report.first_pass_operation}"
 
     def warnings(self) -> Iterator[str]:
         """The warnings of each report."""

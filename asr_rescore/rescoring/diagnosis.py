@@ -146,7 +146,7 @@ class OldLmFit:
     """Whether the old LM is the one in the lattices: without it, graph costs are not below 0.
 
     Args:
-        file: the old LM; None if none was taken out, so that nothing can be wrong with it.
+        file: the old LM; None if it is not known, so that nothing can be wrong with it.
     """
 
     def __init__(self, file: Path | None):
@@ -269,9 +269,10 @@ def tuning_warnings(
         if weight == 0:
             yield ReportWarning("lm_weight_zero", f"{name} was tuned to weight 0: it does not help on this data")
     if sum(tuned.lm) > 1 - 1e-9:
-        meaning = "a larger sum may be better" if weights.keeps_old_lm else "the old LM does not help on this data"
+        useless = "graph cost does" if weights.no_old_lm else "old LM does"
         yield ReportWarning(
-            "lm_weight_one", f"the LM weights were tuned to a sum of 1, the edge of their grid: {meaning}"
+            "lm_weight_one",
+            f"the LM weights were tuned to a sum of 1, the edge of their grid: the {useless} not help on this data",
         )
     edge = _lmwt_edge(tuned.point.lmwt, lmwts)
     if edge:

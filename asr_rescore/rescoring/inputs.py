@@ -13,7 +13,7 @@ from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.files import read_lines
 from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
-from asr_rescore.ngram import NoLm, WordLm
+from asr_rescore.ngram import WordLm
 from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.first_pass import FirstPass
@@ -32,7 +32,7 @@ class Inputs:
         data_dir: where ``data`` was read from.
         data: its utt2spk lists the wanted utterances; its text, if there is one, has the references.
         first_pass: the lattices.
-        old_lm_file: the old LM; None to leave it in the graph costs.
+        old_lm_file: the old LM; None if it is not known.
         oov_word: the recogniser's word for everything outside its vocabulary, from oov.txt; None if there is no such
             file.
         lms: the new LMs, each with a weight of its own.
@@ -97,8 +97,8 @@ class Inputs:
         )
 
     @property
-    def keeps_old_lm(self) -> bool:
-        """Whether the old LM stays in the graph costs, to which the new LMs are added."""
+    def no_old_lm(self) -> bool:
+        """Whether the old LM is not known, so that the new LMs are weighed against whole graph costs."""
         return self.old_lm_file is None
 
     @property
@@ -124,31 +124,26 @@ class Inputs:
         """
         return sentence_scorer(lm, self.device, self.first_pass.config.normaliser, self.oov_word)
 
-    def old_lm(self) -> WordLm[Any]:
-        """The old LM, read from its file each time."""
+    def old_lm(self) -> WordLm[Any] | None:
+        """The old LM, read from its file each time; None if it is not known."""
         if self.old_lm_file is None:
-            return NoLm()
+            return None
         first_pass = self.first_pass
         return kaldi.read_old_lm(self.old_lm_file, first_pass.words, use_phi=first_pass.config.use_phi)
 
-    def old_lm_scorer(self) -> SentenceScorer:
-        """The old LM as a scorer of words."""
-        return GrammarScorer(self.old_lm(), self.first_pass.words)
+    def old_lm_scorer(self) -> SentenceScorer | None:
+        """The old LM as a scorer of words; None if it is not known."""
+        old_lm = self.old_lm()
+        return None if old_lm is None else GrammarScorer(old_lm, self.first_pass.words)
 
     def given_weights(self, lm_weight: Sequence[float] | None, weights_file: Path | None) -> ChosenWeights | None:
-        """Weights given as numbers or in a file; None if neither is given.
-
-        Raises:
-            UsageError: both are given.
-        """
-        if lm_weight is not None and weights_file is not None:
-            raise UsageError("`lm_weight` and `weights` are both given, expected one of them")
+        """Weights given as numbers or in a file; None if neither is given."""
         if lm_weight is not None:
-            return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt, self.keeps_old_lm)
+            return ChosenWeights.given(lm_weight, self.hashes, self.first_pass.config.inv_acwt, self.no_old_lm)
         if weights_file is None:
             return None
         chosen = ChosenWeights.load(weights_file, self.hashes)
-        chosen.check_old_lm(weights_file, self.keeps_old_lm)
+        chosen.check_old_lm(weights_file, self.no_old_lm)
         return chosen
 
 

@@ -89,12 +89,13 @@ class LatticeEngine:
         old_costs = array("d")
         paths = best()
         while some := list(islice(paths, GROUP_PATHS)):
-            old = old_lm.costs([path.words for path in some])
+            old = np.full(len(some), np.inf) if old_lm is None else old_lm.costs([path.words for path in some])
             old_costs.extend(old.tolist())
             known = np.isfinite(old)
             old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
-        new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
+        if old_lm is not None:
+            new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         return Outcome(
             self.weights,
             transcripts,

@@ -79,7 +79,7 @@ def to_report(
         point=weights.weights.point,
         first_pass_point=weights.first_pass,
         source=weights.source,
-        search=engine.search + (", old LM kept" if inputs.keeps_old_lm else ""),
+        search=engine.search + (", no old LM" if inputs.no_old_lm else ""),
         rescored=errors_by_utterance(references, best),
         first_pass=first_pass,
         nbest_oracle=total(outcome.nbest_oracle),

@@ -55,6 +55,7 @@ class Rescoring:
         *,
         lm_weight: float | Sequence[float] | None = None,
         weights: str | Path | None = None,
+        tune: bool = False,
         config: ListConfig | LatticeConfig | None = None,
         scoring: ScoringConfig | None = None,
         score_cache: str | Path | None = None,
@@ -64,6 +65,7 @@ class Rescoring:
     ) -> Rescoring:
         """Read and check the inputs of a rescoring; see :func:`rescore`."""
         config = ListConfig() if config is None else config
+        _check_one_origin(config, lm_weight is not None, weights is not None, tune)
         if isinstance(lm_dirs, (str, Path)):
             lm_dirs = [lm_dirs]
         if isinstance(lm_weight, (int, float)):
@@ -96,8 +98,7 @@ class Rescoring:
         if isinstance(config, ListConfig):
             cache = None if score_cache is None else Path(score_cache)
             return cls(ListEngine(inputs, config, Path(out_dir), chosen, cache))
-        if chosen is None:
-            raise UsageError("lattices need known weights: give `weights` or `lm_weight`, tuned on N-best lists")
+        assert chosen is not None  # because of _check_one_origin
         return cls(LatticeEngine(inputs, config, Path(out_dir), chosen))
 
     def run_job(self, job: Job) -> None:
@@ -183,6 +184,20 @@ class Rescoring:
         }
 
 
+def _check_one_origin(config: ListConfig | LatticeConfig, numbers: bool, file: bool, tune: bool) -> None:
+    """Refuse weights of no origin, or of several; nothing is tuned on a test set unless somebody asks for it."""
+    if isinstance(config, LatticeConfig) and not (numbers or file):
+        raise UsageError("lattices need known weights: give `weights` or `lm_weight`, tuned on N-best lists")
+    given = [name for name, there in (("`lm_weight`", numbers), ("`weights`", file), ("`tune`", tune)) if there]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are given, expected one of them")
+    if not given:
+        raise UsageError(
+            "nothing says how to weigh the language models: give `weights` of a dev set, or `lm_weight`, or `tune` to "
+            "tune the weights on this data directory itself"
+        )
+
+
 def rescore(
     old_lang_dir: str | Path,
     lm_dirs: str | Path | Sequence[str | Path],
@@ -192,6 +207,7 @@ def rescore(
     *,
     lm_weight: float | Sequence[float] | None = None,
     weights: str | Path | None = None,
+    tune: bool = False,
     config: ListConfig | LatticeConfig | None = None,
     scoring: ScoringConfig | None = None,
     score_cache: str | Path | None = None,
@@ -210,9 +226,10 @@ def rescore(
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
         lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
-            their sum, or 1 with ``no_old_lm``.
-        weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
-            tuned on ``data_dir``.
+            their sum.
+        weights: weights.yaml of an earlier rescoring, or its out-dir.
+        tune: tune the weights on ``data_dir``, which needs references. The error rates of this data are then a little
+            too good. Just one of ``lm_weight``, ``weights`` and ``tune`` must be given.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
         scoring: how errors are counted: a :class:`ScoringConfig` names filters, and counts characters.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
@@ -221,7 +238,7 @@ def rescore(
         lattice_oracle: also find the lattices' oracle errors.
         old_lm: the language model in the lattices' graph costs, if it is not that of ``old_lang_dir``: a G.fst, a
             G.carpa or an ARPA file.
-        no_old_lm: there is no such file. The new costs are added to graph costs with the old LM in them.
+        no_old_lm: there is no such file. The weights are against the whole graph cost.
 
     Returns:
         Errors before and after, by utterance, and everything that could not be done (``failures``).
@@ -238,6 +255,7 @@ def rescore(
         out_dir,
         lm_weight=lm_weight,
         weights=weights,
+        tune=tune,
         config=config,
         scoring=scoring,
         score_cache=score_cache,

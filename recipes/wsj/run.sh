@@ -164,7 +164,7 @@ on_all_graphs() {
 }
 
 rescore_nbest() { # rescore_nbest <system> <set> <graph>
-  local weights=()
+  local weights=(--tune true)
   if [ "$2" != "$dev" ]; then weights=(--weights "$exp/$1/decode_$3_$dev"); fi
   "$steps/rescore_nbest.sh" --cmd "$rescore_cmd" --nj "$nj" --n "$n" --inv-acwt "$inv_acwt" "${weights[@]}" \
     --filter-dir "${s5:+$s5/}local" "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/decode_$3_$2"
