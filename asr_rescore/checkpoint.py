@@ -99,7 +99,7 @@ def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, fa
         json.dump({**facts, "parameters": model.num_parameters}, stream, indent=2)
         stream.write("\n")
     tensors = model.state_dict()
-    written = {"made_for": _hash(directory, DESCRIPTION_FILES), "checksum": _checksum(tensors)}
+    written = {"made_for": _hash(directory, DESCRIPTION_FILES), "checksum": checksum(tensors)}
     _write_tensors(directory / WEIGHTS_FILE, tensors, {WRITTEN: json.dumps(written)})
 
 
@@ -147,7 +147,7 @@ def _check_written(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Ma
     made_for = _hash(path.parent, DESCRIPTION_FILES)
     if written.get("made_for", made_for) != made_for:
         raise _misfit(path, "weights of another model", f"weights for this {CONFIG_FILE} and {VOCABULARY_FILE}")
-    if "checksum" in written and written["checksum"] != _checksum(tensors):
+    if "checksum" in written and written["checksum"] != checksum(tensors):
         found = "weights that do not give the checksum stored with them"
         raise InputError(path, found=found, expected="the weights that were written", remedy=COPY_OR_TRAIN)
 
@@ -205,7 +205,7 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write tensors and plain values to one file; if the process is killed, the file holds the old or the new state."""
-    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": _checksum(tensors)})})
+    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": checksum(tensors)})})
 
 
 def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -220,12 +220,12 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     state = parse_json(metadata["progress"], str(path), "the state of a run", REMOVE_STATE)
     facts = dict(state.values)
     # States that an earlier version wrote have no checksum.
-    if facts.pop("checksum", None) not in (None, _checksum(tensors)):
+    if facts.pop("checksum", None) not in (None, checksum(tensors)):
         raise InputError(path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE)
     return tensors, facts
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+def checksum(tensors: Mapping[str, torch.Tensor]) -> int:
     """CRC-32 of all tensors: as quick as the disk, and sure to find a damaged block."""
     crc = 0
     for name, tensor in sorted(tensors.items()):

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import numpy as np
 from asr_rescore.corpus import Encoder, TokenStream, is_prepared, no_sentence, read_sentences, sentence_ends
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_directory, is_device, open_binary
-from asr_rescore.fingerprint import Fingerprint, file_hash, file_stamp
+from asr_rescore.fingerprint import Fingerprint, file_checksum, file_hash, file_stamp
 from asr_rescore.locks import locked
 from asr_rescore.outputs import check_writable
 from asr_rescore.progress import progress_bar
@@ -39,7 +38,6 @@ IDS_FILE = "ids.bin"
 ENDS_FILE = "ends.i64"
 LOCK_FILE = ".lock"
 SMALL_VOCABULARY = 1 << 16  # entries whose ids fit into 16 bits
-BLOCK = 1 << 20  # bytes that are read at once
 
 
 @contextmanager
@@ -166,7 +164,7 @@ class IdFile:
                 raise InputError(self.text, found="a text that changes", expected="a finished text", remedy=remedy)
             description = {
                 "made_from": made_from.facts,
-                "checksums": [_checksum(fresh / name) for name in (IDS_FILE, ENDS_FILE)],
+                "checksums": [file_checksum(fresh / name) for name in (IDS_FILE, ENDS_FILE)],
                 "hash": digest.hexdigest(),
                 "class_cost": encoder.class_cost,
                 "oov": encoder.oov,
@@ -187,7 +185,7 @@ class IdFile:
             return None
 
     def _mapped(self, facts: Record) -> TokenStream:
-        found = [_checksum(self.directory / name) for name in (IDS_FILE, ENDS_FILE)]
+        found = [file_checksum(self.directory / name) for name in (IDS_FILE, ENDS_FILE)]
         if found != facts.items("checksums"):
             facts.refuse("checksums", f"{found}, those of the files,")
         oov = facts.record("oov")
@@ -198,12 +196,3 @@ class IdFile:
             oov=Counter({word: oov.integer(word) for word in oov.values}),
             known_hash=facts.text("hash"),
         )
-
-
-def _checksum(file: Path) -> int:
-    """CRC-32 of a file, which is read and not mapped, so that it does not count as memory of this process."""
-    crc = 0
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            crc = zlib.crc32(block, crc)
-    return crc

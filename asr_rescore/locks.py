@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asr_rescore.errors import RescoreError
@@ -61,6 +61,7 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def _sign(descriptor: int) -> None:
-    """Write into a lock file who holds it."""
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    """Write into a lock file who holds it. On a full disk the note is missing, and the lock holds all the same."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)

@@ -254,12 +254,40 @@ def test_sigterm_removes_what_is_unfinished(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_removes_what_no_block_does(tmp_path, number, status):
+    body = (
+        "import os, signal, pathlib; from asr_rescore import temporary\n"
+        f"    folder = pathlib.Path({str(tmp_path)!r}); temporary.sweep(folder)\n"
+        "    temporary.temporary_path(folder / 'archives.1').mkdir()\n"
+        f"    os.kill(os.getpid(), signal.{number})"
+    )
+    assert run_probe(body).returncode == status
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
 def test_output_to_a_full_disk_is_one_line():
     with FULL.open("w") as full:
         done = run_probe("print('x')", stdout=full)
-    line = "asr-rescore probe: error: No space left on device; make room and run the same command again\n"
+    line = (
+        "asr-rescore probe: error: No space left on device: standard output; make room and run the same command again\n"
+    )
     assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))"
+    with (tmp_path / "out").open("w") as out:
+        done = run_probe(f"{limit}; print('x' * 100_000)", stdout=out)
+    line = "asr-rescore probe: error: File too large: standard output; check the path, its permissions and its disk\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_wrong_value_of_any_length_is_a_short_line(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["score_wer", "--mode", "9" * 5000, "ref", "hyp"])
+    assert len(capsys.readouterr().err) < 1200
 
 
 def test_a_full_disk_under_a_file_names_it_and_keeps_what_was_printed():

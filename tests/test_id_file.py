@@ -185,7 +185,7 @@ def test_only_a_run_that_continues_finds_its_ids_again(tmp_path, makes, error, k
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("\n", "no sentence"), ("a </s>\n", "line 1"), (None, "No such file")]
+    ("content", "message"), [("\n", "no sentence"), ("a </s>\n", "line 1"), (None, "no such file")]
 )
 def test_a_text_that_is_refused(text, tmp_path, content, message):
     if content is None:

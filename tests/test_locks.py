@@ -71,3 +71,15 @@ def test_a_process_can_wait_for_another(tmp_path, caplog):
         finally:
             waiting.removeHandler(handler)
     assert f"exp/ids is being written by another process (process {process.pid}" in caplog.text
+
+
+def test_a_full_disk_is_no_obstacle(tmp_path, monkeypatch):
+    """The note about the owner is missing then; the first result that does not fit is an error that names its file."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lock = tmp_path / ".lock"
+    monkeypatch.setattr("asr_rescore.locks.os.pwrite", full)
+    with locked(lock, "exp/lm"), pytest.raises(RescoreError, match="by another process; wait"), locked(lock, "exp/lm"):
+        pass

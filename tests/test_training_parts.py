@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ class TestChunks:
         [(5, 0, [(0, 5)]), (5, 2, [(0, 2), (2, 4), (4, 5)]), (4, 4, [(0, 4)]), (1, 1, [(0, 1)])],
     )
     def test_groups_of_streams(self, batch, small, groups):
-        assert [(group.start, group.stop) for group in column_groups(batch, small)] == groups
+        assert [(group.start, group.stop) for group in column_groups(slice(0, batch), small)] == groups
 
 
 class TestOptimizer:
@@ -291,6 +292,13 @@ class TestLog:
         log.path.write_text('{"step": 3}\n{"step": 4')
         log.cut(100)
         assert log.path.read_text() == '{"step": 3}\n'
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+    def test_a_full_disk_is_an_error_that_names_the_log(self, tmp_path):
+        log = TrainingLog(tmp_path)
+        log.path.symlink_to("/dev/full")
+        with pytest.raises(OSError, match=f"No space left on device: '{log.path}'"):
+            log.append({"step": 3})
 
     def test_a_new_run_starts_a_new_log(self, tmp_path):
         log = TrainingLog(tmp_path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from asr_rescore.config import Config
     from asr_rescore.models import LanguageModel
-    from asr_rescore.training import TrainingRun
+    from asr_rescore.training import Ranks, TrainingRun
     from asr_rescore.vocab import Vocabulary
 
 
@@ -48,6 +49,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="seed of weights, dropout and chunk lengths (default: %(default)s)",
     )
     add_device_option(parser)
+
+
+@contextmanager
+def training_ranks(arguments: argparse.Namespace) -> Iterator[Ranks]:
+    """A context in which this process trains with the others that torchrun started; only the first one prints."""
+    from asr_rescore.progress import show_progress
+    from asr_rescore.training import joined
+
+    with joined(arguments.device) as ranks:
+        if ranks.first:
+            yield ranks
+            return
+        show_progress(False)
+        logging.getLogger("asr_rescore").setLevel(logging.ERROR)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield ranks
 
 
 def check_training_outputs(arguments: argparse.Namespace, directory: Path, others: Sequence[Path]) -> None:

@@ -50,7 +50,8 @@ class Comparison:
 
         Raises:
             UsageError: there are no reports; a report has no references; there are two reports of the same system and
-                first pass; or two reports of one first pass were scored on different utterances.
+                first pass; or two reports of one first pass were scored on different utterances, or with different
+                filters.
         """
         cells: dict[tuple[str, FirstPass], SystemReport] = {}
         sets: dict[str, dict[FirstPass, None]] = {}
@@ -69,6 +70,11 @@ class Comparison:
             if first.first_pass.keys() != report.first_pass.keys():
                 raise UsageError(
                     f"{first.system} and {report.system} were scored on different utterances of {report.decoding}"
+                )
+            if first.scoring != report.scoring:
+                raise UsageError(
+                    f"{first.system} and {report.system} were not scored in the same way on {report.decoding}: "
+                    f"{first.scoring or 'no filter'}, but {report.scoring or 'no filter'}; run one of them again"
                 )
         if not cells:
             raise UsageError("no report to show")

@@ -167,12 +167,12 @@ rescore_nbest() { # rescore_nbest <system> <set> <graph>
   local weights=(--tune true)
   if [ "$2" != "$dev" ]; then weights=(--weights "$exp/$1/decode_$3_$dev"); fi
   "$steps/rescore_nbest.sh" --cmd "$rescore_cmd" --nj "$nj" --n "$n" --inv-acwt "$inv_acwt" "${weights[@]}" \
-    "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/decode_$3_$2"
+    --filter-dir "${s5:+$s5/}local" "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/decode_$3_$2"
 }
 
 rescore_lattices() { # rescore_lattices <system> <set> <graph>
   "$steps/rescore_lattice.sh" --cmd "$rescore_cmd" --nj "$nj" --weights "$exp/$1/decode_$3_$dev" \
-    "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/lattices_$3_$2"
+    --filter-dir "${s5:+$s5/}local" "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/lattices_$3_$2"
 }
 
 kaldi_rnnlm() { # kaldi_rnnlm <set> <graph>: Kaldi's own rescoring with its older kind of recurrent model

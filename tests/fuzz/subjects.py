@@ -30,7 +30,7 @@ INPUTS = "lang lm data decode"
 # Name → command. A command may only change what begins with "out".
 COMMANDS = {
     "prepare_text": "prepare_text --vocabulary-size 50 --lexicon lang/words.txt text/train.txt out",
-    "prepare_text --kaldi-text": "prepare_text --kaldi-text data/text out",
+    "prepare_text --kaldi-text": "prepare_text --kaldi-text --valid-fraction 0.4 data/text out",
     "train_lm": f"train_lm {TRAIN} --vocab text out",
     "train_lm --init": f"train_lm {TRAIN} --init lm out",
     "train_lm again": f"train_lm {TRAIN} --vocab text out.training",
@@ -42,6 +42,7 @@ COMMANDS = {
     "compute_ppl": "compute_ppl --device cpu lm text/valid.txt",
     "compute_ppl --dynamic": "compute_ppl --device cpu --dynamic --statistics text/train.txt lm text/valid.txt",
     "compute_ppl of an ensemble": "compute_ppl --device cpu --by-sentence ensemble text/valid.txt",
+    "compute_ppl --json": "compute_ppl --device cpu --json out.json lm text/valid.txt",
     "sample_text": "sample_text --device cpu --sentences 3 --streams 2 lm out.txt",
     "ppl_table": "ppl_table tables.yaml .",
     "lattice_to_nbest": "lattice_to_nbest --n 5 lattices.{} lang/words.txt out",
@@ -64,6 +65,19 @@ COMMANDS = {
     # What only Python callers read.
     "read_ctm": "python read_ctm dev.ctm",
     "read_nbest_dir": "python read_nbest_dir out.nbest",
+}
+NEW = ("out.scores",)  # outputs that a command neither continues nor reads
+# Where a command is given what stands on the left, its results may replace those with what stands on the right.
+EARLIER = {
+    " --n 5": " --n 4",
+    " --order 3": " --order 2",
+    " --vocabulary-size 50": " --vocabulary-size 40",
+    " --sentences 3": " --sentences 4",
+}
+STEPS = ROOT / "recipes/steps"
+SCRIPTS = {
+    "rescore_nbest.sh": f"{STEPS}/rescore_nbest.sh --nj 2 --n 5 --weights weights.yaml {INPUTS} out",
+    "rescore_lattice.sh": f"{STEPS}/rescore_lattice.sh --nj 2 --order 3 --weights weights.yaml {INPUTS} out",
 }
 LATTICE_COMMANDS = ("lattice_to_nbest", "lattice_to_ctm")
 DECODE_COMMANDS = (
