@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from typing import BinaryIO, TextIO
 from asr_rescore.errors import InputError
 from asr_rescore.temporary import sweep, temporary_path
 
+STDIN = Path("/dev/stdin")
+STDOUT = Path("/dev/stdout")
+STDERR = Path("/dev/stderr")
 GZIP_MAGIC = b"\x1f\x8b"
 # On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
@@ -167,7 +171,7 @@ def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     if is_device(path):
-        with naming(path), path.open("wb") as device, _maybe_gzip(path, device) as stream:
+        with naming(path), _open_device(path) as device, _maybe_gzip(path, device) as stream:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,6 +216,25 @@ def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
         if full or ours:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _open_device(path: Path) -> BinaryIO:
+    """Open a device for writing. To open what a shell appends to (``>>``) by its name would empty it."""
+    descriptor = {STDOUT: 1, STDERR: 2}.get(path)
+    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+
+
+@contextmanager
+def rereadable(path: Path) -> Iterator[Path]:
+    """Give a file that can be read several times: ``path``, or a copy of what comes from a pipe or from a device."""
+    if not is_device(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="asr_rescore-") as folder:
+        copy = Path(folder) / path.name
+        with open_binary(path) as stream, copy.open("wb") as whole:
+            shutil.copyfileobj(stream, whole)
+        yield copy
 
 
 def is_device(path: Path) -> bool:

@@ -41,6 +41,15 @@ class OperatingPoint:
         """1 / LMWT."""
         return 1.0 / self.lmwt
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """LMWT and word insertion penalty as Kaldi's file names have them: a whole LMWT without decimals, but 0.0."""
+        return _shortest(self.lmwt), str(float(self.wip))
+
+
+def _shortest(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(float(value))
+
 
 @dataclass(frozen=True)
 class Weights:

@@ -72,6 +72,20 @@ def arpa(model: Model) -> str:
     return "\n".join([*lines, "\\end\\", ""])
 
 
+def parsed(text: str) -> Model:
+    """The model in the text of an ARPA file."""
+    model: Model = {}
+    order = 0
+    for line in text.splitlines():
+        if line.endswith("-grams:"):
+            order = int(line[1:-7])
+        elif order and line and line != "\\end\\":
+            logarithm, *words = line.split()
+            backoff = float(words.pop()) if len(words) > order else 0.0
+            model[tuple(words)] = (float(logarithm), backoff)
+    return model
+
+
 def const_arpa(model: Model, ids: dict[str, int] = IDS, unk: int = 3, farthest: int = 2**30 - 1) -> bytes:
     """The model as a G.carpa.
 
@@ -97,7 +111,7 @@ def const_arpa(model: Model, ids: dict[str, int] = IDS, unk: int = 3, farthest: 
     states = b""
     for ngram in kept:
         below = sorted(children.get(ngram, ()), key=lambda child: ids[child[-1]])
-        states += struct.pack("<ffi", *(math.log(10) * number for number in model[ngram]), len(below))
+        states += struct.pack("<ffi", *map(_nats, model[ngram]), len(below))
         for child in below:
             states += struct.pack("<i", ids[child[-1]]) + _child(model, child, places, places[ngram], far, farthest)
     unigrams = [0] * (1 + max(ids[ngram[0]] for ngram in model))
@@ -118,13 +132,19 @@ def const_arpa(model: Model, ids: dict[str, int] = IDS, unk: int = 3, farthest: 
 
 def _child(model: Model, child: Ngram, places: dict[Ngram, int], parent: int, far: list[int], farthest: int) -> bytes:
     if child not in places:  # the logarithm itself, with an even last bit
-        bits: int = struct.unpack("<i", struct.pack("<f", math.log(10) * model[child][0]))[0]
+        bits: int = struct.unpack("<i", struct.pack("<f", _nats(model[child][0])))[0]
         return struct.pack("<i", bits & ~1)
     distance = places[child] - parent
     if distance <= farthest:
         return struct.pack("<i", 2 * distance + 1)
     far.append(places[child] + 1)
     return struct.pack("<i", -(2 * (len(far) - 1) + 1))
+
+
+def _nats(logarithm: float) -> float:
+    """In natural logarithms, from a float, as Kaldi computes it."""
+    single: float = struct.unpack("<f", struct.pack("<f", logarithm))[0]
+    return math.log(10) * single
 
 
 def _number(number: int) -> bytes:

@@ -254,6 +254,18 @@ def test_sigterm_removes_what_is_unfinished(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_removes_what_no_block_does(tmp_path, number, status):
+    body = (
+        "import os, signal, pathlib; from asr_rescore import temporary\n"
+        f"    folder = pathlib.Path({str(tmp_path)!r}); temporary.sweep(folder)\n"
+        "    temporary.temporary_path(folder / 'archives.1').mkdir()\n"
+        f"    os.kill(os.getpid(), signal.{number})"
+    )
+    assert run_probe(body).returncode == status
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
 def test_output_to_a_full_disk_is_one_line():
     with FULL.open("w") as full:

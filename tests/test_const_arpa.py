@@ -14,8 +14,12 @@ import pytest
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError
 from asr_rescore.kaldi import SymbolTable
-from ngram_files import IDS, WORDS, Model, arpa, const_arpa, log10_of, random_model
+from asr_rescore.kaldi.const_arpa import ConstArpa
+from asr_rescore.lattice import n_best
+from conftest import GOLDENS as ALL_GOLDENS
+from ngram_files import IDS, WORDS, Model, arpa, by_order, const_arpa, log10_of, parsed, random_model
 
+GOLDENS = ALL_GOLDENS / "old_lm"
 SYMBOLS = SymbolTable(IDS)
 
 
@@ -85,6 +89,42 @@ def test_a_g_carpa_stays_in_the_file(tmp_path):
     expected = lm.cost([IDS["a"]])
     d_state = data.index(b"<LmUnigram>") - len(b"</LmStates> ") - 8
     assert read(tmp_path, data[:d_state] + b"\xff" * 8 + data[d_state + 8 :]).cost([IDS["a"]]) == expected
+
+
+@pytest.fixture
+def of_kaldi(lang):
+    """A G.carpa that Kaldi made, its n-grams, and the words."""
+    symbols = kaldi.read_words(lang / "words.txt")
+    model = parsed(gzip.decompress((GOLDENS / "4gram.arpa.gz").read_bytes()).decode())
+    return GOLDENS / "G.carpa", model, symbols
+
+
+def test_kaldis_file_holds_the_n_grams_it_was_made_from(of_kaldi):
+    file, model, symbols = of_kaldi
+    lm = ConstArpa(file)
+    assert (lm.order, lm.bos, lm.eos, lm.unk) == (4, *map(symbols.id, ("<s>", "</s>", "<UNK>")))
+    for ngram, (logarithm, backoff) in model.items():
+        entry = lm.find(tuple(map(symbols.id, ngram)))
+        assert entry is not None
+        assert entry.cost == pytest.approx(-math.log(10) * logarithm, rel=1e-6)
+        assert entry.backoff == pytest.approx(-math.log(10) * backoff, rel=1e-6, abs=1e-12)
+    assert sum(map(len, by_order(model)[:3])) > 250
+    assert file.read_bytes() == const_arpa(model, dict(symbols.ids), symbols.id("<UNK>"))  # proves the tests' writer
+
+
+def test_sentences_cost_what_kaldi_adds_to_lattices(of_kaldi):
+    """Most words of these lattices are unknown to the model, and some histories have only a back-off weight."""
+    file, _, symbols = of_kaldi
+    before = dict(kaldi.read_lattices(GOLDENS.parent / "formats" / "compact.ark"))
+    lm = kaldi.read_old_lm(file, symbols)
+    compared = 0
+    for utt, lattice in kaldi.read_lattices(GOLDENS / "added.ark.gz"):
+        paths = {path.words: path for path in n_best(before[utt], 1000, 1 / 12)}
+        after = [path for path in n_best(lattice, 100, 1 / 12) if path.words in paths]
+        added = [path.graph - paths[path.words].graph for path in after]
+        np.testing.assert_allclose(lm.costs([path.words for path in after]), added, atol=1e-4)
+        compared += len(after)
+    assert compared > 400
 
 
 DATA = const_arpa(random_model(3, seed=7), farthest=0)

@@ -1,4 +1,4 @@
-"""Old LMs of all kinds: which file is taken, which are refused, and rescorings that take them out or leave them in."""
+"""Old LMs of all kinds: which file is taken, which are refused, and rescorings with and without them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from asr_rescore import kaldi
+from asr_rescore.checkpoint import load_model
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import n_best
+from asr_rescore.lm import sentence_scorer
 from asr_rescore.ngram import WordFst
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.run import Rescoring
@@ -35,8 +37,20 @@ def files(lang, tmp_path) -> Path:
 def run(lang, lm, data, decode, tmp_path):
     """Run a rescoring command into ``tmp_path``/out; returns its exit status and the out-dir."""
 
-    def run(command, *options, out="out", lang=lang):
-        arguments = [command, "--device", "cpu", "--lm-weight", 0.4, *options, lang, lm, data, decode, tmp_path / out]
+    def run(command, *options, out="out", weight=0.4):
+        arguments = [
+            command,
+            "--device",
+            "cpu",
+            "--lm-weight",
+            weight,
+            *options,
+            lang,
+            lm,
+            data,
+            decode,
+            tmp_path / out,
+        ]
         return main([str(argument) for argument in arguments]), tmp_path / out
 
     return run
@@ -61,7 +75,7 @@ def test_the_arpa_file_of_the_grammar_gives_the_same_costs(run, mini):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["arpa", "carpa", "none"])
 def test_lists_and_lattices_agree(run, files, lang, kind):
-    """Every sentence of every rescored lattice has the graph cost that follows from its list's columns."""
+    """Sentences of rescored lattices have the graph costs that follow from the lists' columns."""
     old_lm = ("--no-old-lm",) if kind == "none" else ("--old-lm", files / NAMES[kind])
     status, listed = run("rescore_nbest", *old_lm, "--n", 300, out="lists")
     assert status == 0
@@ -71,8 +85,8 @@ def test_lists_and_lattices_agree(run, files, lang, kind):
     lattices = dict(kaldi.read_lattices(out))
     lists, cost = columns(listed)
     if kind == "none":
-        assert not cost["lmwt.lmonly"].any()
-        np.testing.assert_array_equal(cost["lmwt.nolm"], cost["lmwt.withlm"])
+        assert not cost["lmwt.nolm"].any()
+        np.testing.assert_array_equal(cost["lmwt.lmonly"], cost["lmwt.withlm"])
     else:
         scorer = kaldi.read_old_lm(files / NAMES[kind], words)
         ids = [words.to_ids(sentence) for nbest in lists for sentence in nbest.words]
@@ -90,23 +104,34 @@ def test_lists_and_lattices_agree(run, files, lang, kind):
 
 
 @pytest.mark.slow
-def test_weights_say_whether_the_old_lm_was_kept(run, lang, lm, data, decode, tmp_path, capsys):
+def test_with_all_the_weight_and_no_old_lm_nothing_is_left_of_the_graph_costs(run, lang, lm):
+    status, out = run("rescore_lattice", "--no-old-lm", "--order", 0, weight=1)
+    assert status == 0
+    words = kaldi.read_words(lang / "words.txt")
+    scorer = sentence_scorer(load_model(lm))
+    for _, lattice in kaldi.read_lattices(out):
+        [path] = n_best(lattice, 1, 1 / 12)
+        assert path.graph == pytest.approx(scorer.costs([words.to_words(path.words)])[0], abs=2e-3)
+
+
+@pytest.mark.slow
+def test_weights_say_whether_the_old_lm_was_known(run, lang, lm, data, decode, tmp_path, capsys):
     status, out = run("rescore_nbest", "--no-old-lm", "--n", 20)
     assert status == 0
     report = SystemReport.load(out)
-    assert report.search == "N 20, old LM kept"
-    assert "keeps_old_lm: true" in (out / "weights.yaml").read_text()
+    assert report.search == "N 20, no old LM"
+    assert "no_old_lm: true" in (out / "weights.yaml").read_text()
     rest = ["--device", "cpu", "--weights", out, lang, lm, data, decode, tmp_path / "again"]
     assert main([*map(str, ["rescore_nbest", "--no-old-lm", "--n", 20, *rest])]) == 0
     assert SystemReport.load(tmp_path / "again").rescored == report.rescored
     capsys.readouterr()
     assert main([*map(str, ["rescore_lattice", *rest])]) == 1
     error = capsys.readouterr().err
-    assert "found weights of one with --no-old-lm, expected those of a rescoring that takes the old LM out" in error
+    assert "found weights of a rescoring with --no-old-lm, expected those of one without it" in error
     assert error.count("\n") == 1
-    (out / "weights.yaml").write_text((out / "weights.yaml").read_text().replace("keeps_old_lm: true\n", ""))
-    assert main([*map(str, ["rescore_lattice", "--no-old-lm", *rest])]) == 1  # those of earlier versions take it out
-    assert "found weights of a rescoring that takes the old LM out" in capsys.readouterr().err
+    (out / "weights.yaml").write_text((out / "weights.yaml").read_text().replace("no_old_lm: true\n", ""))
+    assert main([*map(str, ["rescore_lattice", "--no-old-lm", *rest])]) == 1  # as those of earlier versions
+    assert "found weights of a rescoring without --no-old-lm" in capsys.readouterr().err
 
 
 def test_which_file_a_lang_directory_means(tmp_path):

@@ -131,14 +131,17 @@ def test_without_references_the_report_has_no_errors(lang, lm, data, decode, tmp
     assert (report.rescored, report.nbest_oracle, report.lattice_oracle) == ({}, None, None)
     assert np.isnan(report.total.wer)
     with pytest.raises(InputError, match="expected references to tune on"):
-        asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "tuned")
+        asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "tuned", tune=True)
     assert not (tmp_path / "tuned").exists(), "refused before any work"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are both given"),
+        ({}, "nothing says how to weigh the language models: give `weights` of a dev set, or `lm_weight`, or `tune`"),
+        ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are given, expected one of them"),
+        ({"weights": "x", "tune": True}, "`weights` and `tune` are given, expected one of them"),
+        ({"tune": True, "config": asr_rescore.LatticeConfig()}, "lattices need known weights"),
         ({"lm_weight": [0.5, 0.1]}, "2 `lm_weight` for 1 language models"),
         ({"config": asr_rescore.LatticeConfig()}, "lattices need known weights: give `weights` or `lm_weight`"),
         ({"lm_weight": [0.5], "jobs": 0}, "`jobs` is 0, expected 1 or more"),

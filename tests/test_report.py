@@ -104,12 +104,17 @@ def test_the_summary_has_a_line_for_each_rate_and_for_the_weights(lattice_oracle
     ]
     if lattice_oracle:
         lines.append("lattice oracle: %WER 3.33 [ 1 / 30, 0 ins, 0 del, 1 sub ]")
-    assert written.summary().splitlines() == [*lines, f"weights:        {written.signature}"]
+    lines += [f"weights:        {written.signature}", "first pass at:  LMWT 12, WIP 1; tuned on data/dev"]
+    label = "tuned here:     yes, on this very set, so the rates of both passes are a little too good"
+    assert written.summary().splitlines() == [*lines, label]
+    assert label not in report(**FROZEN).summary()
+    assert "first pass at:  LMWT 12, WIP 1; frozen: tuned on data/dev" in report(**FROZEN).summary()
 
 
 def test_without_references_the_summary_has_only_the_weights():
     written = report(rescored={}, first_pass={}, nbest_oracle=None, lattice_oracle=None)
-    assert written.summary() == f"weights:        {written.signature}"
+    lines = [f"weights:        {written.signature}", "first pass at:  LMWT 12, WIP 1; tuned on data/dev"]
+    assert written.summary().splitlines() == lines
 
 
 # Table
@@ -148,6 +153,8 @@ def test_table_in_the_shape_of_the_paper():
     assert len({len(line) for line in text.splitlines() if line[:1] == "|"}) == 1, "columns are aligned"
     assert "- dev: decode_tg_dev / decode_bd_dev\n" in text
     assert "- *: weights tuned on this very set" in text
+    assert text.count("- first pass, decode_tg_dev: LMWT 12, WIP 1; tuned on data/dev\n") == 1
+    assert "- first pass, decode_tg_eval: LMWT 12, WIP 1; frozen: tuned on data/dev\n" in text
     assert "- student, decode_tg_eval: student 0123456789ab weight 0.75; LMWT 14, WIP 0.5; N 1000; frozen: " in text
 
 

@@ -186,15 +186,41 @@ def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     assert SystemReport.load(out).lm_weights == (0.25, 0.5)
 
 
-def test_without_references_there_are_lattices_but_no_scores(rescore, data, tmp_path):
-    silent = tmp_path / "silent"
-    silent.mkdir()
-    shutil.copy(data / "utt2spk", silent)
-    status, out = rescore("--lm-weight", 0.5, data=silent)
+@pytest.fixture
+def silent(data, tmp_path):
+    """A data directory without references."""
+    folder = tmp_path / "silent"
+    folder.mkdir()
+    shutil.copy(data / "utt2spk", folder)
+    return folder
+
+
+def test_without_references_there_are_transcripts_but_no_scores(rescore, silent, capsys):
+    status, out = rescore("--lm-weight", 0.5, "--cer", data=silent)
     assert status == 0
     assert len(dict(kaldi.read_lattices(out))) == 12
-    assert not (out / "wer_12_0.0").exists()
+    assert not list(out.glob("[wc]er_*")) and not (out / "scoring_kaldi").exists()
+    transcripts = kaldi.read_table(out / "text")
+    status, scored = rescore("--lm-weight", 0.5, out="scored")
+    assert transcripts == hypotheses(scored, 12, 0.0) == kaldi.read_table(scored / "text")
+    capsys.readouterr()
     assert rescore("--tune", data=silent)[0] == 1
+    assert "expected references to tune on; give --weights or --lm-weight" in capsys.readouterr().err
+
+
+def test_lattices_without_references_leave_transcripts(lang, lm, silent, decode, tmp_path):
+    arguments = ["--device", "cpu", "--lm-weight", 0, lang, lm, silent, decode, tmp_path / "out"]
+    assert main(["rescore_lattice", *map(str, arguments)]) == 0
+    words = kaldi.read_words(lang / "words.txt")
+    best = {utt: best_path(lattice, 1 / 12).words for utt, lattice in kaldi.read_lattices(decode)}
+    assert kaldi.read_table(tmp_path / "out/text") == {utt: words.to_words(ids) for utt, ids in best.items()}
+
+
+def test_a_text_that_is_no_result_is_not_replaced(rescore, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/text").write_text("u1 what was said\n")
+    assert rescore("--lm-weight", 0.5)[0] == 2
+    assert "holds text, which was not written by a rescoring" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

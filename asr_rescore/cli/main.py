@@ -24,6 +24,7 @@ from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageErr
 from asr_rescore.files import OUT_OF_SPACE
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
+from asr_rescore.temporary import remove_unfinished
 
 # Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
 # that is run gets imported.
@@ -70,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 2 if isinstance(error, UsageError) else 1
         return _fail(name, _with_flags(str(error), command), status)
     except Terminated:
+        remove_unfinished()
         return _end(f"{name}: terminated", 143)
     except KeyboardInterrupt:
+        remove_unfinished()
         return _end(f"{name}: interrupted", 130)
     except BrokenPipeError:  # the reader (head, say) has all it wanted
         _drop_output()

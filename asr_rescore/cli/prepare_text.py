@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import add_utterance_id_options, number
+from asr_rescore.cli.options import add_utterance_id_options, check_one_stdin, input_file, number
 from asr_rescore.ranges import COUNT, Range
 
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
@@ -27,9 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="words that occur less often in the train text join the class (default: %(default)s)",
     )
-    parser.add_argument("--lexicon", type=Path, help="a words.txt; its words that are not in the text join the class")
+    parser.add_argument(
+        "--lexicon", type=input_file, help="a words.txt; its words that are not in the text join the class"
+    )
     held_out = parser.add_mutually_exclusive_group()
-    held_out.add_argument("--valid", type=Path, help="the valid text; default: some sentences of the text")
+    held_out.add_argument("--valid", type=input_file, help="the valid text; default: some sentences of the text")
     held_out.add_argument(
         "--valid-fraction",
         type=number(float, Range(least=1e-6, most=0.5)),
@@ -43,16 +45,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="hold out sentences with N words in all for the valid text; the text is then read twice",
     )
     add_utterance_id_options(parser)
-    parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
+    parser.add_argument(
+        "text", type=input_file, nargs="+", help="one sentence per line, plain or gzipped; -: standard input"
+    )
     parser.add_argument("dir", type=Path, help="directory for train.txt, valid.txt, vocab.txt and unk_probs.txt")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the train and the valid text, and the vocabulary of the train text."""
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
     from asr_rescore import corpus, kaldi
     from asr_rescore.errors import UsageError
+    from asr_rescore.files import rereadable
     from asr_rescore.id_file import remove_ids
     from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
@@ -66,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     valid_path = arguments.dir / corpus.VALID_FILE
     vocabulary_files = [arguments.dir / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     inputs = [path for path in (*arguments.text, arguments.valid, arguments.lexicon) if path]
+    check_one_stdin(*inputs)
     check_outputs([train_path, valid_path, *vocabulary_files], inputs)
 
     def read(*paths: Path) -> Iterator[list[str]]:
@@ -77,15 +84,20 @@ def run(arguments: argparse.Namespace) -> int:
         valid_sentences = corpus.write_sentences(valid_path, read(arguments.valid))[SENTENCE_END]
         corpus.refuse_empty(counts[SENTENCE_END], valid_sentences, arguments.valid)
     else:
-        held_out = corpus.every(round(1 / arguments.valid_fraction))
-        if arguments.valid_words:
-            total = sum(len(words) for words in read(*arguments.text))
-            if arguments.valid_words > total / 2:
-                raise UsageError(f"--valid-words {arguments.valid_words} is more than half of the {total} words given")
-            held_out = corpus.spread(arguments.valid_words, total)
-        counts, valid_sentences = corpus.split_sentences(
-            read(*arguments.text), train_path, valid_path, held_out, arguments.text[0]
-        )
+        with ExitStack() as stack:
+            texts = arguments.text
+            held_out = corpus.every(round(1 / arguments.valid_fraction))
+            if arguments.valid_words:
+                texts = [stack.enter_context(rereadable(path)) for path in texts]
+                total = sum(len(words) for words in read(*texts))
+                if arguments.valid_words > total / 2:
+                    raise UsageError(
+                        f"--valid-words {arguments.valid_words} is more than half of the {total} words given"
+                    )
+                held_out = corpus.spread(arguments.valid_words, total)
+            counts, valid_sentences = corpus.split_sentences(
+                read(*texts), train_path, valid_path, held_out, arguments.text[0]
+            )
     if arguments.only_lexicon:
         vocabulary = Vocabulary.from_words(lexicon, counts)
     else:

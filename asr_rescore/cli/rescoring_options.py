@@ -10,6 +10,7 @@ from pathlib import Path
 from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
 from asr_rescore.ranges import JOBS
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.scoring import ScoringConfig
 
 
 def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
@@ -26,7 +27,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     old_lm.add_argument(
         "--no-old-lm",
         action="store_true",
-        help="there is no file of the old LM: add the new costs to graph costs with the old LM in them",
+        help="there is no file of the old LM: weigh the new costs against whole graph costs",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -51,6 +52,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
+    add_config_options(parser, ScoringConfig)
     parser.add_argument(
         "--nj",
         type=number(int, JOBS),
@@ -78,12 +80,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
 
 
 def run_rescoring(arguments: argparse.Namespace) -> int:
-    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done.
-
-    Raises:
-        UsageError: nothing says how to weigh the LMs.
-    """
-    from asr_rescore.errors import UsageError
+    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done."""
     from asr_rescore.rescoring.job import Job
     from asr_rescore.rescoring.run import Rescoring
 
@@ -91,8 +88,8 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
     jobs = Job.all(arguments.nj)
     if arguments.job is not None:
         jobs = [Job(arguments.job, arguments.nj)]
-    elif arguments.tune is False and not (arguments.lm_weight or arguments.weights):
-        raise UsageError("give --lm-weight, --weights or --tune (or --job, to run only one job)")
+        # A job of lists does not depend on the weights, so it runs without them too.
+        arguments.tune = arguments.tune is not None and not (arguments.lm_weight or arguments.weights)
     rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
@@ -101,7 +98,9 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         arguments.out_dir,
         lm_weight=arguments.lm_weight,
         weights=arguments.weights,
+        tune=bool(arguments.tune),
         config=read_config(arguments.config_type, arguments),
+        scoring=read_config(ScoringConfig, arguments),
         score_cache=arguments.score_cache,
         device=arguments.device,
         old_lm=arguments.old_lm,

@@ -86,7 +86,7 @@ class Walk(Generic[State]):
 
 
 class NoLm(WordLm[None]):
-    """Stands for an old language model that is not known: every word costs 0, so graph costs stay as they are."""
+    """Every word costs 0."""
 
     def begin(self) -> tuple[float, None]:
         """See :class:`WordLm`."""

@@ -44,7 +44,10 @@ class CtmConfig:
     )
     frame_shift: float = field(
         default=0.01,
-        metadata={"help": "seconds per frame; three times the features' own if the model skips frames (Kaldi's chain)"},
+        metadata={
+            "help": "seconds per frame; if not given, what frame_shift or frame_subsampling_factor of the model "
+            "(in the directory above decode-dir) says"
+        },
     )
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.word_errors import ErrorCount
 
 REPLICATIONS = 10_000  # as in Kaldi
-DRAWN = 1 << 20  # numbers that are drawn together, which bounds the memory; the result does not depend on it
+DRAWN = 1 << 18  # numbers that are drawn together, which bounds the memory; the result does not depend on it
 SEED = 0  # fixed, so that every call gives the same result
 
 

@@ -50,7 +50,8 @@ class Comparison:
 
         Raises:
             UsageError: there are no reports; a report has no references; there are two reports of the same system and
-                first pass; or two reports of one first pass were scored on different utterances.
+                first pass; or two reports of one first pass were scored on different utterances, or with different
+                filters.
         """
         cells: dict[tuple[str, FirstPass], SystemReport] = {}
         sets: dict[str, dict[FirstPass, None]] = {}
@@ -69,6 +70,11 @@ class Comparison:
             if first.first_pass.keys() != report.first_pass.keys():
                 raise UsageError(
                     f"{first.system} and {report.system} were scored on different utterances of {report.decoding}"
+                )
+            if first.scoring != report.scoring:
+                raise UsageError(
+                    f"{first.system} and {report.system} were not scored in the same way on {report.decoding}: "
+                    f"{first.scoring or 'no filter'}, but {report.scoring or 'no filter'}; run one of them again"
                 )
         if not cells:
             raise UsageError("no report to show")
@@ -156,9 +162,13 @@ class Comparison:
             yield f"{report.system}, {self.label(first_pass)}: {rates}"
 
     def weights(self) -> Iterator[str]:
-        """The models and weights of each system on each first pass."""
+        """The models and weights of each system on each first pass, and LMWT and WIP of the first passes."""
+        seen = set()
         for (system, first_pass), report in self.cells.items():
             yield f"{system}, {self.label(first_pass)}: {report.signature}"
+            if (first_pass, report.first_pass_point) not in seen:
+                seen.add((first_pass, report.first_pass_point))
+                yield f"{FIRST_PASS}, {self.label(first_pass)}: {report.first_pass_operation}"
 
     def warnings(self) -> Iterator[str]:
         """The warnings of each report."""

@@ -19,6 +19,7 @@ from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ranking import OperatingPoint, neural_column
 from asr_rescore.report import OovCount, ReportWarning
 from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.lmwt_grid import CHAIN_GRID, grid_beyond
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.word_errors import ErrorCount
 
@@ -36,6 +37,7 @@ WARN_NATS = 5.0  # per word
 SAMPLE_TOKENS = 5000
 WARN_WER = 90.0
 EXAMPLES = 5
+LARGEST_UNSCALED = 2  # LMWT of a chain model whose acoustic costs are those that it was decoded with
 _SPELLINGS: dict[str, Callable[[str], str]] = {
     "lower case": str.lower,
     "upper case": str.upper,
@@ -144,7 +146,7 @@ class OldLmFit:
     """Whether the old LM is the one in the lattices: without it, graph costs are not below 0.
 
     Args:
-        file: the old LM; None if none was taken out, so that nothing can be wrong with it.
+        file: the old LM; None if it is not known, so that nothing can be wrong with it.
     """
 
     def __init__(self, file: Path | None):
@@ -267,28 +269,42 @@ def tuning_warnings(
         if weight == 0:
             yield ReportWarning("lm_weight_zero", f"{name} was tuned to weight 0: it does not help on this data")
     if sum(tuned.lm) > 1 - 1e-9:
-        meaning = "a larger sum may be better" if weights.keeps_old_lm else "the old LM does not help on this data"
+        useless = "graph cost does" if weights.no_old_lm else "old LM does"
         yield ReportWarning(
-            "lm_weight_one", f"the LM weights were tuned to a sum of 1, the edge of their grid: {meaning}"
+            "lm_weight_one",
+            f"the LM weights were tuned to a sum of 1, the edge of their grid: the {useless} not help on this data",
         )
-    edge = _edge(tuned.point.lmwt, lmwts, "`min_lmwt`", "`max_lmwt`")
+    edge = _lmwt_edge(tuned.point.lmwt, lmwts)
     if edge:
-        if tuned.point.lmwt == lmwts[0]:
-            edge += "; lattices of a chain model whose acoustic costs were not multiplied by 10 need an LMWT near 1"
         yield ReportWarning("lmwt_edge", f"the tuned LMWT {edge}", {"lmwt": tuned.point.lmwt})
-    edge = _edge(weights.first_pass.lmwt, lmwts, "`min_lmwt`", "`max_lmwt`")
+    edge = _lmwt_edge(weights.first_pass.lmwt, lmwts)
     if edge:
         yield ReportWarning("first_pass_lmwt_edge", f"the first pass's LMWT {edge}", {"lmwt": weights.first_pass.lmwt})
-    edge = _edge(tuned.point.wip, wips, "`word_ins_penalty`", "`word_ins_penalty`")
+    edge = _edge(tuned.point.wip, wips)
     if edge and not tuned.point.wip == wips[0] == 0:
-        yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}", {"wip": tuned.point.wip})
+        remedy = f"try a {'smaller' if tuned.point.wip == wips[0] else 'larger'} `word_ins_penalty`"
+        yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}: {remedy}", {"wip": tuned.point.wip})
 
 
-def _edge(value: float, grid: Sequence[float], lower: str, higher: str) -> str:
+def _edge(value: float, grid: Sequence[float]) -> str:
     """What to say of a value that is the first or last of its grid; empty for any other."""
     if len(grid) < 2 or grid[0] < value < grid[-1]:
         return ""
+    end = "smallest" if value <= grid[0] else "largest"
+    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}; a better one may lie beyond"
+
+
+def _lmwt_edge(value: float, grid: Sequence[float]) -> str:
+    """As :func:`_edge`, with the grid to try next."""
+    edge = _edge(value, grid)
+    if not edge:
+        return ""
     lowest = value <= grid[0]
-    end = "smallest" if lowest else "largest"
-    change = f"a smaller {lower}" if lowest else f"a larger {higher}"
-    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}; a better one may lie beyond: try {change}"
+    beyond = grid_beyond(grid, below=lowest)
+    remedies = [f"try `lmwt` {beyond}"] if beyond else []
+    if lowest and grid[0] > LARGEST_UNSCALED:
+        remedies.append(
+            "if the acoustic costs of a chain model were not multiplied by 10 after decoding (post-decode-acwt), try "
+            f"`inv_acwt` 1 and `lmwt` {CHAIN_GRID}"
+        )
+    return ": ".join([edge, "; ".join(remedies)]) if remedies else edge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lattice import EPSILON, START, Expansion, ExpansionLimits, Lattice, Level
 from asr_rescore.lm import NeuralScorer
 from asr_rescore.models import State, join_states, select_state
-from asr_rescore.ngram import Walk, WordLm
+from asr_rescore.ngram import NoLm, Walk, WordLm
 from asr_rescore.ranking import Weights
 from asr_rescore.vocab import SENTENCE_END
 
@@ -31,7 +32,8 @@ class LatticeRescorer:
     beam of the real expansion uses.
 
     Args:
-        old_lm: the old LM, from which the lattices' graph costs come.
+        old_lm: the old LM, from which the lattices' graph costs come; None if it is not known, so that the whole graph
+            costs take its place.
         scorers: the neural LMs.
         weights: LM weights, and the scales at which paths are compared.
         words: the word symbols of the lattices.
@@ -40,7 +42,7 @@ class LatticeRescorer:
 
     def __init__(
         self,
-        old_lm: WordLm[Any],
+        old_lm: WordLm[Any] | None,
         scorers: Sequence[NeuralScorer],
         weights: Weights,
         words: SymbolTable,
@@ -79,11 +81,11 @@ class LatticeRescorer:
             try:
                 for word in np.unique(lattice.word).tolist():
                     self.words.word(word)
-                expansions[utt] = Expansion(lattice, ExpansionLimits(1, float("inf")), scale, penalty)
+                expansions[utt] = Expansion(self._scaled(lattice), ExpansionLimits(1, float("inf")), scale, penalty)
             except RescoreError as error:
                 failures.add(utt, error)
         sound = set(expansions)
-        walk = Walk(self.old_lm)
+        walk: Walk[Any] = Walk(NoLm() if self.old_lm is None else self.old_lm)
         if self.lms:
             self._grow(expansions, walk, failures)
             expansions = {
@@ -102,6 +104,15 @@ class LatticeRescorer:
                 yield utt, rescored
             else:
                 failures.add_empty(utt)
+
+    def _scaled(self, lattice: Lattice) -> Lattice:
+        """The lattice or, if the old LM is not known, the lattice with 1 − Σ Wᵢ of its graph costs."""
+        if self.old_lm is not None:
+            return lattice
+        left = max(0.0, 1.0 - sum(self.weights.lm))  # the sum may be 1 and a rounding error
+        final = np.isfinite(lattice.final_graph)
+        final_graph = np.where(final, left * np.where(final, lattice.final_graph, 0.0), np.inf)
+        return replace(lattice, graph=left * lattice.graph, final_graph=final_graph)
 
     def _grow(self, expansions: dict[str, Expansion], walk: Walk[Any], failures: Failures) -> None:
         """Grow all expansions, depth by depth. Those that fail are removed and noted."""

@@ -70,8 +70,8 @@ class LatticeEngine:
         kaldi.write_num_jobs(self.out_dir, jobs)
         inputs = self.inputs
         points = self.weights.points_to_score(self.config.points)
-        texts = self._rescored_texts(jobs, points, failures)
-        first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
+        transcripts, texts = self._rescored_texts(jobs, points, failures)
+        first_pass = replace(inputs.first_pass, utterances=frozenset(transcripts))
         point = self.weights.first_pass
         word_counts = WordCounts()
         first_pass_texts = ChosenTexts()
@@ -89,30 +89,46 @@ class LatticeEngine:
         old_costs = array("d")
         paths = best()
         while some := list(islice(paths, GROUP_PATHS)):
-            old = old_lm.costs([path.words for path in some])
+            old = np.full(len(some), np.inf) if old_lm is None else old_lm.costs([path.words for path in some])
             old_costs.extend(old.tolist())
             known = np.isfinite(old)
             old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
-        new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
+        if old_lm is not None:
+            new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         return Outcome(
             self.weights,
+            transcripts,
             texts,
-            first_pass_texts.of(0),
+            inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
             warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
         )
 
     def _rescored_texts(
         self, jobs: int, points: Sequence[OperatingPoint], failures: Failures
-    ) -> dict[OperatingPoint, Texts]:
-        """The words of each rescored lattice's best path at each point: point → utterance → words."""
+    ) -> tuple[Texts, dict[OperatingPoint, Texts]]:
+        """The words of each rescored lattice's best path.
+
+        Returns:
+            Utterance → words at the point of the weights, and point → utterance → words as they are compared with the
+            references.
+        """
         rescored = replace(self.inputs.first_pass, decode_dir=self.out_dir)
+        transcripts = ChosenTexts()
         texts = ChosenTexts()
         scales = [point.acoustic_scale for point in points]
         penalties = [point.wip for point in points]
-        for utt, lattice in rescored.lattices(Job.all(jobs), failures):
-            paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
-            if paths:  # a lattice has a path at every point, or at none
-                texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
-        return {point: texts.of(number) for number, point in enumerate(points)}
+        chosen = points.index(self.weights.weights.point)
+
+        def best_texts() -> Iterator[tuple[str, str, list[list[str]]]]:
+            for utt, lattice in rescored.lattices(Job.all(jobs), failures):
+                paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
+                if paths:  # a lattice has a path at every point, or at none
+                    words = [rescored.words.to_words(path.words) for path in paths]
+                    transcripts.add(utt, [words[chosen]])
+                    yield utt, utt, words
+
+        for utt, compared in self.inputs.scoring.each(best_texts()):
+            texts.add(utt, compared)
+        return transcripts.of(0), {point: texts.of(number) for number, point in enumerate(points)}

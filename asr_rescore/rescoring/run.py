@@ -26,6 +26,7 @@ from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
 from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
+from asr_rescore.scoring import ScoringConfig
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class Rescoring:
         *,
         lm_weight: float | Sequence[float] | None = None,
         weights: str | Path | None = None,
+        tune: bool = False,
         config: ListConfig | LatticeConfig | None = None,
+        scoring: ScoringConfig | None = None,
         score_cache: str | Path | None = None,
         device: str = "auto",
         old_lm: str | Path | None = None,
@@ -62,6 +65,7 @@ class Rescoring:
     ) -> Rescoring:
         """Read and check the inputs of a rescoring; see :func:`rescore`."""
         config = ListConfig() if config is None else config
+        _check_one_origin(config, lm_weight is not None, weights is not None, tune)
         if isinstance(lm_dirs, (str, Path)):
             lm_dirs = [lm_dirs]
         if isinstance(lm_weight, (int, float)):
@@ -85,6 +89,7 @@ class Rescoring:
             Path(out_dir),
             choose_device(device),
             None if no_old_lm else kaldi.old_lm_file(old_lang_dir if old_lm is None else old_lm),
+            ScoringConfig() if scoring is None else scoring,
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
         refuse_other_data(inputs)
@@ -93,8 +98,7 @@ class Rescoring:
         if isinstance(config, ListConfig):
             cache = None if score_cache is None else Path(score_cache)
             return cls(ListEngine(inputs, config, Path(out_dir), chosen, cache))
-        if chosen is None:
-            raise UsageError("lattices need known weights: give `weights` or `lm_weight`, tuned on N-best lists")
+        assert chosen is not None  # because of _check_one_origin
         return cls(LatticeEngine(inputs, config, Path(out_dir), chosen))
 
     def run_job(self, job: Job) -> None:
@@ -134,7 +138,8 @@ class Rescoring:
         remove_jobs_beyond(jobs, engine.out_dir)
         outcome = engine.gather(jobs, failures)
         outcome.weights.save(engine.out_dir / WEIGHTS_FILE)
-        note_missing(engine.inputs, outcome.rescored[outcome.weights.weights.point].keys(), failures)
+        kaldi.copy_marks(engine.inputs.first_pass.decode_dir, engine.out_dir)
+        note_missing(engine.inputs, outcome.transcripts.keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
@@ -179,6 +184,20 @@ class Rescoring:
         }
 
 
+def _check_one_origin(config: ListConfig | LatticeConfig, numbers: bool, file: bool, tune: bool) -> None:
+    """Refuse weights of no origin, or of several; nothing is tuned on a test set unless somebody asks for it."""
+    if isinstance(config, LatticeConfig) and not (numbers or file):
+        raise UsageError("lattices need known weights: give `weights` or `lm_weight`, tuned on N-best lists")
+    given = [name for name, there in (("`lm_weight`", numbers), ("`weights`", file), ("`tune`", tune)) if there]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are given, expected one of them")
+    if not given:
+        raise UsageError(
+            "nothing says how to weigh the language models: give `weights` of a dev set, or `lm_weight`, or `tune` to "
+            "tune the weights on this data directory itself"
+        )
+
+
 def rescore(
     old_lang_dir: str | Path,
     lm_dirs: str | Path | Sequence[str | Path],
@@ -188,7 +207,9 @@ def rescore(
     *,
     lm_weight: float | Sequence[float] | None = None,
     weights: str | Path | None = None,
+    tune: bool = False,
     config: ListConfig | LatticeConfig | None = None,
+    scoring: ScoringConfig | None = None,
     score_cache: str | Path | None = None,
     jobs: int = 1,
     device: str = "auto",
@@ -205,17 +226,19 @@ def rescore(
         decode_dir: num_jobs and lat.JOB.gz.
         out_dir: becomes a decode directory.
         lm_weight: one weight for each language model, or a number if there is one model; the old LM keeps one minus
-            their sum, or 1 with ``no_old_lm``.
-        weights: weights.yaml of an earlier rescoring, or its out-dir. With neither this nor ``lm_weight``, weights are
-            tuned on ``data_dir``.
+            their sum.
+        weights: weights.yaml of an earlier rescoring, or its out-dir.
+        tune: tune the weights on ``data_dir``, which needs references. The error rates of this data are then a little
+            too good. Just one of ``lm_weight``, ``weights`` and ``tune`` must be given.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
+        scoring: how errors are counted: a :class:`ScoringConfig` names filters, and counts characters.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
         jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
         lattice_oracle: also find the lattices' oracle errors.
         old_lm: the language model in the lattices' graph costs, if it is not that of ``old_lang_dir``: a G.fst, a
             G.carpa or an ARPA file.
-        no_old_lm: there is no such file. The new costs are added to graph costs with the old LM in them.
+        no_old_lm: there is no such file. The weights are against the whole graph cost.
 
     Returns:
         Errors before and after, by utterance, and everything that could not be done (``failures``).
@@ -232,7 +255,9 @@ def rescore(
         out_dir,
         lm_weight=lm_weight,
         weights=weights,
+        tune=tune,
         config=config,
+        scoring=scoring,
         score_cache=score_cache,
         device=device,
         old_lm=old_lm,

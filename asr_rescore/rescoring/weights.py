@@ -29,7 +29,7 @@ class ChosenWeights:
         source: ``tuned on <data-dir>``, ``given``, or ``frozen: tuned on <data-dir>``.
         lms: the hash of each model, in the order of its weight.
         data_hash: that of the references they were tuned on; "" if they were given, or tuned by an earlier version.
-        keeps_old_lm: whether they are for a rescoring that adds the new LMs to graph costs with the old LM in them.
+        no_old_lm: whether they weigh the new LMs against whole graph costs, since the old LM is not known.
     """
 
     weights: Weights
@@ -37,17 +37,17 @@ class ChosenWeights:
     source: str
     lms: tuple[str, ...]
     data_hash: str = ""
-    keeps_old_lm: bool = False
+    no_old_lm: bool = False
 
     @classmethod
     def given(
-        cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float, keeps_old_lm: bool = False
+        cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float, no_old_lm: bool = False
     ) -> ChosenWeights:
         """Weights given as numbers, at the acoustic scale of the N-best lists and without a word insertion penalty."""
         if len(lm_weights) != len(lms):
             raise UsageError(f"{len(lm_weights)} `lm_weight` for {len(lms)} language models, expected one for each")
         point = OperatingPoint(inv_acwt)
-        return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms), keeps_old_lm=keeps_old_lm)
+        return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms), no_old_lm=no_old_lm)
 
     @classmethod
     def tuned(
@@ -56,11 +56,11 @@ class ChosenWeights:
         lms: Sequence[str],
         data_dir: Path,
         references: Mapping[str, Sequence[str]],
-        keeps_old_lm: bool = False,
+        no_old_lm: bool = False,
     ) -> ChosenWeights:
         """The result of a grid search on ``data_dir``, with its references (utterance → words)."""
         source = f"tuned on {data_dir}"
-        return cls(tuning.weights, tuning.first_pass, source, tuple(lms), _data_hash(references), keeps_old_lm)
+        return cls(tuning.weights, tuning.first_pass, source, tuple(lms), _data_hash(references), no_old_lm)
 
     def are_tuned_on(self, data_dir: Path, references: Mapping[str, Sequence[str]]) -> bool:
         """Whether these weights were tuned on just this data, whatever its directory is called.
@@ -85,7 +85,7 @@ class ChosenWeights:
             "lmwt": self.weights.point.lmwt,
             "wip": self.weights.point.wip,
             "first_pass": {"lmwt": self.first_pass.lmwt, "wip": self.first_pass.wip},
-            "keeps_old_lm": self.keeps_old_lm,
+            "no_old_lm": self.no_old_lm,
         }
         with atomic_text(path) as stream:
             yaml.safe_dump(tree, stream, sort_keys=False)
@@ -114,7 +114,7 @@ class ChosenWeights:
             "frozen: " + tree.text("source").removeprefix("frozen: "),
             tuple(model.text("hash") for model in models),
             tree.text("data_hash") if "data_hash" in tree else "",
-            "keeps_old_lm" in tree and tree.flag("keeps_old_lm"),
+            "no_old_lm" in tree and tree.flag("no_old_lm"),
         )
         if lms is not None and chosen.lms != tuple(lms):
             raise InputError(
@@ -125,19 +125,18 @@ class ChosenWeights:
             )
         return chosen
 
-    def check_old_lm(self, path: Path, keeps_old_lm: bool) -> None:
-        """Refuse weights of a rescoring that did something else with the old LM.
+    def check_old_lm(self, path: Path, no_old_lm: bool) -> None:
+        """Refuse weights of a rescoring that knew the old LM for one that does not, and the other way round.
 
         Raises:
-            InputError: ``keeps_old_lm`` is not that of the rescoring of which the weights are.
+            InputError: ``no_old_lm`` is not that of the rescoring of which the weights are.
         """
-        if self.keeps_old_lm == keeps_old_lm:
+        if self.no_old_lm == no_old_lm:
             return
-        kinds = ("of a rescoring that takes the old LM out", "of one with `no_old_lm`")
         raise InputError(
             path,
-            found=f"weights {kinds[self.keeps_old_lm]}",
-            expected=f"those {kinds[keeps_old_lm]}",
+            found=f"weights of a rescoring {'with' if self.no_old_lm else 'without'} `no_old_lm`",
+            expected=f"those of one {'with' if no_old_lm else 'without'} it",
             remedy="give `no_old_lm` both when you tune weights and when you apply them, or not at all",
         )
 

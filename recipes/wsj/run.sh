@@ -164,15 +164,19 @@ on_all_graphs() {
 }
 
 rescore_nbest() { # rescore_nbest <system> <set> <graph>
-  local weights=()
+  local weights=(--tune true)
   if [ "$2" != "$dev" ]; then weights=(--weights "$exp/$1/decode_$3_$dev"); fi
+  # shellcheck disable=SC2046 # options without blanks
   "$steps/rescore_nbest.sh" --cmd "$rescore_cmd" --nj "$nj" --n "$n" --inv-acwt "$inv_acwt" "${weights[@]}" \
-    "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/decode_$3_$2"
+    $(scoring_options "$3") "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" \
+    "$exp/$1/decode_$3_$2"
 }
 
 rescore_lattices() { # rescore_lattices <system> <set> <graph>
+  # shellcheck disable=SC2046
   "$steps/rescore_lattice.sh" --cmd "$rescore_cmd" --nj "$nj" --weights "$exp/$1/decode_$3_$dev" \
-    "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" "$exp/$1/lattices_$3_$2"
+    $(scoring_options "$3") "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" \
+    "$exp/$1/lattices_$3_$2"
 }
 
 kaldi_rnnlm() { # kaldi_rnnlm <set> <graph>: Kaldi's own rescoring with its older kind of recurrent model

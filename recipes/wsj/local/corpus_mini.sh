@@ -13,6 +13,7 @@ prepare_options=(--vocabulary-size 1300 --valid "$here/mini/text/valid.txt.gz") 
 lang_dir() { echo "$here/mini/lang_$1"; }
 data_dir() { echo "$here/mini/data/$1"; }
 decode_dir() { echo "$here/mini/exp/decode_$1_$2"; }
+scoring_options() { echo --filter none; }
 eval_sets() { echo eval; }
 lexicon() { echo "$(lang_dir bd_tgpr)/words.txt"; }
 

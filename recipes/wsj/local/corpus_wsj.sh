@@ -41,6 +41,11 @@ data_dir() { echo "$s5/data/test_$1$hires"; }
 decode_dir() { # decode_dir <graph> <set>
   if [ "$1" = bd_fg ]; then echo "$s5/$model_dir/decode_bd_tgpr_$2_fg"; else echo "$s5/$model_dir/decode_$1_$2"; fi
 }
+# scoring_options <graph>: s5's own filters of transcripts, and how the old language model came into the lattices.
+scoring_options() {
+  echo --filter-dir "$s5/local"
+  if [ "$1" = tg ]; then echo --use-phi true; fi
+}
 # s5 prepares eval93 and does not decode it; stage 2 does.
 eval_sets() {
   local graph
