@@ -12,7 +12,7 @@ LOWEST_INSTALLED := .venv-lowest/installed
 # One process for each processor, each with one thread (tests/conftest.py). worksteal: long tests do not wait in a row.
 PARALLEL := -n auto --maxprocesses 16 --dist worksteal
 
-.PHONY: help demo test test-quick test-lowest fuzz lint format bench clean
+.PHONY: help demo test test-quick test-lowest fuzz robustness lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ MINUTES ?= 10
 SEED ?= $(shell date +%s)
 fuzz: $(INSTALLED) ## damage files and see that every command ends well: make fuzz MINUTES=60 SEED=7
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
+
+robustness: $(INSTALLED) ## kill commands, fill their disk and run them at once: make robustness MINUTES=60 SEED=7
+	$(BIN)/python tests/fuzz/robustness.py --minutes $(MINUTES) --seed $(SEED)
 
 lint: $(INSTALLED) ## check style, simple mistakes and types
 	$(BIN)/ruff check .

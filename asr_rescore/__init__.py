@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asr_rescore.report import SystemReport
     from asr_rescore.rescoring.config import LatticeConfig, ListConfig
     from asr_rescore.rescoring.run import rescore
+    from asr_rescore.scoring import ScoringConfig
     from asr_rescore.tuning import Tuning, tune
     from asr_rescore.word_errors import ErrorCount, wer
 
@@ -32,6 +33,7 @@ __all__ = [
     "LoadedModel",
     "NBest",
     "OperatingPoint",
+    "ScoringConfig",
     "SentenceScorer",
     "SymbolTable",
     "SystemReport",
@@ -63,6 +65,7 @@ _MODULES = {
     "asr_rescore.report": ["SystemReport"],
     "asr_rescore.rescoring.config": ["LatticeConfig", "ListConfig"],
     "asr_rescore.rescoring.run": ["rescore"],
+    "asr_rescore.scoring": ["ScoringConfig"],
     "asr_rescore.tuning": ["Tuning", "tune"],
     "asr_rescore.word_errors": ["ErrorCount", "wer"],
 }

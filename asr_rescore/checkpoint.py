@@ -33,6 +33,8 @@ WEIGHTS_FILE = "model.safetensors"
 PROVENANCE_FILE = "provenance.json"
 DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # the files that the weights belong to
 REMOVE_STATE = "remove the file to start again"
+COPY_OR_TRAIN = "copy the file again, or train the model again"
+WRITTEN = "written"  # the one key of the metadata of weights
 MODEL_FILES = (*DESCRIPTION_FILES, WEIGHTS_FILE, PROVENANCE_FILE)
 
 
@@ -75,8 +77,9 @@ def provenance(**facts: Any) -> dict[str, Any]:
 def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, facts: Mapping[str, Any]) -> None:
     """Write a model directory; each file is replaced as a whole, the weights last.
 
-    The file of the weights holds a hash of the config and the vocabulary. If the process is killed between two files,
-    or if somebody mixes the files of two models, :func:`load_model` therefore refuses the directory.
+    The file of the weights holds a hash of the config and the vocabulary, and a checksum of the weights. If the process
+    is killed between two files, if somebody mixes the files of two models, or if a disk changes a bit,
+    :func:`load_model` therefore refuses the directory.
 
     Args:
         directory: created if it is missing; other files in it are kept.
@@ -95,7 +98,9 @@ def save_model(directory: Path, model: LanguageModel, vocabulary: Vocabulary, fa
     with atomic_text(directory / PROVENANCE_FILE) as stream:
         json.dump({**facts, "parameters": model.num_parameters}, stream, indent=2)
         stream.write("\n")
-    _write_tensors(directory / WEIGHTS_FILE, model.state_dict(), {"made_for": _hash(directory, DESCRIPTION_FILES)})
+    tensors = model.state_dict()
+    written = {"made_for": _hash(directory, DESCRIPTION_FILES), "checksum": checksum(tensors)}
+    _write_tensors(directory / WEIGHTS_FILE, tensors, {WRITTEN: json.dumps(written)})
 
 
 def load_model(directory: str | Path, device: torch.device | str = "cpu") -> LoadedModel:
@@ -118,9 +123,7 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
     with torch.device("meta"):  # sizes only: to draw initial weights would take time and random numbers
         model = models.build(config, len(vocabulary))
     tensors, metadata = _read_tensors(path, "the model's weights")
-    made_for = _hash(directory, DESCRIPTION_FILES)
-    if metadata.get("made_for", made_for) != made_for:
-        raise _misfit(path, "weights of another model", f"weights for this {CONFIG_FILE} and {VOCABULARY_FILE}")
+    _check_written(path, tensors, metadata)
     differences = _size_differences(tensors, model.state_dict())
     if differences:
         name, found, expected = differences[0]
@@ -136,6 +139,19 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> Loa
     )
 
 
+def _check_written(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Refuse weights of another model, and weights that are not those that were written."""
+    written: Mapping[str, Any] = metadata  # of an earlier version: made_for, or nothing at all
+    if WRITTEN in metadata:
+        written = parse_json(metadata[WRITTEN], str(path), "the model's weights", COPY_OR_TRAIN).values
+    made_for = _hash(path.parent, DESCRIPTION_FILES)
+    if written.get("made_for", made_for) != made_for:
+        raise _misfit(path, "weights of another model", f"weights for this {CONFIG_FILE} and {VOCABULARY_FILE}")
+    if "checksum" in written and written["checksum"] != checksum(tensors):
+        found = "weights that do not give the checksum stored with them"
+        raise InputError(path, found=found, expected="the weights that were written", remedy=COPY_OR_TRAIN)
+
+
 def _check_weights(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Refuse weights that are no numbers: they would make every cost of the model NaN, or senseless."""
     for name, tensor in tensors.items():
@@ -145,8 +161,7 @@ def _check_weights(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         elif not tensor.isfinite().all():
             found = f"{name} with values that are not finite numbers"
         if found is not None:
-            remedy = "copy the file again, or train the model again"
-            raise InputError(path, found=found, expected="finite weights", remedy=remedy)
+            raise InputError(path, found=found, expected="finite weights", remedy=COPY_OR_TRAIN)
 
 
 def load_weights(directory: str | Path, model: LanguageModel, vocabulary: Vocabulary) -> str:
@@ -190,7 +205,7 @@ def combine(loaded: Sequence[LoadedModel]) -> tuple[Vocabulary, LanguageModel]:
 
 def save_training_state(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write tensors and plain values to one file; if the process is killed, the file holds the old or the new state."""
-    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": _checksum(tensors)})})
+    _write_tensors(path, tensors, {"progress": json.dumps({**progress, "checksum": checksum(tensors)})})
 
 
 def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -205,12 +220,12 @@ def load_training_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     state = parse_json(metadata["progress"], str(path), "the state of a run", REMOVE_STATE)
     facts = dict(state.values)
     # States that an earlier version wrote have no checksum.
-    if facts.pop("checksum", None) not in (None, _checksum(tensors)):
+    if facts.pop("checksum", None) not in (None, checksum(tensors)):
         raise InputError(path, found="tensors that have changed", expected="the state of a run", remedy=REMOVE_STATE)
     return tensors, facts
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+def checksum(tensors: Mapping[str, torch.Tensor]) -> int:
     """CRC-32 of all tensors: as quick as the disk, and sure to find a damaged block."""
     crc = 0
     for name, tensor in sorted(tensors.items()):

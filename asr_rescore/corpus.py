@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from asr_rescore.vocab_files import UNK_PROBS_FILE
 
 # If at least this many lines start with words that all differ and all contain a digit, these are utterance ids.
 MIN_LINES_WITH_IDS = 10
+MAX_LINES_WITH_IDS = 100_000  # after so many lines there is no doubt, and their first words need not be kept any more
 # The texts that prepare_text writes, next to UNK_PROBS_FILE.
 TRAIN_FILE = "train.txt"
 VALID_FILE = "valid.txt"
+BLOCK = 1 << 20  # tokens that are encoded or hashed at once
 
 
 def read_sentences(path: str | Path, *, kaldi_text: bool | None = None) -> Iterator[list[str]]:
@@ -36,10 +38,10 @@ def read_sentences(path: str | Path, *, kaldi_text: bool | None = None) -> Itera
             prepare_text made are not refused: their words have been looked at before.
 
     Raises:
-        InputError: a line contains ``</s>`` or ``<s>``; or, after the last line, all lines seem to start with
-            utterance ids although ``kaldi_text`` is None.
+        InputError: a line contains ``</s>`` or ``<s>``; or, after the last line or ``MAX_LINES_WITH_IDS`` lines, all
+            lines seem to start with utterance ids although ``kaldi_text`` is None.
     """
-    first_words: set[str] | None = set() if kaldi_text is None and not _is_prepared(Path(path)) else None
+    first_words: set[str] | None = set() if kaldi_text is None and not _wrote_it(Path(path)) else None
     for number, line in read_lines(path):
         words = fields(line)
         if SENTENCE_END in words or "<s>" in words:
@@ -55,6 +57,8 @@ def read_sentences(path: str | Path, *, kaldi_text: bool | None = None) -> Itera
                 first_words = None
             else:
                 first_words.add(first)
+                if len(first_words) == MAX_LINES_WITH_IDS:
+                    break
         if kaldi_text:
             del words[:1]
         if words:
@@ -69,9 +73,14 @@ def read_sentences(path: str | Path, *, kaldi_text: bool | None = None) -> Itera
         )
 
 
-def _is_prepared(path: Path) -> bool:
+def _wrote_it(path: Path) -> bool:
     """Whether the text was written by prepare_text."""
-    return path.name in (TRAIN_FILE, VALID_FILE) and (path.parent / UNK_PROBS_FILE).exists()
+    return path.name in (TRAIN_FILE, VALID_FILE) and is_prepared(path)
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether the text is in a directory that prepare_text made."""
+    return (path.parent / UNK_PROBS_FILE).exists()
 
 
 def count_words(sentences: Iterable[list[str]]) -> Counter[str]:
@@ -82,43 +91,73 @@ def count_words(sentences: Iterable[list[str]]) -> Counter[str]:
     return counts
 
 
+@dataclass
+class Encoder:
+    """Maps words to ids, and counts the words that have none of their own.
+
+    Attributes:
+        unlisted: word → count, for all words read so far that are not listed.
+    """
+
+    vocabulary: Vocabulary
+    unlisted: Counter[str] = field(default_factory=Counter)
+
+    def blocks(self, sentences: Iterable[list[str]]) -> Iterator[np.ndarray]:
+        """Yield the ids of whole sentences, int64, in blocks of ``BLOCK`` tokens or a sentence more."""
+        end = self.vocabulary.ids[SENTENCE_END]
+        unk = self.vocabulary.unk_id
+        ids: list[int] = []
+        for words in sentences:
+            encoded = self.vocabulary.encode(words)
+            if unk in encoded:
+                self.unlisted.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
+            ids += encoded
+            ids.append(end)
+            if len(ids) >= BLOCK:
+                yield np.array(ids, np.int64)
+                ids.clear()
+        yield np.array(ids, np.int64)
+
+    @property
+    def class_cost(self) -> float:
+        """Sum of −ln P(word | class) over all unlisted words."""
+        return sum(times * self.vocabulary.class_cost(word) for word, times in self.unlisted.items())
+
+    @property
+    def oov(self) -> Counter[str]:
+        """Word → count, for the words that are neither listed nor in the class."""
+        return Counter({word: times for word, times in self.unlisted.items() if self.vocabulary.is_oov(word)})
+
+
 @dataclass(frozen=True, eq=False)
 class TokenStream:
     """A text as one sequence of ids.
 
     Attributes:
-        ids: int64 (tokens,), each sentence followed by ``</s>``.
+        ids: integers (tokens,), each sentence followed by ``</s>``; int64, or smaller ones if they are in a file
+            (:mod:`asr_rescore.id_file`).
+        ends: int64 (sentences,), where each sentence ends: the position after its ``</s>``.
         class_cost: sum of −ln P(word | class) over all words that are not listed.
         oov: word → count, for the words that are neither listed nor in the class.
-        sentences: number of sentences.
+        known_hash: what :attr:`hash` returns, if it has been computed before.
     """
 
     ids: np.ndarray
+    ends: np.ndarray
     class_cost: float
     oov: Counter[str]
-    sentences: int
+    known_hash: str | None = None
 
     @classmethod
     def encode(cls, sentences: Iterable[list[str]], vocabulary: Vocabulary) -> TokenStream:
-        """Map the words of all sentences to ids."""
-        ids = array("q")  # int64; a list would take four times the memory
-        unlisted: Counter[str] = Counter()
-        end = vocabulary.ids[SENTENCE_END]
-        unk = vocabulary.unk_id
-        count = 0
-        for words in sentences:
-            encoded = vocabulary.encode(words)
-            ids.extend(encoded)
-            ids.append(end)
-            unlisted.update(word for word, index in zip(words, encoded, strict=True) if index == unk)
-            count += 1
-        cost = sum(times * vocabulary.class_cost(word) for word, times in unlisted.items())
-        oov = Counter({word: times for word, times in unlisted.items() if vocabulary.is_oov(word)})
-        return cls(np.array(ids, dtype=np.int64), cost, oov, count)
+        """Map the words of all sentences to ids, in memory."""
+        encoder = Encoder(vocabulary)
+        ids = np.concatenate(list(encoder.blocks(sentences)))
+        return cls(ids, sentence_ends(ids, vocabulary), encoder.class_cost, encoder.oov)
 
     @classmethod
     def read(cls, path: str | Path, vocabulary: Vocabulary, *, kaldi_text: bool | None = None) -> TokenStream:
-        """Encode a text file.
+        """Encode a text file, in memory.
 
         Args:
             path: the text, plain or gzipped, with one sentence per line.
@@ -130,24 +169,117 @@ class TokenStream:
         """
         stream = cls.encode(read_sentences(path, kaldi_text=kaldi_text), vocabulary)
         if not stream.sentences:
-            raise InputError(path, found="no sentence", expected="text", remedy="check how the file was created")
+            raise no_sentence(path)
         return stream
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def sentences(self) -> int:
+        """The number of sentences."""
+        return len(self.ends)
+
+    def sentence(self, number: int) -> np.ndarray:
+        """The ids of one sentence, counted from 0, with its ``</s>``."""
+        begin = self.ends[number - 1] if number else 0
+        return self.ids[begin : self.ends[number]]
+
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of the ids."""
-        return hashlib.sha256(self.ids.tobytes()).hexdigest()
+        """SHA-256 (hex) of the ids as int64, whatever integers they are."""
+        if self.known_hash is not None:
+            return self.known_hash
+        digest = hashlib.sha256()
+        for begin in range(0, len(self.ids), BLOCK):
+            digest.update(self.ids[begin : begin + BLOCK].astype(np.int64).tobytes())
+        return digest.hexdigest()
 
 
-def hold_out(sentences: Iterable[list[str]], every: int, *, valid: bool) -> Iterator[list[str]]:
-    """Split a text: yield every ``every``-th sentence if ``valid``, or else all others.
+def sentence_ends(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """The positions after each ``</s>`` among ``ids``, int64."""
+    return np.flatnonzero(ids == vocabulary.ids[SENTENCE_END]) + 1
+
+
+def no_sentence(path: str | Path) -> InputError:
+    """The error about a text without sentences."""
+    return InputError(path, found="no sentence", expected="text", remedy="check how the file was created")
+
+
+def every(count: int) -> Callable[[list[str]], bool]:
+    """Hold out every ``count``-th sentence: a test for :func:`split_sentences`.
 
     The held-out sentences are spread over the whole text, so they have its topics even if the text is sorted.
     """
-    return (words for number, words in enumerate(sentences, 1) if (number % every == 0) == valid)
+    numbers = itertools.count(1)
+    return lambda words: next(numbers) % count == 0
+
+
+def spread(wanted: int, total: int) -> Callable[[list[str]], bool]:
+    """Hold out sentences with ``wanted`` of the ``total`` words of a text, spread over it: for :func:`split_sentences`.
+
+    A sentence is held out if, of the words before it, less than the wanted part has been held out. Whether it is long
+    or short does not matter, and the last of them may exceed ``wanted``.
+    """
+    seen = 0
+    held = 0
+
+    def is_held_out(words: list[str]) -> bool:
+        nonlocal seen, held
+        chosen = held * total < wanted * seen
+        seen += len(words)
+        held += len(words) * chosen
+        return chosen
+
+    return is_held_out
+
+
+def split_sentences(
+    sentences: Iterable[list[str]], train: Path, valid: Path, held_out: Callable[[list[str]], bool], source: Path
+) -> tuple[Counter[str], int]:
+    """Write each sentence to one of two texts, in one pass.
+
+    Args:
+        sentences: read as they are written.
+        train, valid: the files; none is written if there is an error.
+        held_out: whether a sentence goes to ``valid``; asked once for each sentence, in their order.
+        source: where the sentences are from, for the error.
+
+    Returns:
+        What :func:`write_sentences` returns for the train text, and the number of valid sentences.
+
+    Raises:
+        InputError: one of the texts would have no sentence.
+    """
+    counts: Counter[str] = Counter()
+    valid_sentences = 0
+    with atomic_text(train) as train_stream, atomic_text(valid) as valid_stream:
+        for words in sentences:
+            line = " ".join(words) + "\n"
+            if held_out(words):
+                valid_stream.write(line)
+                valid_sentences += 1
+            else:
+                train_stream.write(line)
+                counts.update(words)
+                counts[SENTENCE_END] += 1
+        refuse_empty(counts[SENTENCE_END], valid_sentences, source)
+    return counts, valid_sentences
+
+
+def refuse_empty(train: int, valid: int, source: Path) -> None:
+    """Refuse a text that leaves no sentence to train on, or none to validate with.
+
+    Raises:
+        InputError: one of the numbers of sentences is zero.
+    """
+    if not (train and valid):
+        raise InputError(
+            source,
+            found=f"{train} train and {valid} valid sentences",
+            expected="at least one of each",
+            remedy="give more text, or a valid text with --valid",
+        )
 
 
 def write_sentences(path: str | Path, sentences: Iterable[list[str]]) -> Counter[str]:

@@ -68,6 +68,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: everything ends as after Ctrl-C, with exit status 143."""
 
 
+class SaidElsewhere(RescoreError):
+    """Another process of the same training has ended too, and says why; a command exits with status 1 and no word."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this training says why it ended")
+
+
 class _Cut(reprlib.Repr):
     """Shows the beginning and the end of what is long, and never more than a few levels and items."""
 

@@ -9,19 +9,32 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from asr_rescore.errors import InputError
 from asr_rescore.temporary import sweep, temporary_path
 
+STDIN = Path("/dev/stdin")
+STDOUT = Path("/dev/stdout")
+STDERR = Path("/dev/stderr")
 GZIP_MAGIC = b"\x1f\x8b"
 # On lattices, level 6 takes three times as long as level 1 and saves a tenth of the size.
 GZIP_LEVEL = 1
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What is there instead of a readable file.
+FOUND = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EISDIR: "a directory",
+    errno.EACCES: "a file that may not be read",
+    errno.ENAMETOOLONG: "a name that is too long",
+    errno.ELOOP: "a link to itself",
+}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors put it before the first character of a UTF-8 file
 
 # Budgets of one read. A small gzipped file can expand to any size, so memory must not grow with what it expands to.
@@ -54,11 +67,17 @@ def open_binary(path: str | os.PathLike[str]) -> io.BufferedReader | gzip.GzipFi
         stream = path.open("rb")
         head = stream.peek(2)[:2]  # peek also works on a named pipe, which cannot seek
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        found = error.strerror if isinstance(error, OSError) else None
         raise InputError(
-            path, found=found or str(error), expected="a readable file", remedy="check the path"
+            path, found=_what_is_there(error), expected="a readable file", remedy="check the path"
         ) from error
     return GzipReader(stream) if head == GZIP_MAGIC else stream
+
+
+def _what_is_there(error: OSError | ValueError) -> str:
+    """Why a file could not be opened, as what was found in its place."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    return FOUND.get(error.errno) or f"an error of the system ({error.strerror})"
 
 
 class _Counted:
@@ -152,13 +171,13 @@ def atomic_binary(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     if is_device(path):
-        with _naming(path), path.open("wb") as device, _maybe_gzip(path, device) as stream:
+        with naming(path), _open_device(path) as device, _maybe_gzip(path, device) as stream:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     unfinished = temporary_path(path)
-    with _naming(path, unfinished):
+    with naming(path, unfinished):
         try:
             with unfinished.open("xb") as raw:
                 with _maybe_gzip(path, raw) as stream:
@@ -182,8 +201,13 @@ def _maybe_gzip(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
-    """Let errors about writing name ``path``: those of a full disk have no name, others that of the temporary file."""
+def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Let errors about writing name ``path``: those of a full disk have no name, others that of the temporary file.
+
+    Args:
+        path: what is written.
+        unfinished: the file or directory that will replace it.
+    """
     try:
         yield
     except OSError as error:
@@ -192,6 +216,25 @@ def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
         if full or ours:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _open_device(path: Path) -> BinaryIO:
+    """Open a device for writing. To open what a shell appends to (``>>``) by its name would empty it."""
+    descriptor = {STDOUT: 1, STDERR: 2}.get(path)
+    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+
+
+@contextmanager
+def rereadable(path: Path) -> Iterator[Path]:
+    """Give a file that can be read several times: ``path``, or a copy of what comes from a pipe or from a device."""
+    if not is_device(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="asr_rescore-") as folder:
+        copy = Path(folder) / path.name
+        with open_binary(path) as stream, copy.open("wb") as whole:
+            shutil.copyfileobj(stream, whole)
+        yield copy
 
 
 def is_device(path: Path) -> bool:
@@ -225,23 +268,41 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     fresh = temporary_path(path)
-    with _naming(path, fresh):
+    with naming(path, fresh):
         fresh.mkdir()
         try:
             yield fresh
-            if not path.exists():
-                fresh.replace(path)
-                return
-            aside = temporary_path(path, "old")
-            aside.mkdir()
-            path.replace(aside / path.name)
-            try:
-                fresh.replace(path)
-            except BaseException:
-                (aside / path.name).replace(path)
-                raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            _replace_directory(path, fresh)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
+
+
+def _replace_directory(path: Path, fresh: Path) -> None:
+    """Move ``fresh`` to ``path``, in place of what is there and of what other processes put there meanwhile."""
+    while not _moved(fresh, path):
+        aside = temporary_path(path, "old")
+        aside.mkdir()
+        try:
+            with suppress(FileNotFoundError):  # another process was faster
+                path.replace(aside / path.name)
+            if _moved(fresh, path):
+                return
+        except BaseException:
+            if not path.exists():
+                with suppress(FileNotFoundError):
+                    (aside / path.name).replace(path)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _moved(directory: Path, path: Path) -> bool:
+    """Move a directory, unless something is in the way."""
+    try:
+        directory.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,3 +46,21 @@ def file_stamp(file: Path) -> tuple[str, int, int]:
     """Name, size in bytes and time of change in ns: a fact about a file that is too large to hash."""
     status = file.stat()
     return file.name, status.st_size, status.st_mtime_ns
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_checksum(file: Path) -> int:
+    """CRC-32 of a file, which is read and not mapped, so that it does not count as memory of this process."""
+    crc = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc

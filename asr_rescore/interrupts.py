@@ -26,6 +26,9 @@ class Interrupt:
 
     It changes nothing outside the main thread, or for a signal that the program itself handles or ignores.
 
+    Args:
+        patient: only note further signals too: torchrun sends its processes another one while they save their state.
+
     Attributes:
         wanted: whether a signal came.
     """
@@ -36,7 +39,8 @@ class Interrupt:
         signal.SIGTERM: (signal.SIG_DFL, raise_terminated),
     }
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        self.patient = patient
         self.wanted = False
         self._came: int | None = None
         self._replaced: dict[signal.Signals, signal._HANDLER] = {}
@@ -60,7 +64,8 @@ class Interrupt:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.wanted = True
         self._came = number
-        self._restore()
+        if not self.patient:
+            self._restore()
 
     def _restore(self) -> None:
         while self._replaced:

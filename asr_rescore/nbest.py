@@ -69,6 +69,10 @@ class NBest:
             {GRAPH: np.array([path.graph for path in paths]), ACOUSTIC: np.array([path.acoustic for path in paths])},
         )
 
+    def __reduce__(self) -> tuple[type[NBest], tuple[str, tuple[tuple[str, ...], ...], dict[str, np.ndarray]]]:
+        """What pickle keeps of a list."""
+        return NBest, (self.utt, self.words, dict(self.costs))  # a read-only mapping cannot be pickled
+
     def __repr__(self) -> str:
         return f"NBest({self.utt}: {len(self)} hypotheses, costs {', '.join(self.costs)})"
 

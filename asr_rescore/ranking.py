@@ -10,6 +10,10 @@ from asr_rescore.errors import UsageError
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, OLD_LM, NBest
 from asr_rescore.ranges import FINITE, NON_NEGATIVE, POSITIVE
 
+# The LMWT at which hypotheses are searched by default: that of Kaldi's steps/rnnlmrescore.sh, and the middle
+# of the grid that is scored. Tuning chooses another LMWT afterwards.
+USUAL_LMWT = 12.0
+
 
 def neural_column(index: int) -> str:
     """Name of the cost column of the index-th neural LM, from 0: ``lmwt.rnn``, ``lmwt.rnn2``, …"""
@@ -36,6 +40,15 @@ class OperatingPoint:
     def acoustic_scale(self) -> float:
         """1 / LMWT."""
         return 1.0 / self.lmwt
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """LMWT and word insertion penalty as Kaldi's file names have them: a whole LMWT without decimals, but 0.0."""
+        return _shortest(self.lmwt), str(float(self.wip))
+
+
+def _shortest(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(float(value))
 
 
 @dataclass(frozen=True)

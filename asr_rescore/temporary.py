@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -70,6 +71,26 @@ def sweep(directory: Path) -> None:
     if place in _swept:
         return
     _swept.add(place)
+    _remove_from(directory, _orphaned)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process has left unfinished, before it ends.
+
+    Whoever writes a file removes it when an exception comes. Ctrl-C and SIGTERM, however, raise theirs anywhere: also
+    just before that is arranged for, or within it.
+    """
+    this = Owner.this()
+    for pid, directory in _swept:
+        if pid == this.pid:
+            _remove_from(Path(directory), lambda owner, left: owner == this)
+
+
+def _orphaned(owner: Owner, left: os.stat_result) -> bool:
+    return not owner.alive if owner.here else time.time() - left.st_mtime > FOREIGN_AGE
+
+
+def _remove_from(directory: Path, unwanted: Callable[[Owner, os.stat_result], bool]) -> None:
     try:
         names = os.listdir(directory)  # noqa: PTH208 - names only; a directory may have a million files
     except OSError:
@@ -82,8 +103,7 @@ def sweep(directory: Path) -> None:
         owner = Owner(match["host"], int(match["pid"]), int(match["start"]))
         try:
             status = left.lstat()
-            orphaned = not owner.alive if owner.here else time.time() - status.st_mtime > FOREIGN_AGE
-            if not orphaned:
+            if not unwanted(owner, status):
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 left.unlink()

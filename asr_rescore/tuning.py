@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from asr_rescore.word_errors import edit_distances
 
 # A finer grid than this would tune on noise: on 1,700 words one error is 0.06 % WER.
 MOST_LM_WEIGHTS = 300
+Words = Sequence[str]
+# Gets (list, utterance, texts of the utterance), yields (list, texts as they are compared): see scoring.Scoring.each.
+Compare = Callable[[Iterable[tuple["_Winners", str, Sequence[Words]]]], Iterable[tuple["_Winners", Sequence[Words]]]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def tune(
     references: Mapping[str, Sequence[str]],
     models: int,
     points: Sequence[OperatingPoint],
+    *,
+    compare: Compare | None = None,
 ) -> Tuning:
     """Search LM weights × LMWT × WIP for the fewest word errors.
 
@@ -63,6 +68,8 @@ def tune(
         references: utterance → words.
         models: number of neural LMs whose costs are in the lists.
         points: the pairs of LMWT and WIP to search.
+        compare: turns hypotheses into what is compared with the references, such as filtered words
+            (:meth:`~asr_rescore.scoring.Scoring.each`); None: they are compared as they are.
 
     Raises:
         UsageError: no list has a reference, or there are too many LMs.
@@ -70,10 +77,11 @@ def tune(
     grid = lm_weight_grid(models)
     errors = np.zeros((len(grid), len(points)), dtype=np.int64)
     seen = 0
-    for nbest in lists:
-        if nbest.utt in references and len(nbest):
-            errors += _errors(nbest, references[nbest.utt], grid, points)
-            seen += 1
+    winners = (_Winners.of(nbest, grid, points) for nbest in lists if nbest.utt in references and len(nbest))
+    items = ((of_list, of_list.utt, of_list.texts) for of_list in winners)
+    for of_list, texts in compare(items) if compare else ((of_list, texts) for of_list, _, texts in items):
+        errors += edit_distances(references[of_list.utt], texts)[of_list.place]
+        seen += 1
     if not seen:
         raise UsageError("no utterance to tune on has a reference; check the data directory's text")
     best, chosen = _middle_of_best(errors, grid, points)
@@ -87,16 +95,26 @@ def tune(
     )
 
 
-def _errors(
-    nbest: NBest, reference: Sequence[str], grid: Sequence[tuple[float, ...]], points: Sequence[OperatingPoint]
-) -> np.ndarray:
-    """Word errors of the cheapest hypothesis at each pair of LM weights and point, int64 (grid, points)."""
-    graph = np.stack([graph_costs(nbest, weights) for weights in grid])  # (grid, hypotheses)
-    winners = np.stack([np.argmin(total_costs(nbest, graph, point), axis=1) for point in points], axis=1)
-    distinct, place = np.unique(winners, return_inverse=True)
-    distances = edit_distances(reference, [nbest.words[k] for k in distinct])
-    errors: np.ndarray = distances[place].reshape(winners.shape)
-    return errors
+@dataclass(frozen=True, eq=False)
+class _Winners:
+    """The cheapest hypotheses of a list.
+
+    Attributes:
+        utt: the utterance.
+        texts: their words, each once.
+        place: which of the texts is the cheapest at each pair of LM weights and point, int64 (grid, points).
+    """
+
+    utt: str
+    texts: tuple[Words, ...]
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, nbest: NBest, grid: Sequence[tuple[float, ...]], points: Sequence[OperatingPoint]) -> _Winners:
+        graph = np.stack([graph_costs(nbest, weights) for weights in grid])  # (grid, hypotheses)
+        winners = np.stack([np.argmin(total_costs(nbest, graph, point), axis=1) for point in points], axis=1)
+        distinct, place = np.unique(winners, return_inverse=True)
+        return cls(nbest.utt, tuple(nbest.words[k] for k in distinct), place.reshape(winners.shape))
 
 
 def _middle_of_best(
@@ -105,6 +123,8 @@ def _middle_of_best(
     """Indices (grid, point) of the point that has the fewest errors and is nearest to the mean of all such points."""
     tied = np.argwhere(errors == errors.min())
     # One step of LMWT, one of WIP and one of an LM weight get about the same length.
-    axes = np.array([[*(20 * weight for weight in grid[g]), points[p].lmwt, 2 * points[p].wip] for g, p in tied])
+    lmwts = sorted({point.lmwt for point in points})
+    step = min((higher - lower for lower, higher in itertools.pairwise(lmwts)), default=1.0)
+    axes = np.array([[*(20 * weight for weight in grid[g]), points[p].lmwt / step, 2 * points[p].wip] for g, p in tied])
     nearest = np.argmin(((axes - axes.mean(axis=0)) ** 2).sum(axis=1))
     return int(tied[nearest][0]), int(tied[nearest][1])

@@ -71,7 +71,9 @@ class Vocabulary:
             raise RescoreError(f"the probabilities in class {self.unk} sum to {total}, expected 1, each above 0")
 
     @classmethod
-    def from_counts(cls, counts: Mapping[str, int], size: int | None = None, lexicon: Iterable[str] = ()) -> Vocabulary:
+    def from_counts(
+        cls, counts: Mapping[str, int], size: int | None = None, lexicon: Iterable[str] = (), min_count: int = 1
+    ) -> Vocabulary:
         """List the most frequent words; all other words form the class. Ties are broken by spelling.
 
         Args:
@@ -79,9 +81,10 @@ class Vocabulary:
             size: largest number of entries, including ``</s>`` and the class; None: list every word.
             lexicon: words that the recogniser can output; those that are not in the text join the class with a
                 count of 1.
+            min_count: a word that occurs less often joins the class, whatever ``size`` is.
 
         Raises:
-            RescoreError: ``size`` or the text leaves no word to list.
+            RescoreError: ``size``, ``min_count`` or the text leaves no word to list.
         """
         unk = PLAIN_UNK if PLAIN_UNK in counts else RNN_UNK
         ranked = sorted((word for word in counts if word not in (unk, SENTENCE_END)), key=lambda w: (-counts[w], w))
@@ -89,6 +92,12 @@ class Vocabulary:
         if kept < 1:
             cause = "a text without words" if size is None else f"a vocabulary of {size} entries"
             raise RescoreError(f"{cause} leaves no word to list; expected 3 entries or more")
+        kept = min(kept, sum(counts[word] >= min_count for word in ranked))
+        if kept < 1:
+            most = max((counts[word] for word in ranked), default=0)
+            raise RescoreError(
+                f"`min_count` {min_count} leaves no word to list; the most frequent word occurs {most} times"
+            )
         class_counts = {word: counts[word] for word in ranked[kept:]}
         for word in lexicon:
             if word not in counts and is_word(word):

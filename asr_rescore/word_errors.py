@@ -17,10 +17,28 @@ if TYPE_CHECKING:
     import jiwer
 
 Mode = Literal["all", "present"]
-Ties = tuple[str, str, str]
-# The order in which an alignment prefers equally cheap steps.
-COMPUTE_WER: Ties = ("ins", "del", "sub")
-ALIGN_TEXT: Ties = ("sub", "del", "ins")
+Step = Literal["ins", "del", "sub"]
+Alignment = Sequence[tuple[str | None, str | None]]  # reference word and hypothesis word, or None
+
+
+@dataclass(frozen=True)
+class AlignmentRule:
+    """Which of many alignments of a reference and a hypothesis is counted.
+
+    Attributes:
+        ties: the order in which equally cheap steps are preferred, from the end of the utterance.
+        gap: cost of an insertion or a deletion.
+        substitution: cost of a substitution.
+    """
+
+    ties: tuple[Step, Step, Step]
+    gap: int = 1
+    substitution: int = 1
+
+
+COMPUTE_WER = AlignmentRule(("ins", "del", "sub"))
+ALIGN_TEXT = AlignmentRule(("sub", "del", "ins"))
+SCLITE = AlignmentRule(("sub", "ins", "del"), gap=3, substitution=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +95,10 @@ class ErrorCount:
         """Sentence error rate, in percent of the sentences; nan if there are none."""
         return 100 * self.wrong_sentences / self.sentences if self.sentences else math.nan
 
-    def wer_line(self) -> str:
-        """Kaldi's %WER line."""
+    def wer_line(self, rate: str = "WER") -> str:
+        """Kaldi's %WER line; ``rate`` is the name of the rate."""
         return (
-            f"%WER {self.wer:.2f} [ {self.errors} / {self.reference_words}, {self.insertions} ins, "
+            f"%{rate} {self.wer:.2f} [ {self.errors} / {self.reference_words}, {self.insertions} ins, "
             f"{self.deletions} del, {self.substitutions} sub ]" + (" [PARTIAL]" if self.missing else "")
         )
 
@@ -100,34 +118,35 @@ def _total(times: Mapping[ErrorCount, int]) -> ErrorCount:
 
 
 def align(
-    reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER
+    reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule = COMPUTE_WER
 ) -> list[tuple[str | None, str | None]]:
-    """The alignment with the fewest errors.
+    """The alignment with the lowest cost.
 
     Args:
         reference, hypothesis: words.
-        ties: the order of preference among equally cheap steps: ``COMPUTE_WER`` gives the counts of compute-wer,
-            ``ALIGN_TEXT`` the alignments of align-text. The number of errors is the same with both.
+        rule: ``COMPUTE_WER`` gives the counts of compute-wer, ``ALIGN_TEXT`` the alignments of align-text; the number
+            of errors is the same with both. ``SCLITE`` gives those of sclite, which may have more errors.
 
     Returns:
         Pairs (reference word, hypothesis word), with None in place of the missing word of an insertion or deletion.
     """
     if list(reference) == list(hypothesis):  # the only alignment without errors, and a frequent one
         return [(word, word) for word in reference]
-    table = _ErrorTable(reference, hypothesis)
+    table = _CostTable(reference, hypothesis, rule)
     pairs: list[tuple[str | None, str | None]] = []
     h = len(hypothesis)
     r = len(reference)
     while h or r:
         here = table.row(h)
         above = table.row(h - 1) if h else here
-        errors = here[r]
+        cost = here[r]
+        wrong = h > 0 and r > 0 and hypothesis[h - 1] != reference[r - 1]
         steps = {
-            "ins": h > 0 and above[r] + 1 == errors,
-            "del": r > 0 and here[r - 1] + 1 == errors,
-            "sub": h > 0 and r > 0 and above[r - 1] + (hypothesis[h - 1] != reference[r - 1]) == errors,
+            "ins": h > 0 and above[r] + rule.gap == cost,
+            "del": r > 0 and here[r - 1] + rule.gap == cost,
+            "sub": h > 0 and r > 0 and above[r - 1] + wrong * rule.substitution == cost,
         }
-        step = next(name for name in ties if steps[name])
+        step = next(name for name in rule.ties if steps[name])
         aligned = None if step == "ins" else reference[r - 1]
         heard = None if step == "del" else hypothesis[h - 1]
         pairs.append((aligned, heard))
@@ -138,28 +157,29 @@ def align(
     return pairs[::-1]
 
 
-class _ErrorTable:
-    """The errors of the first h words of a hypothesis against the first r words of the reference, for all h and r.
+class _CostTable:
+    """The cost of the first h words of a hypothesis against the first r words of the reference, for all h and r.
 
     Only every ``len(reference) ** 0.5``-th row is kept. The rows between two of these are computed again when they are
     needed, so that an utterance of 20,000 words takes 25 MB instead of gigabytes. Rows are read from the last to the
     first.
     """
 
-    def __init__(self, reference: Sequence[str], hypothesis: Sequence[str]):
+    def __init__(self, reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule):
+        self.rule = rule
         ids = {word: index for index, word in enumerate(reference)}
         self.reference = np.array([ids[word] for word in reference], dtype=np.int32)
         self.hypothesis = [ids.get(word, -1) for word in hypothesis]
-        self.places = np.arange(len(reference) + 1, dtype=np.int32)
+        self.deletions = np.arange(len(reference) + 1, dtype=np.int32) * rule.gap
         self.height = math.isqrt(len(hypothesis)) + 1  # of a block of rows
-        self.first_rows = [self.places]
+        self.first_rows = [self.deletions]
         self._compute(0)
         while len(self.first_rows) * self.height <= len(hypothesis):
             self.first_rows.append(self.block[-1])
             self._compute(len(self.first_rows) - 1)
 
     def row(self, h: int) -> np.ndarray:
-        """The errors of the first ``h`` words, int32 (reference words + 1,)."""
+        """The costs of the first ``h`` words, int32 (reference words + 1,)."""
         block, place = divmod(h, self.height)
         if block != self.number:
             self._compute(block)
@@ -173,11 +193,11 @@ class _ErrorTable:
         begin = number * self.height
         for word in self.hypothesis[begin : begin + self.height]:
             above = row
-            row = above + 1  # insertions
-            np.minimum(row[1:], above[:-1] + (self.reference != word), out=row[1:])
-            row -= self.places
-            np.minimum.accumulate(row, out=row)  # deletions: a running minimum in which each step costs one error
-            row += self.places
+            row = above + self.rule.gap  # insertions
+            np.minimum(row[1:], above[:-1] + (self.reference != word) * self.rule.substitution, out=row[1:])
+            row -= self.deletions
+            np.minimum.accumulate(row, out=row)  # a running minimum in which each step costs one deletion
+            row += self.deletions
             self.block.append(row)
 
 
@@ -188,30 +208,30 @@ def _shared(*counts: int) -> ErrorCount:
 
 
 @lru_cache(maxsize=1 << 14)  # a hypothesis wins at many operating points; an entry takes half a kilobyte
-def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], ties: Ties) -> ErrorCount:
-    pairs = align(reference, hypothesis, ties)
+def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], rule: AlignmentRule) -> ErrorCount:
+    pairs = align(reference, hypothesis, rule)
     insertions = sum(said is None for said, _ in pairs)
     deletions = sum(heard is None for _, heard in pairs)
     substitutions = sum(said != heard for said, heard in pairs) - insertions - deletions
     return _shared(insertions, deletions, substitutions, len(reference), 1, int(reference != hypothesis))
 
 
-def count(reference: Sequence[str], hypothesis: Sequence[str], ties: Ties = COMPUTE_WER) -> ErrorCount:
-    """The errors of one utterance; :func:`align` says what ``ties`` means.
+def count(reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule = COMPUTE_WER) -> ErrorCount:
+    """The errors of one utterance; see :func:`align` for ``rule``.
 
     Raises:
         UsageError: a transcript is a string instead of a sequence of words.
     """
     _refuse_string(reference)
     _refuse_string(hypothesis)
-    return _count(tuple(reference), tuple(hypothesis), ties)
+    return _count(tuple(reference), tuple(hypothesis), rule)
 
 
 def errors_by_utterance(
     references: Mapping[str, Sequence[str]],
     hypotheses: Mapping[str, Sequence[str]],
     mode: Mode = "all",
-    ties: Ties = COMPUTE_WER,
+    rule: AlignmentRule = COMPUTE_WER,
 ) -> dict[str, ErrorCount]:
     """The errors of each utterance that has a reference.
 
@@ -219,7 +239,7 @@ def errors_by_utterance(
         references, hypotheses: utterance → words. A hypothesis without a reference is ignored.
         mode: as compute-wer's ``--mode``: ``all`` counts a missing hypothesis as an empty one, ``present`` counts its
             utterance only in ``missing``.
-        ties: see :func:`align`.
+        rule: see :func:`align`.
 
     Returns:
         utterance → errors.
@@ -227,16 +247,16 @@ def errors_by_utterance(
     Raises:
         UsageError: a transcript is a string instead of a sequence of words.
     """
-    return {utt: _errors_of(utt, reference, hypotheses, mode, ties) for utt, reference in references.items()}
+    return {utt: _errors_of(utt, reference, hypotheses, mode, rule) for utt, reference in references.items()}
 
 
 def _errors_of(
-    utt: str, reference: Sequence[str], hypotheses: Mapping[str, Sequence[str]], mode: Mode, ties: Ties
+    utt: str, reference: Sequence[str], hypotheses: Mapping[str, Sequence[str]], mode: Mode, rule: AlignmentRule
 ) -> ErrorCount:
     hypothesis = hypotheses.get(utt)
     if hypothesis is not None:
-        return count(reference, hypothesis, ties)
-    return _shared(0, 0, 0, 0, 0, 0, 1) if mode == "present" else replace(count(reference, (), ties), missing=1)
+        return count(reference, hypothesis, rule)
+    return _shared(0, 0, 0, 0, 0, 0, 1) if mode == "present" else replace(count(reference, (), rule), missing=1)
 
 
 def wer(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import State
 from asr_rescore.nbest import NBest
-from asr_rescore.ngram import Grammar
+from asr_rescore.ngram import WordLm
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
@@ -67,7 +68,7 @@ class Bench:
 
     inputs: Inputs
     scorer: CountingScorer
-    grammar: Grammar
+    grammar: WordLm[Any]
     weights: Weights
 
     def lists(self, lattices: Lattices, n: int) -> Found:
@@ -199,7 +200,7 @@ def main() -> None:
     )
     (lm,) = inputs.lms
     scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
-    bench = Bench(inputs, scorer, inputs.grammar(), inputs.given_weights(None, arguments.weights).weights)
+    bench = Bench(inputs, scorer, inputs.old_lm(), inputs.given_weights(None, arguments.weights).weights)
     lattices = list(inputs.first_pass.lattices([Job(1, 1)], Failures()))[: arguments.utterances or None]
     report = Report("Lists of N hypotheses and lattices")
     report(f"{len(lattices)} utterances of {arguments.data_dir.name}, {lm.model.num_parameters:,} parameters\n")

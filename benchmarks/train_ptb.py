@@ -36,8 +36,9 @@ from asr_rescore.models import AwdLstmMos, Ensemble
 from asr_rescore.models.dropout import embed_with_row_dropout, locked_dropout
 from asr_rescore.models.mixture import mixture_log_probs, mixture_loss
 from asr_rescore.objectives import SoftLabels
+from asr_rescore.training.cached_teacher import CachedTeacher
 from asr_rescore.training.teacher import OnlineTeacher, Teacher
-from asr_rescore.training.teacher_cache import SCALE, CachedTeacher
+from asr_rescore.training.teacher_cache import SCALE
 from reporting import ROOT, Report
 
 CONF = ROOT / "recipes/ptb/conf"

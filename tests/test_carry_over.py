@@ -1,6 +1,9 @@
 """History from utterance to utterance: which chains there are, and that costs are those of one running text."""
 
+import contextlib
+import gzip
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.kaldi import DataDir, Place
+from asr_rescore.nbest import NBest
 from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.vocab import SENTENCE_END
 from lattices import lattice_of
@@ -38,10 +42,55 @@ def test_without_segments_there_are_no_recordings():
         chains_of(SPEAKERS, None, "recording")
 
 
-def test_rounds_take_one_of_each_chain():
-    carry_over = CarryOver([["a", "b", "c"], ["d"], ["e", "f"]], [], weights=None)
+def test_rounds_take_one_of_each_chain(tmp_path):
+    carry_over = CarryOver([["a", "b", "c"], ["d"], ["e", "f"]], [], weights=None, directory=tmp_path)
     rounds = carry_over.rounds((utt, utt.upper()) for utt in "fedca")
-    assert list(rounds) == [[("a", "A"), ("d", "D"), ("e", "E")], [("c", "C"), ("f", "F")]]
+    assert [list(abreast) for abreast in rounds] == [["A", "D", "E"], ["C", "F"]]
+
+
+def test_entries_wait_on_disk_and_leave_nothing_there(tmp_path):
+    carry_over = CarryOver([["a", "b"], ["c", "d"]], [], weights=None, directory=tmp_path)
+    alive = weakref.WeakSet()
+
+    def entries():
+        for utt in "abcd":
+            nbest = NBest(utt, ((),), {})
+            alive.add(nbest)
+            yield utt, nbest
+            del nbest
+            assert len(alive) <= 1  # the one that rounds() has just read
+
+    found = []
+    for abreast in carry_over.rounds(entries()):
+        for nbest in abreast:
+            alive.add(nbest)
+            assert len(alive) == 1
+            found.append(nbest.utt)
+            assert not list(tmp_path.iterdir()), "it would be left there by a run that is killed"
+            del nbest
+    assert found == ["a", "c", "b", "d"]
+
+
+def test_results_are_those_of_lists_held_in_memory(rescore, monkeypatch):
+    _, spooled = rescore("--lm-weight", 0.5, "--carry-over", "speaker", out="spooled")
+
+    class Held(dict):
+        """A spool in memory."""
+
+        fill = dict.update
+
+        def __class_getitem__(cls, _):
+            return lambda directory: contextlib.nullcontext(cls())
+
+    for place in ("carry_over", "list_engine"):
+        monkeypatch.setattr(f"asr_rescore.rescoring.{place}.Spool", Held)
+    _, held = rescore("--lm-weight", 0.5, "--carry-over", "speaker", out="held")
+    files = [file.relative_to(held) for file in sorted((held / "archives.1").iterdir())]
+    assert len(files) == 6
+    for file in files:
+        assert (spooled / file).read_bytes() == (held / file).read_bytes()
+    lattices = [gzip.decompress((out / "lat.1.gz").read_bytes()) for out in (spooled, held)]
+    assert lattices[0] == lattices[1]
 
 
 def lists_of(out) -> dict[str, kaldi.NBestWriter]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,15 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"asr-rescore {__version__}\n"
 
 
+@pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
+def test_help_says_how_jobs_run_at_the_same_time(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    [named] = re.findall(r"one after the other, and (recipes/steps/\w+\.sh) at the same time", shown)
+    assert (ROOT / named).name == f"{command}.sh" and (ROOT / named).is_file()
+
+
 def test_help_lists_every_command_with_its_line(capsys):
     assert cli.main(["--help"]) == 0
     listed = [line.split(maxsplit=1) for line in capsys.readouterr().out.partition("commands:\n")[2].splitlines()]
@@ -244,12 +254,40 @@ def test_sigterm_removes_what_is_unfinished(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_removes_what_no_block_does(tmp_path, number, status):
+    body = (
+        "import os, signal, pathlib; from asr_rescore import temporary\n"
+        f"    folder = pathlib.Path({str(tmp_path)!r}); temporary.sweep(folder)\n"
+        "    temporary.temporary_path(folder / 'archives.1').mkdir()\n"
+        f"    os.kill(os.getpid(), signal.{number})"
+    )
+    assert run_probe(body).returncode == status
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
 def test_output_to_a_full_disk_is_one_line():
     with FULL.open("w") as full:
         done = run_probe("print('x')", stdout=full)
-    line = "asr-rescore probe: error: No space left on device; make room and run the same command again\n"
+    line = (
+        "asr-rescore probe: error: No space left on device: standard output; make room and run the same command again\n"
+    )
     assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))"
+    with (tmp_path / "out").open("w") as out:
+        done = run_probe(f"{limit}; print('x' * 100_000)", stdout=out)
+    line = "asr-rescore probe: error: File too large: standard output; check the path, its permissions and its disk\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_wrong_value_of_any_length_is_a_short_line(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["score_wer", "--mode", "9" * 5000, "ref", "hyp"])
+    assert len(capsys.readouterr().err) < 1200
 
 
 def test_a_full_disk_under_a_file_names_it_and_keeps_what_was_printed():

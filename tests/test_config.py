@@ -158,7 +158,7 @@ def test_a_model_that_the_machine_cannot_hold():
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         load_config(tmp_path / "none.yaml")
 
 

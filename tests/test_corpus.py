@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_rescore.corpus import MIN_LINES_WITH_IDS, TokenStream, count_words, hold_out, read_sentences, write_sentences
+from asr_rescore import corpus
+from asr_rescore.corpus import (
+    MIN_LINES_WITH_IDS,
+    TokenStream,
+    count_words,
+    every,
+    read_sentences,
+    split_sentences,
+    spread,
+    write_sentences,
+)
 from asr_rescore.errors import InputError
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
@@ -138,10 +148,64 @@ def test_what_is_written_is_read_again(tmp_path_factory, sentences):
 
 
 @given(SENTENCES, st.integers(2, 7))
-def test_held_out_sentences_are_not_trained_on(sentences, every):
+def test_held_out_sentences_are_not_trained_on(tmp_path_factory, sentences, count):
+    folder = tmp_path_factory.mktemp("text")
     numbered = [[str(number), *words] for number, words in enumerate(sentences)]
-    train = list(hold_out(numbered, every, valid=False))
-    valid = list(hold_out(numbered, every, valid=True))
-    assert sorted(train + valid, key=lambda words: int(words[0])) == numbered
-    assert len(valid) == len(sentences) // every
-    assert valid == numbered[every - 1 :: every]
+    arguments = (iter(numbered), folder / "train", folder / "valid", every(count), folder)
+    if len(sentences) < count:
+        with pytest.raises(InputError, match=f"found {len(sentences)} train and 0 valid sentences"):
+            split_sentences(*arguments)
+        assert not any(folder.iterdir())
+        return
+    counts, valid = split_sentences(*arguments)
+    assert list(read_sentences(folder / "valid", kaldi_text=False)) == numbered[count - 1 :: count]
+    train = [words for number, words in enumerate(numbered, 1) if number % count]
+    assert list(read_sentences(folder / "train", kaldi_text=False)) == train
+    assert valid == len(sentences) // count
+    assert counts.pop("</s>") == len(train)
+    assert counts == count_words(train)
+
+
+@given(st.lists(st.integers(1, 30), min_size=40, max_size=200), st.integers(1, 100))
+def test_some_words_are_held_out_all_over_the_text(lengths, wanted):
+    total = sum(lengths)
+    wanted = min(wanted, total // 2)
+    choose = spread(wanted, total)
+    chosen = [choose(["w"] * length) for length in lengths]
+    assert not chosen[0]
+    seen = 0
+    held = 0
+    for length, is_held in zip(lengths, chosen, strict=True):
+        assert held - wanted * seen / total <= 30  # never more than a sentence too many
+        assert wanted * seen / total - held <= 30 * wanted / total + 1e-9  # never behind by more than a sentence's part
+        seen += length
+        held += length * is_held
+    assert wanted - 30 <= held <= wanted + 30
+
+
+def test_long_and_short_sentences_are_held_out_alike():
+    draw = np.random.default_rng(1)
+    lengths = draw.choice([5, 50], 20_000)
+    choose = spread(int(lengths.sum()) // 50, int(lengths.sum()))
+    chosen = np.array([choose(["w"] * length) for length in lengths])
+    assert (lengths[chosen] == 5).mean() == pytest.approx(0.5, abs=0.08)  # of 400: within 3 standard errors
+
+
+def test_many_utterance_ids_are_refused_before_the_end_of_the_text(text, monkeypatch):
+    monkeypatch.setattr(corpus, "MAX_LINES_WITH_IDS", 20)
+    sentences = read_sentences(text("".join(f"utt-{n} a\n" for n in range(1000))))
+    with pytest.raises(InputError, match="found 20 lines whose first words"):
+        for number, _ in enumerate(sentences):
+            assert number < 20
+
+
+@pytest.mark.parametrize("block", [1, 4, 1 << 20])
+def test_blocks_change_nothing(monkeypatch, block):
+    sentences = [["a", "c"], ["x"], ["b", "b", "a", "d"], ["c"]]
+    whole = TokenStream.encode(sentences, VOCABULARY)
+    monkeypatch.setattr(corpus, "BLOCK", block)
+    parts = TokenStream.encode(sentences, VOCABULARY)
+    assert parts.ids.tolist() == [2, 1, 0, 1, 0, 3, 3, 2, 1, 0, 1, 0]
+    assert parts.ends.tolist() == [3, 5, 10, 12]
+    assert [parts.sentence(number).tolist() for number in (0, 1, 3)] == [[2, 1, 0], [1, 0], [1, 0]]
+    assert (parts.hash, parts.class_cost, parts.oov) == (whole.hash, whole.class_cost, whole.oov)

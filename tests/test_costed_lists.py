@@ -32,7 +32,7 @@ def test_the_best_hypotheses_are_those_of_the_whole_lists(tmp_path):
     weights = Weights((0.4,), OperatingPoint(12, 1.0))
     winners = Winners(weights, POINTS, OperatingPoint(9), references)
     for nbest in CostedLists(tmp_path, 2, 1, Failures()):
-        winners.add(nbest)
+        winners.add(nbest, nbest.words)
     for point, texts in winners.at_points().items():
         expected = {nbest.utt: nbest.words[best_hypothesis(nbest, Weights((0.4,), point))] for nbest in made}
         assert dict(texts) == expected
@@ -78,7 +78,7 @@ def test_memory_does_not_grow_with_the_lists(tmp_path):
         tuning = tune(costed, references, 1, POINTS)
         winners = Winners(tuning.weights, POINTS, tuning.first_pass, references)
         for nbest in costed:
-            winners.add(nbest)
+            winners.add(nbest, nbest.words)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1e6

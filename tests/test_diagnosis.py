@@ -9,12 +9,13 @@ import pytest
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import load_model
 from asr_rescore.cli.main import main
+from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.ngram import WordFst
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.report import Comparison, SystemReport, to_html, to_text
-from asr_rescore.rescoring.diagnosis import OldLmFit, tuning_warnings
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
 from rescoring_runs import save_random_lm
 
@@ -66,7 +67,7 @@ def test_a_vocabulary_in_another_case_is_refused_unless_allowed(both, command, l
     assert "--allow-oov" in error
     status, out = both(command, "--allow-oov", lang=capitals)
     assert status == 0
-    assert "oov" in codes(out)
+    assert {"oov", "new_lm"} <= set(codes(out))
     [count] = SystemReport.load(out).oov
     assert count.oov_tokens > 0.95 * count.tokens
     assert count.oov_words > 0.95 * count.words
@@ -140,6 +141,52 @@ def test_an_old_lm_the_lattices_were_not_made_with(both, command, lang, tmp_path
     assert f"{out}: warning: {warning.text}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_new_lm_that_does_not_fit_has_the_same_warning_for_lists_and_lattices(both, lang, tmp_path):
+    lm = save_random_lm(tmp_path / "foreign", ["nothing", "that", "was", "said"], 1)
+    found = {}
+    for command in ("rescore_nbest", "rescore_lattice"):
+        status, out = both(command, "--allow-oov", lm=lm)
+        assert status == 0
+        [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "new_lm"]
+        assert warning.text.startswith(f"foreign has perplexity {warning.numbers['ppl']:.4g} on the first pass's best")
+        found[command] = warning.numbers
+    assert found["rescore_lattice"] == pytest.approx(found["rescore_nbest"], rel=1e-4)
+    assert found["rescore_lattice"]["ppl"] > 150 * found["rescore_lattice"]["old_ppl"]
+
+
+class LinearScorer:
+    """Costs of 9 per word and 1 per sentence end; keeps the sentences."""
+
+    def __init__(self):
+        self.sentences = []
+
+    def costs(self, sentences):
+        self.sentences += sentences
+        return np.array([9.0 * len(words) + 1.0 for words in sentences])
+
+
+def test_a_sample_of_the_first_pass_is_enough_for_a_new_lm(monkeypatch):
+    monkeypatch.setattr("asr_rescore.rescoring.diagnosis.SAMPLE_TOKENS", 12)
+    sentences = [("a",) * (1 + index % 3) for index in range(10)]  # 29 tokens, so every third with an old cost is taken
+    old = np.array([1.0, np.inf, *[1.0] * 8])
+    scorer, fit = LinearScorer(), NewLmFit(["x"])
+    fit.add_sample({f"utt{index}": words for index, words in enumerate(sentences)}, old, [scorer])
+    assert scorer.sentences == [sentences[index] for index in (0, 4, 7)]
+    assert (fit.tokens, fit.old, fit.new.tolist()) == (8, 3.0, [48.0])
+    assert [warning.numbers["old_ppl"] for warning in fit.warnings()] == [pytest.approx(np.exp(3 / 8))]
+
+
+def test_a_damaged_new_lm_has_no_perplexity():
+    class Damaged:
+        def costs(self, sentences):
+            raise RescoreError("not a number")
+
+    fit = NewLmFit(["x"])
+    fit.add_sample({"utt": ("a",)}, np.ones(1), [Damaged()])
+    assert not list(fit.warnings())
+
+
 def test_rounding_is_no_sign_of_another_old_lm():
     fit = OldLmFit("G.fst")
     fit.add(np.full(1000, -0.01))
@@ -166,7 +213,7 @@ def test_a_words_txt_of_another_graph_with_the_same_ids(both, lang, tmp_path):
         ((0.3, 0.0), 12, 0.5, 12, ["lm_weight_zero"]),
         ((0.5,), 7, 0.5, 12, ["lmwt_edge"]),
         ((0.5,), 17, 0.5, 17, ["lmwt_edge", "first_pass_lmwt_edge"]),
-        ((0.5,), 12, 0.0, 12, ["wip_edge"]),
+        ((0.5,), 12, 0.0, 12, []),  # a natural end
         ((0.5,), 12, 1.0, 12, ["wip_edge"]),
     ],
 )
@@ -175,6 +222,22 @@ def test_weights_tuned_to_the_edge_of_their_grid(lm, lmwt, wip, first, expected)
         Weights(lm, OperatingPoint(lmwt, wip)), OperatingPoint(first), "tuned", ("a", "b")[: len(lm)]
     )
     assert [warning.code for warning in tuning_warnings(chosen, POINTS, ["x", "y"][: len(lm)])] == expected
+
+
+@pytest.mark.parametrize(
+    ("penalties", "tuned", "shown"),
+    [
+        ((-1.0, 0.0), 0.0, "0 is the largest of its grid, -1 to 0"),
+        ((-1.0, 0.0), -1.0, "-1 is the smallest of its grid, -1 to 0"),
+        ((0.5, 1.0), 0.5, "0.5 is the smallest of its grid, 0.5 to 1"),
+        ((0.0, 1.0, 2.0), 1.0, ""),
+    ],
+)
+def test_other_ends_of_the_penalties_are_edges(penalties, tuned, shown):
+    chosen = ChosenWeights(Weights((0.5,), OperatingPoint(12, tuned)), OperatingPoint(12), "tuned", ("a",))
+    points = [OperatingPoint(lmwt, wip) for wip in penalties for lmwt in (11, 12, 13)]
+    assert shown in "".join(warning.text for warning in tuning_warnings(chosen, points, ["x"]))
+    assert bool(shown) == bool(list(tuning_warnings(chosen, points, ["x"])))
 
 
 def test_a_grid_of_one_point_has_no_edge():

@@ -1,12 +1,15 @@
 """Files are written completely or not at all, and read whether they are gzipped or not."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_binary, atomic_directory, atomic_text, open_binary, read_lines
+from asr_rescore.files import atomic_binary, atomic_directory, atomic_text, naming, open_binary, read_lines
+
+FULL = Path("/dev/full")
 
 
 @pytest.mark.parametrize("name", ["plain.txt", "packed.gz"])
@@ -56,6 +59,34 @@ def test_a_directory_is_replaced_whole(tmp_path, before):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["replaces", "is new"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("other", ["puts its own there", "takes it away"])
+def test_another_process_replaces_a_directory_at_the_same_time(tmp_path, monkeypatch, before, call, other):
+    """It does so just before one of the moves of this one."""
+    path = tmp_path / "archives.1"
+    if before:
+        path.mkdir()
+        (path / "words").write_text("old")
+    move = Path.replace
+    moves = []
+
+    def disturbed(self, target):
+        moves.append(self)
+        if len(moves) == call:
+            shutil.rmtree(path, ignore_errors=True)
+            if other == "puts its own there":
+                path.mkdir()
+                (path / "words").write_text("theirs")
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", disturbed)
+    with atomic_directory(path) as fresh:
+        (fresh / "words").write_text("ours")
+    assert [(found.name, found.is_dir()) for found in tmp_path.iterdir()] == [("archives.1", True)]
+    assert (path / "words").read_text() == "ours"
+
+
 def test_a_directory_that_cannot_take_the_place_leaves_the_old(tmp_path, monkeypatch):
     path = tmp_path / "folder"
     path.mkdir()
@@ -87,6 +118,29 @@ def test_broken_text_is_named(tmp_path, content, message):
         list(read_lines(tmp_path / "text"))
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+def test_what_is_no_readable_file_is_named_in_plain_words(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    places = {
+        "nowhere": "no such file",
+        "file/under": "no such file",
+        ".": "a directory",
+        "n" * 300: "a name that is too long",
+        "loop": "a link to itself",
+        "a\0b": "embedded null byte",
+    }
+    for name, found in places.items():
+        with pytest.raises(InputError) as refused:
+            list(read_lines(tmp_path / name))
+        assert refused.value.found == found
+    message = f"{tmp_path / 'nowhere'}: found no such file, expected a readable file; check the path"
+    with pytest.raises(InputError, match=message):
         list(read_lines(tmp_path / "nowhere"))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux's /dev/full")
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "log"
+    path.symlink_to(FULL)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"), naming(path), path.open("a") as stream:
+        stream.write("x")

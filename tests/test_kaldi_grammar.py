@@ -41,7 +41,7 @@ def test_reads_plain_and_gzipped_file_and_directory(tmp_path):
     (tmp_path / "G.fst.gz").write_bytes(gzip.compress(by_hand()))
     assert_equal(kaldi.read_grammar(tmp_path), GRAMMAR)
     (tmp_path / "G.fst").write_bytes(by_hand())
-    assert kaldi.grammar_file(tmp_path) == tmp_path / "G.fst"
+    assert kaldi.old_lm_file(tmp_path) == tmp_path / "G.fst"
     assert_equal(kaldi.read_grammar(tmp_path / "G.fst"), GRAMMAR)
 
 
@@ -89,10 +89,7 @@ def test_an_invalid_grammar_is_an_error(tmp_path, data, found):
 
 
 def test_a_missing_grammar_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="found no G.fst, expected G.fst or G.fst.gz"):
-        kaldi.read_grammar(tmp_path)
-    (tmp_path / "G.carpa").touch()
-    with pytest.raises(InputError, match="found only G.carpa"):
-        kaldi.read_grammar(tmp_path)
     with pytest.raises(InputError, match="No such file"):
+        kaldi.read_grammar(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
         kaldi.read_grammar(tmp_path / "other")

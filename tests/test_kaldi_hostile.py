@@ -220,7 +220,7 @@ def test_scp_reports_each_bad_line_and_continues(tmp_path):
     expected = [
         "a file of 1359 bytes",
         "found bytes",
-        "No such file",
+        "no such file",
         "'alone'",
         "''",
         "gzipped",
@@ -269,6 +269,6 @@ def test_invalid_rspecifiers(source):
 
 def test_missing_files(tmp_path):
     _, ((_, message),) = read_all(tmp_path / "no.ark")
-    assert "No such file" in message
+    assert "no such file" in message
     _, ((_, message),) = read_all(tmp_path)
     assert "num_jobs" in message

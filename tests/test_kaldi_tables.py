@@ -111,7 +111,7 @@ def test_data_directory_round_trip(tmp_path):
         ("a b c\n", None, "utt2spk: key a: found 'b c', expected one speaker"),
         ("a\n", None, "utt2spk: key a: found '', expected one speaker"),
         ("a b\n", "a x\nc y\n", "text: key c: found no such utterance in utt2spk"),
-        (None, "a x\n", "utt2spk: found No such file"),
+        (None, "a x\n", "utt2spk: found no such file"),
     ],
 )
 def test_bad_data_directories(tmp_path, utt2spk, text, found):
@@ -125,7 +125,7 @@ def test_bad_data_directories(tmp_path, utt2spk, text, found):
 @pytest.mark.parametrize(
     ("num_jobs", "lattices", "found"),
     [
-        (None, [1], "num_jobs: found No such file"),
+        (None, [1], "num_jobs: found no such file"),
         ("", [1], "num_jobs: found ''"),
         ("two", [1], "num_jobs: found 'two'"),
         ("0", [], "num_jobs: found '0'"),

@@ -138,7 +138,7 @@ NO_END = lattice_of([(0, 1, 1, 0, 0)], {}, 2)
 
 @pytest.mark.parametrize("lattice", [EMPTY, NO_END], ids=["no states", "no final state"])
 def test_a_lattice_without_a_sentence(lattice):
-    assert best_path(lattice) is None
+    assert best_path(lattice, 1.0) is None
     assert n_best(lattice, 10, 1.0) == []
     assert oracle(lattice, [1]) is None
     assert connect(lattice).num_states == prune(lattice, 1.0, 1.0).num_states == 0

@@ -80,8 +80,8 @@ def test_bins_are_distributions_and_contain_the_confidences(lattice, acoustic_sc
 def test_one_path_is_certain(lattice):
     if not all_paths(lattice):
         return
-    path = best_path(lattice)
-    found = mbr_decode(from_paths(lattice, [path], [path.graph]))
+    path = best_path(lattice, 1.0)
+    found = mbr_decode(from_paths(lattice, [path], [path.graph]), 1.0)
     assert found.words == path.words
     np.testing.assert_allclose(found.confidences, 1)
     assert found.risk == pytest.approx(0, abs=1e-9)
@@ -145,12 +145,12 @@ D = 4
     ],
 )
 def test_by_hand(lattice, best, words, confidences, risk):
-    assert best_path(lattice).words == best
-    found = mbr_decode(lattice)
+    assert best_path(lattice, 1.0).words == best
+    found = mbr_decode(lattice, 1.0)
     assert found.words == words
     np.testing.assert_allclose(found.confidences, confidences)
     assert found.risk == pytest.approx(risk)
-    kept = mbr_decode(lattice, refine=False)
+    kept = mbr_decode(lattice, 1.0, refine=False)
     assert kept.words == best
     assert kept.risk >= found.risk
 
@@ -160,10 +160,10 @@ def test_times_are_means_over_the_words_occurrences():
     lattice = lattice_of(
         [(0, 1, A, np.log(4 / 3), 0), (0, 2, 0, np.log(4), 0), (2, 3, A, 0, 0)], {1: (0, 0), 3: (0, 0)}, 4
     )
-    found = mbr_decode(lattice)
+    found = mbr_decode(lattice, 1.0)
     assert found.words == (A,)
     np.testing.assert_allclose(found.times, [[0.25 * 2, 0.75 * 2 + 0.25 * 4]])
-    absent = mbr_decode(lattice, hypothesis=[A, B], refine=False)
+    absent = mbr_decode(lattice, 1.0, hypothesis=[A, B], refine=False)
     np.testing.assert_allclose(absent.confidences, [1, 0])
     np.testing.assert_allclose(absent.times, [[0.5, 2.5], [2.5, 2.5]])
 
@@ -174,7 +174,7 @@ def test_words_whose_mean_times_overlap_meet_halfway():
     lengths = [4, 6, 2, 4, 2, 6]  # frames of the three first words, then of the three second words
     frames = Ragged.from_lists([[1] * length for length in lengths])
     lattice = replace(lattice, alignment=frames, final_alignment=Ragged.from_lists([[]] * lattice.num_states))
-    found = mbr_decode(lattice, hypothesis=[A, B])
+    found = mbr_decode(lattice, 1.0, hypothesis=[A, B])
     assert found.words == (A, B)
     np.testing.assert_allclose(found.confidences, 0.6)
     np.testing.assert_allclose(found.times, [[0, 4], [4, 8]])
@@ -184,8 +184,8 @@ def test_words_whose_mean_times_overlap_meet_halfway():
     "lattice", [lattice_of([], {}, 0, start=-1), lattice_of([(0, 1, 1, 0, 0)], {}, 2)], ids=["no states", "no end"]
 )
 def test_a_lattice_without_a_path(lattice):
-    assert mbr_decode(lattice) is None
-    assert mbr_decode(lattice, hypothesis=[1]) is None
+    assert mbr_decode(lattice, 1.0) is None
+    assert mbr_decode(lattice, 1.0, hypothesis=[1]) is None
 
 
 def kaldi_sausages() -> dict[str, list[dict[int, float]]]:
@@ -265,4 +265,4 @@ def test_a_lattice_that_pruning_cannot_make_small_is_refused(monkeypatch):
     equal = lattice_of([(0, 1, word, 1, 1) for word in range(1, 6)], {1: (0, 0)}, 2)
     monkeypatch.setattr(mbr, "MOST_CELLS", 12)  # 4 arcs
     with pytest.raises(RescoreError, match=r"5 arcs, of which more than 4 are on its best paths"):
-        mbr_decode(equal)
+        mbr_decode(equal, 1.0)

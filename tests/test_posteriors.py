@@ -58,14 +58,14 @@ def test_two_paths_by_hand():
 
 def test_an_arc_into_the_start_is_on_no_path():
     lattice = lattice_of([(1, 0, 1, 0, 0), (0, 2, 1, 0, 0), (2, 3, 1, 0, 0)], {2: (0, 0)}, 4)
-    found = posteriors(lattice)
+    found = posteriors(lattice, 1.0)
     np.testing.assert_allclose(found.arc, [1, 0, 0])
     np.testing.assert_allclose(found.final, [0, 0, 1, 0])
 
 
 def test_costs_of_thousands_do_not_underflow():
     lattice = lattice_of([(0, 1, 1, 9000, 0), (0, 1, 2, 9000, 0), (0, 1, 3, 20000, 0)], {1: (5000, 0)}, 2)
-    found = posteriors(lattice)
+    found = posteriors(lattice, 1.0)
     np.testing.assert_allclose(found.arc, [0.5, 0.5, 0])
     assert found.total == pytest.approx(np.log(2) - 14000)
 
@@ -74,9 +74,9 @@ def test_costs_of_thousands_do_not_underflow():
     "lattice", [lattice_of([], {}, 0, start=-1), lattice_of([(0, 1, 1, 0, 0)], {}, 2)], ids=["no states", "no end"]
 )
 def test_a_lattice_without_a_path(lattice):
-    assert posteriors(lattice) is None
+    assert posteriors(lattice, 1.0) is None
 
 
 def test_a_cycle_is_an_error():
     with pytest.raises(RescoreError, match="cycle"):
-        posteriors(lattice_of([(0, 1, 1, 0, 0), (1, 0, 2, 0, 0)], {1: (0, 0)}, 2))
+        posteriors(lattice_of([(0, 1, 1, 0, 0), (1, 0, 2, 0, 0)], {1: (0, 0)}, 2), 1.0)

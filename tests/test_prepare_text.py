@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,51 @@ def test_a_text_too_short_to_hold_anything_out(tmp_path, capsys):
     path.write_text("one sentence\n")
     assert main(["prepare_text", str(path), str(tmp_path / "d")]) == 1
     assert "found 1 train and 0 valid sentences" in capsys.readouterr().err
+
+
+def test_a_number_of_words_is_held_out(text, tmp_path):
+    assert main(["prepare_text", "--valid-words", "20", str(text), str(tmp_path / "d")]) == 0
+    valid = lines(tmp_path / "d/valid.txt")
+    assert 20 <= sum(len(line.split()) for line in valid) <= 24  # the last sentence may exceed it
+    assert sorted(valid + lines(tmp_path / "d/train.txt")) == sorted(SENTENCES)
+
+
+def test_more_words_than_half_of_the_text(text, tmp_path, capsys):
+    assert main(["prepare_text", "--valid-words", "101", str(text), str(tmp_path / "d")]) == 2
+    assert "--valid-words 101 is more than half of the 192 words given" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_rare_words_join_the_class(text, tmp_path, capsys):
+    """57 of 60 sentences: the, board, share: 24 or more; a, fell, met, no, oil, rose: 12 or less."""
+    command = ["prepare_text", "--min-count", "13", str(text), str(tmp_path / "d")]
+    assert main(command) == 0
+    vocabulary = load_vocabulary(tmp_path / "d")
+    assert set(vocabulary.words) == {"</s>", "<RNN_UNK>", "the", "board", "share", "met", "fell"}
+    counts = {word: sum(line.split().count(word) for line in lines(tmp_path / "d/train.txt")) for word in ("a", "no")}
+    assert vocabulary.unk_probs["a"] / vocabulary.unk_probs["no"] == pytest.approx(counts["a"] / counts["no"])
+    assert sum(vocabulary.unk_probs.values()) == pytest.approx(1, abs=1e-12)
+    assert main([*command, "--vocabulary-size", "4"]) == 0
+    assert len(load_vocabulary(tmp_path / "d")) == 4  # both limits hold
+    capsys.readouterr()
+    assert main([*command, "--min-count", "1000"]) == 1
+    assert "--min-count 1000 leaves no word to list; the most frequent word occurs" in capsys.readouterr().err
+
+
+def test_a_minimum_count_does_not_go_with_a_lexicon_that_is_listed(text, tmp_path, capsys):
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("board 1\n")
+    options = ["--only-lexicon", "--lexicon", str(lexicon), "--min-count", "2"]
+    assert main(["prepare_text", *options, str(text), str(tmp_path / "d")]) == 2
+    assert "--min-count has no effect with --only-lexicon" in capsys.readouterr().err
+
+
+def test_a_text_from_a_pipe(tmp_path):
+    """One pass is enough, unless words are counted first."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("".join(f"{line}\n" for line in SENTENCES)))
+    writer.start()
+    assert main(["prepare_text", str(pipe), str(tmp_path / "d")]) == 0
+    writer.join()
+    assert lines(tmp_path / "d/valid.txt") == SENTENCES[19::20]

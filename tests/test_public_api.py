@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import pytest
 import asr_rescore
 from asr_rescore import kaldi
 from asr_rescore.errors import InputError, UsageError
+from asr_rescore.lattice import posteriors
 from asr_rescore.ngram import Grammar
+from asr_rescore.programs.lattice_to_ctm import CtmConfig
+from asr_rescore.programs.lattice_to_nbest import NBestConfig
 from conftest import ROOT
 
 
@@ -30,6 +34,16 @@ def test_a_type_checker_sees_the_same_names():
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     seen = {alias.name: node.module for node in imports for alias in node.names}
     assert {name: seen.get(name) for name in asr_rescore.__all__} == asr_rescore._MODULE_OF
+
+
+def test_searches_of_a_lattice_have_no_acoustic_scale_of_their_own():
+    for search in (asr_rescore.best_path, asr_rescore.n_best, asr_rescore.mbr_decode, posteriors):
+        assert inspect.signature(search).parameters["acoustic_scale"].default is inspect.Parameter.empty
+
+
+def test_all_commands_search_at_the_same_scale():
+    configs = (asr_rescore.ListConfig(), asr_rescore.LatticeConfig(), NBestConfig(), CtmConfig())
+    assert [config.inv_acwt for config in configs] == [12.0] * 4
 
 
 def test_rescore_returns_its_report_and_prints_nothing(lang, lm, data, decode, tmp_path, capfd):
@@ -117,14 +131,17 @@ def test_without_references_the_report_has_no_errors(lang, lm, data, decode, tmp
     assert (report.rescored, report.nbest_oracle, report.lattice_oracle) == ({}, None, None)
     assert np.isnan(report.total.wer)
     with pytest.raises(InputError, match="expected references to tune on"):
-        asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "tuned")
+        asr_rescore.rescore(lang, [lm], tmp_path / "silent", decode, tmp_path / "tuned", tune=True)
     assert not (tmp_path / "tuned").exists(), "refused before any work"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are both given"),
+        ({}, "nothing says how to weigh the language models: give `weights` of a dev set, or `lm_weight`, or `tune`"),
+        ({"lm_weight": [0.5], "weights": "x"}, "`lm_weight` and `weights` are given, expected one of them"),
+        ({"weights": "x", "tune": True}, "`weights` and `tune` are given, expected one of them"),
+        ({"tune": True, "config": asr_rescore.LatticeConfig()}, "lattices need known weights"),
         ({"lm_weight": [0.5, 0.1]}, "2 `lm_weight` for 1 language models"),
         ({"config": asr_rescore.LatticeConfig()}, "lattices need known weights: give `weights` or `lm_weight`"),
         ({"lm_weight": [0.5], "jobs": 0}, "`jobs` is 0, expected 1 or more"),

@@ -71,7 +71,8 @@ def test_an_operating_point_is_finite(value):
 
 OPTIONS = {
     "train_lm": ["--seed"],
-    "prepare_text": ["--vocabulary-size", "--valid-fraction"],
+    "prepare_text": ["--vocabulary-size", "--valid-fraction", "--valid-words", "--min-count"],
+    "cache_teacher": ["--nj", "--job"],
     "sample_text": ["--sentences", "--tokens"],
     "rescore_nbest": ["--nj", "--job"],
     "rescore_lattice": ["--nj", "--job"],

@@ -26,15 +26,6 @@ def run(checkout, environment, *options: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_wsj_lists_everything_that_is_missing_and_where_to_get_it(checkout, environment, tmp_path):
-    done = run(checkout, environment, "--corpus", "wsj", "--s5", str(tmp_path), "--exp", str(tmp_path / "exp"))
-    assert done.returncode == 1
-    missing = done.stderr.splitlines()[1:]
-    assert f"{len(missing)} things are missing" in done.stderr.splitlines()[0]
-    assert len(missing) == 9  # the text; two lang, four decode and two data directories
-    assert all(str(tmp_path) in line and ": " in line for line in missing)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -52,7 +43,7 @@ def test_wrong_usage_of_the_recipe(checkout, environment, options, message):
 
 @pytest.mark.slow
 def test_the_first_stages_run(checkout, environment, tmp_path):
-    done = run(checkout, environment, "--stop-stage", "0", "--exp", str(tmp_path / "exp"))
+    done = run(checkout, environment, "--stop-stage", "3", "--exp", str(tmp_path / "exp"))
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "exp/text/vocab.txt").read_text().splitlines()) == 1300
 

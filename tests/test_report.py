@@ -8,7 +8,7 @@ import pytest
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import Comparison, LmFacts, SystemReport, to_html, to_text
+from asr_rescore.report import Comparison, LmFacts, PublishedRow, SystemReport, to_html, to_text
 from asr_rescore.word_errors import ErrorCount
 
 
@@ -33,6 +33,7 @@ def report(system="student", decoding="decode_tg_dev", **changes) -> SystemRepor
         "nbest_oracle": ErrorCount(0, 0, 2, 30, 3, 1),
         "lattice_oracle": ErrorCount(0, 0, 1, 30, 3, 1),
         "failures": {"utt9": "no lattice"},
+        "tuned_here": changes.get("source", "tuned").startswith("tuned"),
     }
     return SystemReport(**{**facts, **changes})
 
@@ -103,12 +104,17 @@ def test_the_summary_has_a_line_for_each_rate_and_for_the_weights(lattice_oracle
     ]
     if lattice_oracle:
         lines.append("lattice oracle: %WER 3.33 [ 1 / 30, 0 ins, 0 del, 1 sub ]")
-    assert written.summary().splitlines() == [*lines, f"weights:        {written.signature}"]
+    lines += [f"weights:        {written.signature}", "first pass at:  LMWT 12, WIP 1; tuned on data/dev"]
+    label = "tuned here:     yes, on this very set, so the rates of both passes are a little too good"
+    assert written.summary().splitlines() == [*lines, label]
+    assert label not in report(**FROZEN).summary()
+    assert "first pass at:  LMWT 12, WIP 1; frozen: tuned on data/dev" in report(**FROZEN).summary()
 
 
 def test_without_references_the_summary_has_only_the_weights():
     written = report(rescored={}, first_pass={}, nbest_oracle=None, lattice_oracle=None)
-    assert written.summary() == f"weights:        {written.signature}"
+    lines = [f"weights:        {written.signature}", "first pass at:  LMWT 12, WIP 1; tuned on data/dev"]
+    assert written.summary().splitlines() == lines
 
 
 # Table
@@ -147,6 +153,8 @@ def test_table_in_the_shape_of_the_paper():
     assert len({len(line) for line in text.splitlines() if line[:1] == "|"}) == 1, "columns are aligned"
     assert "- dev: decode_tg_dev / decode_bd_dev\n" in text
     assert "- *: weights tuned on this very set" in text
+    assert text.count("- first pass, decode_tg_dev: LMWT 12, WIP 1; tuned on data/dev\n") == 1
+    assert "- first pass, decode_tg_eval: LMWT 12, WIP 1; frozen: tuned on data/dev\n" in text
     assert "- student, decode_tg_eval: student 0123456789ab weight 0.75; LMWT 14, WIP 0.5; N 1000; frozen: " in text
 
 
@@ -159,8 +167,12 @@ def test_table_in_the_shape_of_the_paper():
         ("given", "dev", False),
     ],
 )
-def test_a_star_is_for_weights_of_that_very_set(source, data, starred):
-    assert report(source=source, data=data).tuned_here == starred
+def test_the_report_of_an_earlier_version_tells_by_its_names_whether_it_was_tuned_here(tmp_path, source, data, starred):
+    report(source=source, data=data).save(tmp_path)
+    tree = json.loads((tmp_path / "report.json").read_text())
+    del tree["tuned_here"]
+    (tmp_path / "report.json").write_text(json.dumps(tree))
+    assert SystemReport.load(tmp_path).tuned_here == starred
 
 
 def test_a_missing_result_leaves_a_gap():
@@ -215,6 +227,22 @@ def test_first_passes_that_differ_are_noted():
     assert not [line for line in Comparison.of([report(), same]).legend() if "first pass" in line]
     [line] = [line for line in Comparison.of([report(), same, other]).legend() if "first pass" in line]
     assert line.startswith("other, decode_tg_dev: first pass 30.00, N-best oracle 6.67, from other lists")
+
+
+def test_two_parts_of_one_decode_directory():
+    parts = [report(data="dev_a"), report(data="dev_b", source="tuned on dev_a")]
+    text = to_text(Comparison.of(parts))
+    assert "dev_a %WER | dev_b %WER" in text
+    assert "student, decode_tg_dev (dev_b): " in text
+    assert "decode_tg_dev (dev_a)" in to_html(Comparison.of(parts))
+
+
+def test_published_rows_are_the_last_ones():
+    rows = [PublishedRow("paper", "12M", "", {"*ev": "6.30/4.13"})]
+    text = to_text(Comparison.of([report()], rows))
+    cells = [line for line in text.splitlines() if line.startswith("|")][-1].split("|")
+    assert [cell.strip() for cell in cells[1:-1]] == ["paper", "12M", "–", "6.30/4.13"]
+    assert "not computed here: paper" in text
 
 
 @pytest.mark.parametrize("lattices_first", [False, True])
@@ -323,5 +351,5 @@ def test_the_command_writes_text_and_page_and_prints_the_text(tmp_path, capsys):
 
 def test_the_command_names_a_directory_without_report(tmp_path, capsys):
     assert main(["report", str(tmp_path), str(tmp_path / "report")]) == 1
-    assert f"{tmp_path / 'report.json'}: found No such file" in capsys.readouterr().err
+    assert f"{tmp_path / 'report.json'}: found no such file" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()

@@ -76,7 +76,7 @@ def test_of_unlimited_order_all_sentences_cost_what_lists_say(run, lang, lm, sma
         assert found.keys() == expected.keys()
         for sentence, path in found.items():
             assert path.graph == pytest.approx(expected[sentence], abs=2e-3)  # costs in the file are float32
-            assert frames(lattice, path) == frames(before[nbest.utt], best_path(before[nbest.utt]))
+            assert frames(lattice, path) == frames(before[nbest.utt], best_path(before[nbest.utt], 1.0))
             compared += 1
     assert compared > 100
 
@@ -162,12 +162,73 @@ def test_what_fails_is_named_and_the_others_are_done(run, decode, data, lang, lm
     failed = dict(line.split("\t") for line in (out / "failed.txt").read_text().splitlines())
     assert failed.keys() == {*added, "lost-1"}
     assert "no path from start to end" in failed["empty-1"]
-    assert "first pass kept: the old LM has no path for '!SIL'" in failed["odd-1"]
+    assert "rescored in part" in failed["odd-1"]
+    assert "the old LM has no path for '!SIL'" in failed["odd-1"]
     assert "no word for id 1000000" in failed["unknown-1"]
     assert "no lattice" in failed["lost-1"]
     assert hypotheses(out, 12, 0.0)["odd-1"] == ["!SIL"]
     _, sound = run("--lm-weight", 0.5, out="sound")
     assert hypotheses(sound, 12, 0.0).items() <= hypotheses(out, 12, 0.0).items()
+
+
+@pytest.fixture
+def odd(lang, tmp_path):
+    """A decode directory and a data directory of two utterances: !SIL, which G.fst does not have, on some or all paths.
+
+    Of the twelve paths of ``some`` the four with !SIL are unknown, among them the best.
+    """
+    words = kaldi.read_words(lang / "words.txt")
+    the, firm, said, silence = map(words.id, ("the", "firm", "said", "!SIL"))
+    arcs = [(0, 1, the, 1.0, 9.0), (0, 1, firm, 2.0, 9.0), (1, 2, said, 9.0, 30.0), (1, 2, silence, 0.5, 29.0)]
+    arcs += [(1, 2, firm, 8.5, 29.0), (2, 3, the, 9.0, 24.0), (2, 3, said, 8.0, 24.0)]
+    lattices = {
+        "all-1": lattice_of([(0, 1, silence, 1.0, 2.0), (1, 2, the, 1.0, 2.0)], {2: (0.5, 0.0)}, 3),
+        "some-1": lattice_of(arcs, {3: (0.25, 0.0)}, 4),
+    }
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    kaldi.write_lattices(folder / "lat.1.gz", lattices.items())
+    kaldi.write_num_jobs(folder, 1)
+    kaldi.write_data_dir(tmp_path / "odd_data", kaldi.DataDir({utt: utt for utt in lattices}, None))
+    return {"decode": folder, "data": tmp_path / "odd_data"}
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.5, 1.0])
+def test_paths_that_the_old_lm_lacks_keep_their_cost_as_in_lists(run, odd, lang, weight):
+    status, out = run(*WIDE, "--lm-weight", weight, **odd)
+    assert status == 1
+    _, listed = run("--lm-weight", weight, command="rescore_nbest", out="lists", **odd)
+    words, compared = kaldi.read_words(lang / "words.txt"), []
+    lists, lattices = dict(kaldi.read_lattices(listed)), dict(kaldi.read_lattices(out))
+    first_pass = dict(kaldi.read_lattices(odd["decode"]))
+    for utt, lattice in lattices.items():
+        found, expected, before = (
+            {tuple(words.to_words(path.words)): path.graph for path in n_best(it, 100, 1 / 12)}
+            for it in (lattice, lists[utt], first_pass[utt])
+        )
+        assert found == pytest.approx(expected, abs=1e-4)  # costs in the file are float32
+        kept = [found[sentence] == pytest.approx(before[sentence], abs=1e-4) for sentence in found]
+        assert kept == ["!SIL" in sentence for sentence in found]
+        compared.append((len(kept), sum(kept)))
+        for scale in (1 / 7, 1 / 12, 1.0):
+            ours, theirs = best_path(lattice, scale), best_path(lists[utt], scale)
+            assert (ours.words, ours.acoustic) == (theirs.words, pytest.approx(theirs.acoustic, abs=1e-4))
+    assert compared == [(1, 1), (12, 4)]
+    failed = dict(line.split("\t") for line in (out / "failed.txt").read_text().splitlines())
+    assert failed.keys() == {"all-1", "some-1"}
+    assert failed["all-1"].startswith("first pass kept: the old LM has no path for '!SIL'")
+    # 2 first words, 3 words after each, and after the 4 of these that G.fst has, 2 words each and then the end
+    assert failed["some-1"].startswith("rescored in part, the paths through 2 of 24 words keep their first-pass cost: ")
+    assert SystemReport.load(out).failures == failed
+
+
+def test_with_a_beam_the_best_path_is_still_that_of_the_lists(run, odd):
+    _, out = run("--lm-weight", 0.5, "--beam", 0.5, **odd)
+    _, listed = run("--lm-weight", 0.5, command="rescore_nbest", out="lists", **odd)
+    lists = dict(kaldi.read_lattices(listed))
+    for utt, lattice in kaldi.read_lattices(out):
+        assert best_path(lattice, 1 / 12).words == best_path(lists[utt], 1 / 12).words
+    assert sum(it.num_arcs for _, it in kaldi.read_lattices(out)) < 9
 
 
 def test_a_model_without_finite_costs_leaves_the_first_pass(run, lm, decode, tmp_path):

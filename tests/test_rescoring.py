@@ -45,7 +45,7 @@ def test_the_lattices_written_hold_the_new_costs_and_the_old_times(rescore, deco
     symbols = None
     for utt, lattice in after.items():
         path = best_path(lattice, 1 / 12, 0.5)
-        first = best_path(before[utt])
+        first = best_path(before[utt], 1.0)
         frames = sum(len(lattice.alignment[arc]) for arc in path.arcs) + len(lattice.final_alignment[path.final_state])
         frames_before = sum(len(before[utt].alignment[arc]) for arc in first.arcs)
         frames_before += len(before[utt].final_alignment[first.final_state])
@@ -153,6 +153,29 @@ def test_tuned_weights_freeze(rescore, lm):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("earlier_version", [False, True])
+def test_weights_are_known_by_their_data_and_not_by_the_name_of_its_directory(
+    rescore, data, tmp_path, monkeypatch, earlier_version
+):
+    """Of two directories called dev, one is that of the tuning under another path, and one has other utterances."""
+    monkeypatch.chdir(tmp_path)
+    known = kaldi.read_data_dir(data)
+    fewer = kaldi.DataDir(known.utt2spk, {utt: known.text[utt] for utt in list(known.text)[:11]})
+    kaldi.write_data_dir(tmp_path / "first/dev", known)
+    kaldi.write_data_dir(tmp_path / "other/dev", fewer)
+    (tmp_path / "link").symlink_to("first/dev")
+    _, tuned = rescore("--tune", data="first/dev")
+    if earlier_version:
+        lines = (tuned / "weights.yaml").read_text().splitlines(keepends=True)
+        (tuned / "weights.yaml").write_text("".join(line for line in lines if "data_hash" not in line))
+    for folder, here in ("other/dev", False), ("link", True):
+        rescore("--weights", tuned, data=folder, out=f"of/{folder}")
+        assert SystemReport.load(tmp_path / "of" / folder).tuned_here == here
+    rescore("--weights", tmp_path / "of/link", data="first/dev", out="again")  # frozen weights stay known
+    assert SystemReport.load(tmp_path / "again").tuned_here
+
+
+@pytest.mark.slow
 def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
     status, out = rescore("--lm-weight", 0.25, "--lm-weight", 0.5, "--allow-oov", lms=(lm, other))
@@ -163,15 +186,41 @@ def test_two_models_each_have_a_weight(rescore, lm, lang, tmp_path):
     assert SystemReport.load(out).lm_weights == (0.25, 0.5)
 
 
-def test_without_references_there_are_lattices_but_no_scores(rescore, data, tmp_path):
-    silent = tmp_path / "silent"
-    silent.mkdir()
-    shutil.copy(data / "utt2spk", silent)
-    status, out = rescore("--lm-weight", 0.5, data=silent)
+@pytest.fixture
+def silent(data, tmp_path):
+    """A data directory without references."""
+    folder = tmp_path / "silent"
+    folder.mkdir()
+    shutil.copy(data / "utt2spk", folder)
+    return folder
+
+
+def test_without_references_there_are_transcripts_but_no_scores(rescore, silent, capsys):
+    status, out = rescore("--lm-weight", 0.5, "--cer", data=silent)
     assert status == 0
     assert len(dict(kaldi.read_lattices(out))) == 12
-    assert not (out / "wer_12_0.0").exists()
+    assert not list(out.glob("[wc]er_*")) and not (out / "scoring_kaldi").exists()
+    transcripts = kaldi.read_table(out / "text")
+    status, scored = rescore("--lm-weight", 0.5, out="scored")
+    assert transcripts == hypotheses(scored, 12, 0.0) == kaldi.read_table(scored / "text")
+    capsys.readouterr()
     assert rescore("--tune", data=silent)[0] == 1
+    assert "expected references to tune on; give --weights or --lm-weight" in capsys.readouterr().err
+
+
+def test_lattices_without_references_leave_transcripts(lang, lm, silent, decode, tmp_path):
+    arguments = ["--device", "cpu", "--lm-weight", 0, lang, lm, silent, decode, tmp_path / "out"]
+    assert main(["rescore_lattice", *map(str, arguments)]) == 0
+    words = kaldi.read_words(lang / "words.txt")
+    best = {utt: best_path(lattice, 1 / 12).words for utt, lattice in kaldi.read_lattices(decode)}
+    assert kaldi.read_table(tmp_path / "out/text") == {utt: words.to_words(ids) for utt, ids in best.items()}
+
+
+def test_a_text_that_is_no_result_is_not_replaced(rescore, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/text").write_text("u1 what was said\n")
+    assert rescore("--lm-weight", 0.5)[0] == 2
+    assert "holds text, which was not written by a rescoring" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -216,7 +265,7 @@ def test_the_decode_directory_is_never_the_output(rescore, decode, lang, lm, dat
 
 def test_n_best_directory_of_kaldi(decode, lang, tmp_path):
     out = tmp_path / "nbest"
-    arguments = ["--inv-acwt", "12", decode, lang / "words.txt", out]
+    arguments = [decode, lang / "words.txt", out]
     assert main(["lattice_to_nbest", *map(str, arguments)]) == 0
     lists = [nbest for job in (1, 2) for nbest in kaldi.read_nbest_dir(out, job)]
     assert sum(map(len, lists)) == 4117  # as many as Kaldi's lattice-to-nbest gives

@@ -227,9 +227,18 @@ def test_scripts_explain_themselves(path, environment):
     assert f"Usage: {path.name}" in done.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--weights", "w", "--tune", "true"]], ids=["neither", "both"])
+def test_weights_are_not_tuned_unless_asked_for(tmp_path, options, environment):
+    script = ROOT / "recipes/steps/rescore_nbest.sh"
+    done = run(script, *options, "lang", "lm", "data", "decode", "out", cwd=tmp_path, **environment)
+    assert done.returncode == 2
+    assert "give one of --weights and --lm-weight, or --tune true" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("found", "chosen"),
-    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "../steps/run_local.sh")],
+    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "steps/run_local.sh")],
 )
 def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
     programs, root = tmp_path / "bin", tmp_path / "kaldi"
@@ -239,8 +248,47 @@ def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
     environment = {"PATH": os.environ["PATH"], "KALDI_ROOT": str(root) if found else ""}
     if found == "path":
         environment["PATH"] = f"{programs}:{environment['PATH']}"
-    done = run("bash", "-euc", '. ./cmd.sh; echo "$rescore_cmd"', cwd=ROOT / "recipes/wsj", **environment)
+    done = run("bash", "-euc", 'steps=steps; . ./cmd.sh; echo "$rescore_cmd"', cwd=ROOT / "recipes/wsj", **environment)
     assert done.stdout == chosen.format(root=root) + "\n"
+
+
+class TestFilters:
+    """The steps pass on the filters that Kaldi's score.sh would use in the same directory."""
+
+    OUTPUT, REF, HYP = "wer_output_filter", "wer_ref_filter", "wer_hyp_filter"
+
+    def call(self, tmp_path, step: str, *options: str) -> list[str]:
+        """The last call of asr-rescore."""
+        arguments = ["--cmd", "echo", "--weights", "w", "--nj", "2", *options, "lang", "lm", "data", "decode", "out"]
+        done = run(STEPS / step, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if " asr-rescore " in line][-1].split()
+
+    @pytest.mark.parametrize("step", ["rescore_nbest.sh", "rescore_lattice.sh"])
+    @pytest.mark.parametrize(
+        ("executable", "options", "expected"),
+        [
+            ([], [], []),
+            ([OUTPUT], [], ["--filter", "local/wer_output_filter"]),
+            ([OUTPUT, HYP], [], ["--filter", "local/wer_output_filter", "--hyp-filter", "local/wer_hyp_filter"]),
+            ([REF], [], ["--ref-filter", "local/wer_ref_filter"]),
+            ([OUTPUT], ["--filter", "none"], []),
+            ([OUTPUT, HYP], ["--filter", "my/filter"], ["--filter", "my/filter"]),
+            ([OUTPUT], ["--filter-dir", "s5/local"], []),
+        ],
+    )
+    def test_executable_ones_are_used(self, tmp_path, step, executable, options, expected):
+        (tmp_path / "local").mkdir()
+        for name in (self.OUTPUT, self.REF, self.HYP):
+            (tmp_path / "local" / name).touch(mode=0o755 if name in executable else 0o644)
+        call = self.call(tmp_path, step, *options)
+        given = [index for index, word in enumerate(call) if word.endswith("filter") and word.startswith("--")]
+        assert [word for index in given for word in call[index : index + 2]] == expected
+
+    def test_other_options_of_scoring(self, tmp_path):
+        call = " ".join(self.call(tmp_path, "rescore_nbest.sh", "--lmwt", "0.7:1.5:0.1", "--cer", "true"))
+        assert " --lmwt 0.7:1.5:0.1 " in call
+        assert " --cer " in call
 
 
 class TestSideBySide:

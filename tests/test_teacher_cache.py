@@ -14,8 +14,17 @@ import torch
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.lm.streams import Streams
 from asr_rescore.objectives import SoftLabels
-from asr_rescore.training import CacheConfig, CachedTeacher, TeacherCache, build_cache, teacher_cache, train
-from asr_rescore.training.teacher_cache import top_and_samples
+from asr_rescore.training import (
+    CacheConfig,
+    CachedTeacher,
+    CacheJob,
+    TeacherCache,
+    build_cache,
+    teacher_cache,
+    train,
+)
+from asr_rescore.training.cache_job import JoinedRows
+from asr_rescore.training.top_samples import top_and_samples
 from training_runs import CPU, SIZE, TRAIN, log_of, make_run, make_teacher, network, state_of, text
 
 TEACHERS = ["a hash"]
@@ -274,3 +283,102 @@ def test_a_run_with_a_cache_remembers_it(tmp_path):
     run = replace(make_run(tmp_path / "student", kind="kl"), facts={"teacher_cache": cache.config.to_dict()})
     train(run, network(run), CPU, CachedTeacher(cache, CPU))
     assert state_of(run)[1]["run"]["teacher_cache"]["top"] == 0
+
+
+class TestJobs:
+    def make(self, directory, jobs, only=(), **options):
+        for job in CacheJob.all(jobs):
+            if not only or job.number in only:
+                config = CacheConfig(**options)
+                build_cache(directory, make_teacher().model, TRAIN, TEACHERS, config, CPU, job)
+
+    @pytest.mark.parametrize(("tokens", "jobs"), [(10, 1), (10, 3), (3, 3), (1000, 7)])
+    def test_every_token_is_one_jobs(self, tokens, jobs):
+        assert [token for job in CacheJob.all(jobs) for token in job.tokens(tokens)] == list(range(tokens))
+
+    @pytest.mark.parametrize("number", [0, 4])
+    def test_a_job_that_is_none(self, number):
+        with pytest.raises(UsageError, match=f"`job` is {number}, expected"):
+            CacheJob(number, 3)
+
+    @pytest.mark.parametrize("jobs", [2, 5])
+    def test_together_they_are_one_cache(self, tmp_path, jobs):
+        """The network forgets within 60 tokens; see TestDense."""
+        self.make(tmp_path / "jobs", jobs, warmup=60, streams=2)
+        cache = TeacherCache.open(tmp_path / "jobs", TRAIN, TEACHERS)
+        everything = np.arange(len(TRAIN))
+        found = torch.from_numpy(cache.weights[everything]).float() / teacher_cache.SCALE
+        torch.testing.assert_close(found, straight().exp(), rtol=2e-2, atol=1e-4)
+        first = len(CacheJob(1, jobs).tokens(len(TRAIN))) // 2
+        torch.testing.assert_close(found[:first], straight()[:first].exp(), rtol=1e-3, atol=0)  # nothing before it
+        expected = build(tmp_path / "one", streams=1)
+        np.testing.assert_allclose(cache.label[everything], expected.label, rtol=1e-2)
+
+    def test_a_student_reads_them(self, tmp_path):
+        self.make(tmp_path / "jobs", 3, top=3, samples=2)
+        teacher = CachedTeacher(TeacherCache.open(tmp_path / "jobs", TRAIN, TEACHERS), CPU)
+        chunk = Streams(TRAIN.ids, 4, CPU).chunk(slice(5, 25), slice(None))
+        soft = teacher.soft_labels(chunk, 0)
+        parts = [np.fromfile(tmp_path / f"jobs/job.{job}/weights.f16", np.float16).reshape(-1, 5) for job in (1, 2, 3)]
+        assert np.array_equal(soft.weights.numpy(), np.concatenate(parts)[chunk.positions.flatten()])
+        assert soft.words.dtype == torch.int64 and len(soft.label) == len(soft.words) == 80
+
+    def test_joined_rows(self):
+        table = JoinedRows([np.arange(6).reshape(3, 2), np.arange(6, 8).reshape(1, 2), np.arange(8, 12).reshape(2, 2)])
+        assert (len(table), table.nbytes) == (6, 96)
+        rows = np.array([5, 0, 3, 3, 2, 4])
+        assert table[rows].tolist() == np.arange(12).reshape(6, 2)[rows].tolist()
+
+    def test_unfinished_jobs_are_named(self, tmp_path):
+        self.make(tmp_path / "jobs", 4, only=(1, 3))
+        with pytest.raises(
+            InputError, match="found 2 of 4 jobs unfinished.*run the missing jobs with cache_teacher: 2, 4"
+        ):
+            TeacherCache.open(tmp_path / "jobs", TRAIN, TEACHERS)
+
+    def test_a_stopped_job_continues(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(teacher_cache, "CHUNK_BYTES", 1)
+        monkeypatch.setattr(teacher_cache, "SAVE_EVERY", -1.0)
+        self.make(tmp_path / "whole", 2, top=3, samples=2)
+        read = teacher_cache._Builder._read
+        left = iter(range(40))
+
+        def stop(self, *arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return read(self, *arguments)
+
+        monkeypatch.setattr(teacher_cache._Builder, "_read", stop)
+        with pytest.raises(KeyboardInterrupt):
+            self.make(tmp_path / "jobs", 2, only=(2,), top=3, samples=2)
+        monkeypatch.setattr(teacher_cache._Builder, "_read", read)
+        assert (tmp_path / "jobs/job.2" / teacher_cache.STATE_FILE).exists()
+        self.make(tmp_path / "jobs", 2, top=3, samples=2)
+        for name in (
+            "job.1/weights.f16",
+            "job.2/weights.f16",
+            "job.2/words.i32",
+            "job.2/label.f32",
+            "job.2/cache.json",
+        ):
+            assert (tmp_path / "jobs" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+    def test_a_finished_job_is_checked(self, tmp_path):
+        self.make(tmp_path / "jobs", 2)
+        self.make(tmp_path / "jobs", 2)
+        path = tmp_path / "jobs/job.2/label.f32"
+        path.write_bytes(b"\0" + path.read_bytes()[1:])
+        with pytest.raises(InputError, match=r"job.2/label.f32: found bytes that have changed.*make the cache again"):
+            self.make(tmp_path / "jobs", 2)
+
+    def test_other_numbers_of_jobs_do_not_mix(self, tmp_path):
+        self.make(tmp_path / "jobs", 3)
+        with pytest.raises(UsageError, match=r"job.1 holds another cache \(different: jobs\)"):
+            self.make(tmp_path / "jobs", 2)
+        self.make(tmp_path / "one", 1)
+        with pytest.raises(UsageError, match="one holds a cache that was made as one"):
+            self.make(tmp_path / "one", 2)
+
+    def test_more_jobs_than_tokens(self, tmp_path):
+        with pytest.raises(UsageError, match=r"`nj` is 1000, but the text has only \d+ tokens"):
+            self.make(tmp_path / "jobs", 1000, only=(1,))

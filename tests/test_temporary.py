@@ -13,7 +13,7 @@ import pytest
 
 from asr_rescore import temporary
 from asr_rescore.files import atomic_directory, atomic_text
-from asr_rescore.temporary import FOREIGN_AGE, Owner, sweep, temporary_path
+from asr_rescore.temporary import FOREIGN_AGE, Owner, remove_unfinished, sweep, temporary_path
 
 DEAD = replace(Owner.this(), pid=2**22 - 1, start=1)
 
@@ -80,6 +80,37 @@ def test_the_owner_decides(tmp_path, monkeypatch, owner, age, stays):
     monkeypatch.setattr(temporary.time, "time", lambda: now + age)
     sweep(tmp_path)
     assert left.exists() == stays
+
+
+@pytest.mark.parametrize("moment", ["mkdir", "rmtree"])
+def test_an_interrupt_where_no_block_catches_it_leaves_nothing(tmp_path, monkeypatch, moment):
+    """It comes when the directory has just been made, or while what it replaces is removed."""
+    path = tmp_path / "archives.1"
+    with atomic_directory(path):
+        pass
+    (path / "old").touch()
+
+    make = Path.mkdir
+
+    def mkdir(self: Path, **options: bool) -> None:
+        make(self, **options)
+        if not options:  # not that of the parent directory
+            raise KeyboardInterrupt
+
+    def rmtree(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        if moment == "mkdir":
+            patch.setattr(Path, "mkdir", mkdir)
+        else:
+            patch.setattr(temporary.shutil, "rmtree", rmtree)
+        with atomic_directory(path) as fresh:
+            (fresh / "new").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_unfinished()
+    assert list(tmp_path.iterdir()) == [path]
+    assert [found.name for found in path.iterdir()] == ["old" if moment == "mkdir" else "new"]
 
 
 def test_names_of_others_are_left_alone(tmp_path):

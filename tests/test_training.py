@@ -175,7 +175,7 @@ def test_a_regularizer_needs_recurrent_layers(tmp_path, option):
 
 def test_patience(tmp_path, monkeypatch):
     costs = iter([2.0, 1.5, 1.7, 1.6, 1.4, 1.4, 1.5, 1.45, 1.3])
-    monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(costs) * len(VALID))
+    monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device, **_: next(costs) * len(VALID))
     run = make_run(tmp_path / "lm", epochs=50, patience=3)
     assert go(run) == pytest.approx(math.exp(1.4))
     assert load_model(run.directory).provenance["epoch"] == 5
@@ -223,7 +223,7 @@ class TestAveraging:
     )
     def test_when_it_begins(self, tmp_path, monkeypatch, options, averaged):
         costs = iter([1.0, 2.0, 2.0, 2.0, 0.5])
-        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(costs) * len(VALID))
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device, **_: next(costs) * len(VALID))
         run = make_run(tmp_path / "lm", epochs=5, **options)
         go(run)
         assert [line["averaging"] for line in log_of(run)] == averaged
@@ -269,7 +269,7 @@ class TestFinetuning:
     )
     def test_the_trigger_looks_at_its_epochs(self, tmp_path, monkeypatch, costs, epochs):
         given = iter(costs)
-        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(given) * len(VALID))
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device, **_: next(given) * len(VALID))
         run = replace(make_run(tmp_path / "lm", epochs=4, averaging="start", nonmono=1), trained=True)
         go(run)
         assert log_of(run)[-1]["epoch"] == epochs
@@ -277,7 +277,7 @@ class TestFinetuning:
     @pytest.mark.parametrize(("costs", "best", "epoch"), [([2.0, 2.5, 2.1], 2.0, 0), ([2.0, 2.5, 1.9], 1.9, 2)])
     def test_what_it_starts_from_is_the_best_until_an_epoch_is_better(self, tmp_path, monkeypatch, costs, best, epoch):
         given = iter(costs)
-        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: next(given) * len(VALID))
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device, **_: next(given) * len(VALID))
         run = replace(make_run(tmp_path / "lm", epochs=2, averaging="start"), trained=True)
         model = network(run)
         start = [parameter.detach().clone() for parameter in model.parameters()]
@@ -365,7 +365,7 @@ class TestNotFinite:
         [(math.nan, "nan"), (math.inf, "inf"), (800.0, "inf")],  # e⁸⁰⁰ exceeds the largest float
     )
     def test_a_valid_perplexity_that_is_no_number(self, tmp_path, monkeypatch, nats, shown):
-        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device: nats * len(VALID))
+        monkeypatch.setattr(loop, "stream_cost", lambda model, ids, device, **_: nats * len(VALID))
         with pytest.raises(RescoreError, match=f"epoch 1, step .* valid perplexity is {shown}; lower train.lr"):
             go(make_run(tmp_path / "lm"))
 

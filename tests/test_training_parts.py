@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,8 +52,9 @@ class TestStreams:
         streams = Streams(
             np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU
         )  # the last of the 7 tokens fills no row and is left out
-        assert streams.labels.tolist() == [[5, 3], [1, 4], [2, 6]]
-        assert streams.inputs.tolist() == [[0, 2], [5, 3], [1, 4]]  # the first word follows a sentence end
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.tolist() == [[5, 3], [1, 4], [2, 6]]
+        assert whole.inputs.tolist() == [[0, 2], [5, 3], [1, 4]]  # the first word follows a sentence end
         assert len(streams) == 3
 
     @given(st.integers(2, 60), st.integers(1, 20))
@@ -65,15 +67,17 @@ class TestStreams:
         streams = Streams(ids, batch, CPU)
         kept = len(streams) * batch
         assert tokens - kept < batch
-        assert streams.labels.t().flatten().tolist() == list(range(kept))
-        assert streams.inputs.t().flatten().tolist() == [tokens - 1, *range(kept - 1)]
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.t().flatten().tolist() == list(range(kept))
+        assert whole.inputs.t().flatten().tolist() == [tokens - 1, *range(kept - 1)]
 
     def test_rotated_streams_wrap_around(self):
         streams = Streams(np.array([5, 1, 2, 3, 4, 6, 0]), 2, CPU)
         streams.rotate(torch.tensor([2, 1]))
-        assert streams.labels.tolist() == [[2, 4], [5, 6], [1, 3]]
-        assert streams.inputs.tolist() == [[1, 3], [0, 4], [5, 2]]  # each label still follows its own input
-        assert streams.positions.tolist() == [[2, 4], [0, 5], [1, 3]]
+        whole = streams.chunk(slice(None), slice(None))
+        assert whole.labels.tolist() == [[2, 4], [5, 6], [1, 3]]
+        assert whole.inputs.tolist() == [[1, 3], [0, 4], [5, 2]]  # each label still follows its own input
+        assert whole.positions.tolist() == [[2, 4], [0, 5], [1, 3]]
 
 
 class TestChunks:
@@ -107,7 +111,7 @@ class TestChunks:
         [(5, 0, [(0, 5)]), (5, 2, [(0, 2), (2, 4), (4, 5)]), (4, 4, [(0, 4)]), (1, 1, [(0, 1)])],
     )
     def test_groups_of_streams(self, batch, small, groups):
-        assert [(group.start, group.stop) for group in column_groups(batch, small)] == groups
+        assert [(group.start, group.stop) for group in column_groups(slice(0, batch), small)] == groups
 
 
 class TestOptimizer:
@@ -288,6 +292,13 @@ class TestLog:
         log.path.write_text('{"step": 3}\n{"step": 4')
         log.cut(100)
         assert log.path.read_text() == '{"step": 3}\n'
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+    def test_a_full_disk_is_an_error_that_names_the_log(self, tmp_path):
+        log = TrainingLog(tmp_path)
+        log.path.symlink_to("/dev/full")
+        with pytest.raises(OSError, match=f"No space left on device: '{log.path}'"):
+            log.append({"step": 3})
 
     def test_a_new_run_starts_a_new_log(self, tmp_path):
         log = TrainingLog(tmp_path)

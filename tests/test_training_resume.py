@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr_rescore import models
 from asr_rescore.errors import RescoreError, Terminated, UsageError
 from asr_rescore.locks import locked
 from asr_rescore.training import TrainingRun, loop, state
@@ -71,7 +72,7 @@ class TestResume:
         if phase == "averaging":
             # The norm of the weights grows, so averaging is triggered on every machine, whatever its rounding.
             monkeypatch.setattr(
-                loop, "stream_cost", lambda model, *_: sum((w**2).sum().item() for w in model.parameters())
+                loop, "stream_cost", lambda model, *_, **__: sum((w**2).sum().item() for w in model.parameters())
             )
         killed = replace(straight, directory=tmp_path / "killed")
         ppl = go(straight)
@@ -208,3 +209,65 @@ class TestResume:
         go(stopped)
         assert torch.equal(state_of(stopped)[0]["model.embedding"], state_of(straight)[0]["model.embedding"])
         assert log_of(stopped) == log_of(straight)
+
+    @pytest.mark.parametrize("averaging", ["nonmono", "start"])
+    @pytest.mark.parametrize("validation", [1, 2])
+    @in_the_foreground()
+    def test_a_signal_during_validation_saves_the_state_after_the_last_step(
+        self, tmp_path, monkeypatch, averaging, validation
+    ):
+        """With averaging, validation swaps the weights: the state must hold those that are trained."""
+        trained = averaging == "start"
+        straight = replace(make_run(tmp_path / "straight", DROPPED, averaging=averaging), trained=trained)
+        stopped = replace(straight, directory=tmp_path / "stopped")
+        read = models.AwdLstmMos.read
+        stream_cost = loop.stream_cost
+        validations = 0
+        reads = 0
+
+        def counted(*arguments, **options):
+            nonlocal validations
+            validations += 1
+            return stream_cost(*arguments, chunk=5, **options)
+
+        def interrupted(self, *arguments):
+            nonlocal reads
+            if not self.training and validations == validation:
+                reads += 1
+                if reads == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            return read(self, *arguments)
+
+        monkeypatch.setattr(loop, "stream_cost", counted)
+        ppl = go(straight)
+        validations = 0
+        monkeypatch.setattr(models.AwdLstmMos, "read", interrupted)
+        with pytest.raises(Terminated):
+            go(stopped)
+        assert reads == 2, "it waited for more than the next chunk"
+        progress = state_of(stopped)[1]["progress"]
+        epochs = validation - 1 - trained  # finished before
+        assert (progress["epoch"], len(progress["valid"])) == (max(epochs, 0), validation - 1)
+        torch.manual_seed(12345)
+        assert go(stopped) == ppl
+        assert_same_end(stopped, straight)
+
+    @in_the_foreground()
+    def test_a_signal_after_validation_ends_the_run_before_the_next_step(self, tmp_path, monkeypatch):
+        straight = make_run(tmp_path / "straight", DROPPED)
+        stopped = replace(straight, directory=tmp_path / "stopped")
+        go(straight)
+        log = loop.Trainer.log
+
+        def interrupted(self, **figures):
+            os.kill(os.getpid(), signal.SIGINT)
+            log(self, **figures)
+
+        monkeypatch.setattr(loop.Trainer, "log", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            go(stopped)
+        monkeypatch.setattr(loop.Trainer, "log", log)
+        progress = state_of(stopped)[1]["progress"]
+        assert (progress["epoch"], progress["position"]) == (1, 0)
+        go(stopped)
+        assert_same_end(stopped, straight)

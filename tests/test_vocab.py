@@ -168,3 +168,25 @@ def test_the_recognisers_words_and_no_others():
     assert vocabulary.unk_probs == {"x": 0.75, "y": 0.25}
     with_unk = Vocabulary.from_words(["a", "<unk>"], {"a": 3, "<unk>": 1})
     assert (with_unk.words, with_unk.unk_probs) == (("</s>", "<unk>", "a"), {"<unk>": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("size", "min_count", "words", "unk_probs"),
+    [
+        pytest.param(None, 1, ("the", "of", "a", "b", "rare", "once"), {"<RNN_UNK>": 1.0}, id="all"),
+        pytest.param(None, 3, ("the", "of", "a", "b"), {"rare": 2 / 3, "once": 1 / 3}, id="count"),
+        pytest.param(5, 3, ("the", "of", "a"), {"b": 3 / 6, "rare": 2 / 6, "once": 1 / 6}, id="size is less"),
+        pytest.param(7, 3, ("the", "of", "a", "b"), {"rare": 2 / 3, "once": 1 / 3}, id="count is less"),
+    ],
+)
+def test_a_minimum_count(size, min_count, words, unk_probs):
+    vocabulary = Vocabulary.from_counts(COUNTS, size, min_count=min_count)
+    assert vocabulary.words == ("</s>", "<RNN_UNK>", *words)
+    assert vocabulary.unk_probs == pytest.approx(unk_probs)
+
+
+def test_a_minimum_count_that_no_word_has():
+    with pytest.raises(
+        RescoreError, match="`min_count` 11 leaves no word to list; the most frequent word occurs 10 times"
+    ):
+        Vocabulary.from_counts(COUNTS, min_count=11)

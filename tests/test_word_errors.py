@@ -14,6 +14,7 @@ from asr_rescore.kaldi import read_table
 from asr_rescore.word_errors import (
     ALIGN_TEXT,
     COMPUTE_WER,
+    AlignmentRule,
     ErrorCount,
     align,
     count,
@@ -63,47 +64,53 @@ def test_one_utterance(reference, hypothesis, expected):
 
 
 @pytest.mark.parametrize(
-    ("ties", "expected"),
+    ("rule", "expected"),
     [
         # Two substitutions, or an insertion and a deletion around the common word: two errors either way.
         (COMPUTE_WER, [("a", None), ("b", "b"), (None, "a")]),
         (ALIGN_TEXT, [("a", "b"), ("b", "a")]),
-        (("del", "sub", "ins"), [(None, "b"), ("a", "a"), ("b", None)]),
+        (AlignmentRule(("del", "sub", "ins")), [(None, "b"), ("a", "a"), ("b", None)]),
     ],
 )
-def test_ties_are_broken_as_asked(ties, expected):
-    assert align(["a", "b"], ["b", "a"], ties) == expected
+def test_ties_are_broken_as_asked(rule, expected):
+    assert align(["a", "b"], ["b", "a"], rule) == expected
 
 
-@given(SENTENCES, SENTENCES, st.permutations(COMPUTE_WER))
+@given(SENTENCES, SENTENCES, st.permutations(COMPUTE_WER.ties))
 def test_an_alignment_holds_both_sentences_and_ties_change_no_total(reference, hypothesis, ties):
-    pairs = align(reference, hypothesis, tuple(ties))
+    rule = AlignmentRule(tuple(ties))
+    pairs = align(reference, hypothesis, rule)
     assert [said for said, _ in pairs if said is not None] == reference
     assert [heard for _, heard in pairs if heard is not None] == hypothesis
     assert (None, None) not in pairs
     assert sum(said != heard for said, heard in pairs) == count(reference, hypothesis).errors
-    assert count(reference, hypothesis, tuple(ties)).errors == count(hypothesis, reference).errors
+    assert count(reference, hypothesis, rule).errors == count(hypothesis, reference).errors
 
 
-def align_with_the_whole_table(reference, hypothesis, ties):
+def align_with_the_whole_table(reference, hypothesis, rule):
     """The definition, with all rows in memory."""
-    rows = [list(range(len(reference) + 1))]  # rows[h][r]: errors of the first h words against the first r
+    gap, substitution = rule.gap, rule.substitution
+    rows = [[gap * r for r in range(len(reference) + 1)]]  # rows[h][r]: the first h words against the first r
     for number, word in enumerate(hypothesis, 1):
         above = rows[-1]
-        row = [number]
+        row = [gap * number]
         for place, said in enumerate(reference, 1):
-            row.append(min(above[place - 1] + (word != said), row[-1] + 1, above[place] + 1))
+            row.append(min(above[place - 1] + substitution * (word != said), row[-1] + gap, above[place] + gap))
         rows.append(row)
+
+    def wrong(h, r):
+        return hypothesis[h - 1] != reference[r - 1]
+
     pairs = []
     h, r = len(hypothesis), len(reference)
     while h or r:
         here = rows[h][r]
         steps = {
-            "ins": h > 0 and rows[h - 1][r] + 1 == here,
-            "del": r > 0 and rows[h][r - 1] + 1 == here,
-            "sub": h > 0 and r > 0 and rows[h - 1][r - 1] + (hypothesis[h - 1] != reference[r - 1]) == here,
+            "ins": h > 0 and rows[h - 1][r] + gap == here,
+            "del": r > 0 and rows[h][r - 1] + gap == here,
+            "sub": h > 0 and r > 0 and rows[h - 1][r - 1] + substitution * wrong(h, r) == here,
         }
-        step = next(name for name in ties if steps[name])
+        step = next(name for name in rule.ties if steps[name])
         pairs.append((None if step == "ins" else reference[r - 1], None if step == "del" else hypothesis[h - 1]))
         h -= step != "del"
         r -= step != "ins"
@@ -113,10 +120,10 @@ def align_with_the_whole_table(reference, hypothesis, ties):
 LONGER = st.lists(st.sampled_from("abc"), max_size=40)
 
 
-@given(LONGER, LONGER, st.permutations(COMPUTE_WER))
-def test_an_alignment_is_that_of_the_whole_table(reference, hypothesis, ties):
-    expected = align_with_the_whole_table(reference, hypothesis, ties)
-    assert align(reference, hypothesis, tuple(ties)) == expected
+@given(LONGER, LONGER, st.permutations(COMPUTE_WER.ties), st.sampled_from([(1, 1), (3, 4)]))
+def test_an_alignment_is_that_of_the_whole_table(reference, hypothesis, ties, costs):
+    rule = AlignmentRule(tuple(ties), *costs)
+    assert align(reference, hypothesis, rule) == align_with_the_whole_table(reference, hypothesis, rule)
 
 
 def test_a_long_recording_is_aligned_in_little_memory():

@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.cli.options import add_config_options, add_device_option, add_utterance_id_options, given, read_config
+from asr_rescore.cli.options import (
+    add_config_options,
+    add_device_option,
+    add_utterance_id_options,
+    given,
+    input_file,
+    output_file,
+    read_config,
+    summary_stream,
+)
 from asr_rescore.lm_config import DynamicConfig
 
 HELP = "print a text's perplexity, number of tokens and out-of-vocabulary words"
@@ -30,11 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--statistics", type=Path, metavar="TEXT", help="with --dynamic: the text that the model was trained on"
     )
     add_config_options(parser, DynamicConfig, RATES, prefix="dynamic_")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    parser.add_argument(
+        "--json", type=output_file, metavar="FILE", help="also write the results to this file; -: standard output"
+    )
     add_utterance_id_options(parser)
     add_device_option(parser)
     parser.add_argument("lm_dir", type=Path, metavar="lm-dir", help="language model")
-    parser.add_argument("text", type=Path, help="one sentence per line, plain or gzipped")
+    parser.add_argument("text", type=input_file, help="one sentence per line, plain or gzipped; -: standard input")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.checkpoint import load_model, model_files
     from asr_rescore.corpus import TokenStream, read_sentences
     from asr_rescore.errors import UsageError, printable
-    from asr_rescore.files import atomic_text
+    from asr_rescore.files import atomic_text, rereadable
     from asr_rescore.lm import NeuralScorer
     from asr_rescore.lm.dynamic import evaluate_dynamically
     from asr_rescore.lm.text_cost import evaluate_sentences, evaluate_text
@@ -61,18 +72,20 @@ def run(arguments: argparse.Namespace) -> int:
         check_outputs([arguments.json], [*texts, *model_files(arguments.lm_dir)])
     device = choose_device(arguments.device)
     loaded = load_model(arguments.lm_dir, device)
-    text = TokenStream.read(arguments.text, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
+    with rereadable(arguments.text) as path:
+        text = TokenStream.read(path, loaded.vocabulary, kaldi_text=arguments.kaldi_text)
+        if arguments.by_sentence:
+            scorer = NeuralScorer(loaded.model, loaded.vocabulary, device)
+            cost = evaluate_sentences(scorer, read_sentences(path, kaldi_text=arguments.kaldi_text))
+        else:
+            cost = evaluate_text(loaded.model, text, device)
     training_text = TokenStream.read(arguments.statistics, loaded.vocabulary) if arguments.dynamic else None
-    if arguments.by_sentence:
-        scorer = NeuralScorer(loaded.model, loaded.vocabulary, device)
-        cost = evaluate_sentences(scorer, read_sentences(arguments.text, kaldi_text=arguments.kaldi_text))
-    else:
-        cost = evaluate_text(loaded.model, text, device)
-    print(f"ppl {cost.ppl:.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs")
+    said = summary_stream(arguments.json)
+    print(f"ppl {cost.ppl:.2f}, {len(text)} tokens in {text.sentences} sentences, {text.oov.total()} OOVs", file=said)
     if text.oov:
         listed = ", ".join(f"{word} {count}" for word, count in text.oov.most_common(SHOWN))
         more = f" and {len(text.oov) - SHOWN} other words" if len(text.oov) > SHOWN else ""
-        print(printable(f"OOVs: {listed}{more}"))
+        print(printable(f"OOVs: {listed}{more}"), file=said)
     figures: dict[str, Any] = {
         "ppl": cost.ppl,
         "tokens": len(text),
@@ -85,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         rates = {name: getattr(config, name) for name in RATES}
         figures |= {"dynamic_ppl": dynamic_cost.ppl, **rates}
         listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
-        print(f"dynamic ppl {dynamic_cost.ppl:.2f}, {listed}")
+        print(f"dynamic ppl {dynamic_cost.ppl:.2f}, {listed}", file=said)
     if arguments.json:
         with atomic_text(arguments.json) as stream:
             json.dump(figures, stream, indent=2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run, training_ranks
 
 if TYPE_CHECKING:
-    from asr_rescore.training import Teacher
+    from asr_rescore.training import Ranks, Teacher
 
 HELP = "train a student on text and on the predictions of one teacher, or of an ensemble of several"
 
@@ -32,42 +33,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the student, or continue a stopped training, and print the best valid perplexity."""
+    with training_ranks(arguments) as ranks:
+        _run(arguments, ranks)
+    return 0
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.config import load_config
-    from asr_rescore.corpus import TokenStream
-    from asr_rescore.models import choose_device
-    from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, TrainingRun, train
+    from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, train
 
     check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
-    device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
-    train_text = TokenStream.read(arguments.train, vocabulary)
-    valid_text = TokenStream.read(arguments.valid, vocabulary)
-    student, facts = start_model(arguments, config, vocabulary, device)
-    print(
-        f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-        f"{len(train_text)} tokens, on {device}"
-    )
-    facts["teachers"] = [teacher.hash for teacher in loaded]
-    teacher: Teacher | None = None
-    if config.objective.needs_teacher and arguments.teacher_cache:
-        cache = TeacherCache.open(arguments.teacher_cache, train_text, facts["teachers"])
-        facts["teacher_cache"] = cache.config.to_dict()
-        teacher = CachedTeacher(cache, device)
-    elif config.objective.needs_teacher:
-        teacher = OnlineTeacher(teacher_model.to(device))
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=arguments.student_dir,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
-    ppl = train(run, student, device, teacher)
-    print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")
-    return 0
+    with prepared_run(arguments, arguments.student_dir, config, vocabulary, ranks.device) as (run, student):
+        print(
+            f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
+            f"{len(run.train)} tokens, on {ranks}"
+        )
+        facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}
+        teacher: Teacher | None = None
+        if config.objective.needs_teacher and arguments.teacher_cache:
+            cache = TeacherCache.open(arguments.teacher_cache, run.train, facts["teachers"])
+            facts["teacher_cache"] = cache.config.to_dict()
+            teacher = CachedTeacher(cache, ranks.device)
+        elif config.objective.needs_teacher:
+            teacher = OnlineTeacher(teacher_model.to(ranks.device))
+        ppl = train(replace(run, facts={**run.facts, **facts}), student, ranks.device, teacher, ranks)
+        print(f"{arguments.student_dir}: valid ppl {ppl:.2f}")

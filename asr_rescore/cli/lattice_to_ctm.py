@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asr_rescore.cli.options import add_config_options, given
+from asr_rescore.cli.options import add_config_options, given, output_file, summary_stream
+
+if TYPE_CHECKING:
+    from asr_rescore.kaldi import FrameShift
 
 HELP = "write the words of each lattice with times and confidences, as a ctm file"
 
@@ -35,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="lattice-rspecifier|decode-dir",
         help="for example an out-dir of rescore_nbest, or ark:lat.ark",
     )
-    parser.add_argument("ctm", type=Path, metavar="out-ctm", help="output file")
+    parser.add_argument("ctm", type=output_file, metavar="out-ctm", help="output file; -: standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,13 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.weights is not None:
         inputs += [arguments.weights, arguments.weights / WEIGHTS_FILE]
     if arguments.data_dir is not None:
-        inputs += [arguments.data_dir / name for name in ("segments", "reco2file_and_channel")]
+        inputs += [arguments.data_dir / name for name in ("segments", "reco2file_and_channel", "frame_shift")]
     check_outputs([arguments.ctm], inputs)
     if arguments.weights is not None:
         if "inv_acwt" in fields or "word_ins_penalty" in fields:
             raise UsageError("--weights holds both --inv-acwt and --word-ins-penalty; leave them out")
         point = ChosenWeights.load(arguments.weights, None).weights.point
         fields |= {"inv_acwt": point.lmwt, "word_ins_penalty": point.wip}
+    if "frame_shift" not in fields and (marked := _marked_frame_shift(arguments.lattices, arguments.data_dir)):
+        fields["frame_shift"] = marked.seconds
+        print(f"frame shift {marked.seconds:g} s, from {marked.source}", file=summary_stream(arguments.ctm))
     config = CtmConfig(**fields)
     summary = write_ctm(
         arguments.lattices,
@@ -75,8 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
     failed = summary.failures.reasons
     print(
         f"{arguments.ctm}: {summary.words} words of {summary.utterances} utterances, "
-        f"{summary.risk:.1f} word errors expected, {len(failed)} failed"
+        f"{summary.risk:.1f} word errors expected, {len(failed)} failed",
+        file=summary_stream(arguments.ctm),
     )
     for what, reason in sorted(failed.items()):
         print(printable(f"{what}\t{reason}"), file=sys.stderr)
     return 1 if failed else 0
+
+
+def _marked_frame_shift(lattices: str, data_dir: Path | None) -> FrameShift | None:
+    """The frame shift of a decode directory, or of that in which a lattice file is; None if there are no marks."""
+    from asr_rescore.kaldi import frame_shift_of
+
+    place = Path(lattices)
+    return frame_shift_of(place if place.is_dir() else place.parent if place.is_file() else None, data_dir)

@@ -20,9 +20,11 @@ from types import ModuleType
 from typing import NoReturn
 
 from asr_rescore import __version__
-from asr_rescore.errors import RescoreError, Terminated, UsageError, printable
+from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageError, printable
+from asr_rescore.files import OUT_OF_SPACE
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
+from asr_rescore.temporary import remove_unfinished
 
 # Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
 # that is run gets imported.
@@ -63,12 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _dispatch(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe or a full disk still finds its handler
+    except SaidElsewhere:
+        return 1
     except RescoreError as error:
         status = 2 if isinstance(error, UsageError) else 1
         return _fail(name, _with_flags(str(error), command), status)
     except Terminated:
+        remove_unfinished()
         return _end(f"{name}: terminated", 143)
     except KeyboardInterrupt:
+        remove_unfinished()
         return _end(f"{name}: interrupted", 130)
     except BrokenPipeError:  # the reader (head, say) has all it wanted
         _drop_output()
@@ -97,7 +103,9 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        # If torchrun started several processes, they all got the same arguments.
+        others = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+        self.exit(2, None if others else f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
@@ -180,11 +188,13 @@ def _system_error(error: OSError) -> str:
     """What the operating system refused, and the file. If that was an output stream, nothing more is written to it."""
     reason = error.strerror or str(error)
     path = error.filename2 or error.filename
+    if path is None and error.errno in OUT_OF_SPACE:
+        path = "standard output"  # all other files are named by whoever writes them
     where = f": {path}" if path else ""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"{reason}{where}; check the path, its permissions and its disk"
     _drop_output()
-    return f"{reason}{where}; make room and run the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}{where}; make room and run the same command again"
+    return f"{reason}{where}; check the path, its permissions and its disk"
 
 
 def _drop_output() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from asr_rescore.errors import shown
+from asr_rescore.errors import UsageError, shown
+from asr_rescore.files import STDIN, STDOUT
 from asr_rescore.ranges import Range
 
 if TYPE_CHECKING:
@@ -56,6 +59,31 @@ def read_config(config_class: type[Config], arguments: argparse.Namespace, prefi
     return config_class(**given(arguments, config_class, prefix))
 
 
+def input_file(name: str) -> Path:
+    """The ``type`` of an argument that names a file to read; ``-`` is standard input."""
+    return STDIN if name == "-" else Path(name)
+
+
+def check_one_stdin(*inputs: Path | None) -> None:
+    """Refuse to read standard input twice: the second file would be empty.
+
+    Raises:
+        UsageError: several of the inputs are standard input.
+    """
+    if inputs.count(STDIN) > 1:
+        raise UsageError("- stands for standard input more than once; give files for the others")
+
+
+def output_file(name: str) -> Path:
+    """The ``type`` of an argument that names a file to write; ``-`` is standard output."""
+    return STDOUT if name == "-" else Path(name)
+
+
+def summary_stream(output: Path | None) -> TextIO:
+    """Where a command says what it did: stdout, or stderr if its output goes to stdout."""
+    return sys.stderr if output == STDOUT else sys.stdout
+
+
 def add_utterance_id_options(parser: argparse.ArgumentParser) -> None:
     """Declare ``kaldi_text``: whether lines start with an utterance id; None to refuse a text that could have them."""
     ids = parser.add_mutually_exclusive_group()
@@ -94,7 +122,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: 
         choices=choices,
         metavar=None if choices else option.metadata.get("metavar", option.name.upper()),
         default=argparse.SUPPRESS,
-        help=f"{text} (default: {_shown(option.default)})",
+        help=text if option.default == "" else f"{text} (default: {_shown(option.default)})",
     )
 
 

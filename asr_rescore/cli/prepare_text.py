@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import add_utterance_id_options, number
+from asr_rescore.cli.options import add_utterance_id_options, check_one_stdin, input_file, number
 from asr_rescore.ranges import COUNT, Range
 
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
@@ -20,36 +20,59 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="largest number of entries, including </s> and the class; default: no limit",
     )
     size.add_argument("--only-lexicon", action="store_true", help="list exactly the words of --lexicon")
-    parser.add_argument("--lexicon", type=Path, help="a words.txt; its words that are not in the text join the class")
+    parser.add_argument(
+        "--min-count",
+        type=number(int, COUNT),
+        default=1,
+        metavar="N",
+        help="words that occur less often in the train text join the class (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lexicon", type=input_file, help="a words.txt; its words that are not in the text join the class"
+    )
     held_out = parser.add_mutually_exclusive_group()
-    held_out.add_argument("--valid", type=Path, help="the valid text; default: some sentences of the text")
+    held_out.add_argument("--valid", type=input_file, help="the valid text; default: some sentences of the text")
     held_out.add_argument(
         "--valid-fraction",
         type=number(float, Range(least=1e-6, most=0.5)),
         default=0.05,
         help="fraction of the sentences for the valid text (%(default)s)",
     )
+    held_out.add_argument(
+        "--valid-words",
+        type=number(int, COUNT),
+        metavar="N",
+        help="hold out sentences with N words in all for the valid text; the text is then read twice",
+    )
     add_utterance_id_options(parser)
-    parser.add_argument("text", type=Path, nargs="+", help="one sentence per line, plain or gzipped")
+    parser.add_argument(
+        "text", type=input_file, nargs="+", help="one sentence per line, plain or gzipped; -: standard input"
+    )
     parser.add_argument("dir", type=Path, help="directory for train.txt, valid.txt, vocab.txt and unk_probs.txt")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the train and the valid text, and the vocabulary of the train text."""
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.errors import InputError, UsageError
+    from asr_rescore.errors import UsageError
+    from asr_rescore.files import rereadable
+    from asr_rescore.id_file import remove_ids
     from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, save_vocabulary
 
     if arguments.only_lexicon and not arguments.lexicon:
         raise UsageError("--only-lexicon needs --lexicon")
+    if arguments.only_lexicon and arguments.min_count > 1:
+        raise UsageError("--min-count has no effect with --only-lexicon, which lists all words of --lexicon; give one")
     train_path = arguments.dir / corpus.TRAIN_FILE
     valid_path = arguments.dir / corpus.VALID_FILE
     vocabulary_files = [arguments.dir / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     inputs = [path for path in (*arguments.text, arguments.valid, arguments.lexicon) if path]
+    check_one_stdin(*inputs)
     check_outputs([train_path, valid_path, *vocabulary_files], inputs)
 
     def read(*paths: Path) -> Iterator[list[str]]:
@@ -57,26 +80,30 @@ def run(arguments: argparse.Namespace) -> int:
 
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
     if arguments.valid:
-        train = read(*arguments.text)
-        valid = read(arguments.valid)
-    else:  # the text is read twice and not kept in memory
-        every = round(1 / arguments.valid_fraction)
-        train = corpus.hold_out(read(*arguments.text), every, valid=False)
-        valid = corpus.hold_out(read(*arguments.text), every, valid=True)
-    counts = corpus.write_sentences(train_path, train)
-    valid_sentences = corpus.write_sentences(valid_path, valid)[SENTENCE_END]
-    if not (counts[SENTENCE_END] and valid_sentences):
-        raise InputError(
-            arguments.valid or arguments.text[0],
-            found=f"{counts[SENTENCE_END]} train and {valid_sentences} valid sentences",
-            expected="at least one of each",
-            remedy="give more text, or a valid text with --valid",
-        )
+        counts = corpus.write_sentences(train_path, read(*arguments.text))
+        valid_sentences = corpus.write_sentences(valid_path, read(arguments.valid))[SENTENCE_END]
+        corpus.refuse_empty(counts[SENTENCE_END], valid_sentences, arguments.valid)
+    else:
+        with ExitStack() as stack:
+            texts = arguments.text
+            held_out = corpus.every(round(1 / arguments.valid_fraction))
+            if arguments.valid_words:
+                texts = [stack.enter_context(rereadable(path)) for path in texts]
+                total = sum(len(words) for words in read(*texts))
+                if arguments.valid_words > total / 2:
+                    raise UsageError(
+                        f"--valid-words {arguments.valid_words} is more than half of the {total} words given"
+                    )
+                held_out = corpus.spread(arguments.valid_words, total)
+            counts, valid_sentences = corpus.split_sentences(
+                read(*texts), train_path, valid_path, held_out, arguments.text[0]
+            )
     if arguments.only_lexicon:
         vocabulary = Vocabulary.from_words(lexicon, counts)
     else:
-        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon)
+        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon, arguments.min_count)
     save_vocabulary(arguments.dir, vocabulary)
+    remove_ids(train_path, arguments.dir)  # of an earlier text
     print(
         f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
         f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.unk_probs)} words in {vocabulary.unk}"

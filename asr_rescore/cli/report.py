@@ -13,6 +13,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out_dir", type=Path, nargs="+", metavar="out-dir", help="output directory of a rescoring with references"
     )
+    parser.add_argument(
+        "--published",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="more rows: published word error rates, or decode directories that Kaldi has rescored",
+    )
     parser.add_argument("report_dir", type=Path, metavar="report-dir", help="directory for report.txt and report.html")
 
 
@@ -25,17 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import UsageError
     from asr_rescore.files import atomic_text
     from asr_rescore.outputs import check_outputs
-    from asr_rescore.report import REPORT_FILE, Comparison, SystemReport, to_html, to_text
+    from asr_rescore.report import REPORT_FILE, Comparison, SystemReport, read_published, to_html, to_text
 
     table = arguments.report_dir / "report.txt"
     page = arguments.report_dir / "report.html"
-    check_outputs([table, page], [path / REPORT_FILE for path in arguments.out_dir])
+    check_outputs([table, page], [*arguments.published, *(path / REPORT_FILE for path in arguments.out_dir)])
     if (arguments.report_dir / REPORT_FILE).exists():
         raise UsageError(
             f"{arguments.report_dir} holds the result of a rescoring; name another directory for the report, after all "
             "out-dirs"
         )
-    comparison = Comparison.of(SystemReport.load(path) for path in arguments.out_dir)
+    published = [row for path in arguments.published for row in read_published(path)]
+    comparison = Comparison.of((SystemReport.load(path) for path in arguments.out_dir), published)
     text = to_text(comparison)
     with atomic_text(table) as stream:
         stream.write(text)

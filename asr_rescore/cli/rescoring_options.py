@@ -10,11 +10,25 @@ from pathlib import Path
 from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
 from asr_rescore.ranges import JOBS
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from asr_rescore.scoring import ScoringConfig
 
 
 def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListConfig | LatticeConfig]) -> None:
     """Declare all arguments of the command that rescores by ``config``."""
     parser.set_defaults(config_type=config)
+    old_lm = parser.add_mutually_exclusive_group()
+    old_lm.add_argument(
+        "--old-lm",
+        type=Path,
+        metavar="F",
+        help="the language model in the lattices' graph costs, if it is not that of old-lang-dir: a G.fst, a G.carpa "
+        "or an ARPA file",
+    )
+    old_lm.add_argument(
+        "--no-old-lm",
+        action="store_true",
+        help="there is no file of the old LM: weigh the new costs against whole graph costs",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--lm-weight",
@@ -38,7 +52,16 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
-    parser.add_argument("--nj", type=number(int, JOBS), default=1, metavar="J", help="number of jobs (default: 1)")
+    add_config_options(parser, ScoringConfig)
+    parser.add_argument(
+        "--nj",
+        type=number(int, JOBS),
+        default=1,
+        metavar="J",
+        help="number of jobs, and of lat.JOB.gz written; one command runs them one after the other, and recipes/steps/"
+        + ("rescore_nbest.sh" if config is ListConfig else "rescore_lattice.sh")
+        + " at the same time (default: 1)",
+    )
     parser.add_argument(
         "--job",
         type=number(int, JOBS),
@@ -47,7 +70,9 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="do not compute the lattices' oracle WER")
     add_device_option(parser)
-    parser.add_argument("old_lang_dir", type=Path, metavar="old-lang-dir", help="words.txt and G.fst of the first pass")
+    parser.add_argument(
+        "old_lang_dir", type=Path, metavar="old-lang-dir", help="words.txt and G.fst (or G.carpa) of the first pass"
+    )
     parser.add_argument("lm_dir", type=Path, nargs="+", metavar="lm-dir", help="from train_lm, distill_lm, ensemble_lm")
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="utt2spk and, for scoring, text")
     parser.add_argument("decode_dir", type=Path, metavar="decode-dir", help="num_jobs and lat.JOB.gz")
@@ -55,12 +80,7 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
 
 
 def run_rescoring(arguments: argparse.Namespace) -> int:
-    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done.
-
-    Raises:
-        UsageError: nothing says how to weigh the LMs.
-    """
-    from asr_rescore.errors import UsageError
+    """Run one job, or all of them and the scoring, and print the result; 1 if something could not be done."""
     from asr_rescore.rescoring.job import Job
     from asr_rescore.rescoring.run import Rescoring
 
@@ -68,8 +88,8 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
     jobs = Job.all(arguments.nj)
     if arguments.job is not None:
         jobs = [Job(arguments.job, arguments.nj)]
-    elif arguments.tune is False and not (arguments.lm_weight or arguments.weights):
-        raise UsageError("give --lm-weight, --weights or --tune (or --job, to run only one job)")
+        # A job of lists does not depend on the weights, so it runs without them too.
+        arguments.tune = arguments.tune is not None and not (arguments.lm_weight or arguments.weights)
     rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
@@ -78,9 +98,13 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         arguments.out_dir,
         lm_weight=arguments.lm_weight,
         weights=arguments.weights,
+        tune=bool(arguments.tune),
         config=read_config(arguments.config_type, arguments),
+        scoring=read_config(ScoringConfig, arguments),
         score_cache=arguments.score_cache,
         device=arguments.device,
+        old_lm=arguments.old_lm,
+        no_old_lm=arguments.no_old_lm,
     )
     for job in jobs:
         rescoring.run_job(job)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
+from asr_rescore.cli.options import (
+    add_config_options,
+    add_device_option,
+    number,
+    output_file,
+    read_config,
+    summary_stream,
+)
 from asr_rescore.lm_config import SamplingConfig
 from asr_rescore.ranges import COUNT
 
@@ -27,7 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "lm_dir", type=Path, nargs="+", metavar="lm-dir", help="language model; several models form an ensemble"
     )
     parser.add_argument(
-        "text_out", type=Path, metavar="text-out", help="output, one sentence per line; gzipped if its name ends in .gz"
+        "text_out",
+        type=output_file,
+        metavar="text-out",
+        help="output, one sentence per line; gzipped if its name ends in .gz; -: standard output",
     )
 
 
@@ -59,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = write_sentences(arguments.text_out, drawn)
     print(
         f"{arguments.text_out}: {counts.total()} tokens in {counts[SENTENCE_END]} sentences, "
-        f"{tally['cut']} of them cut after {config.max_tokens} words"
+        f"{tally['cut']} of them cut after {config.max_tokens} words",
+        file=summary_stream(arguments.text_out),
     )
     return 0

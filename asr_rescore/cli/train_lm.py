@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, start_model
+from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run, training_ranks
+
+if TYPE_CHECKING:
+    from asr_rescore.training import Ranks
 
 HELP = "train a language model on text; if stopped, run the same command again to continue"
 
@@ -21,11 +25,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the model, or continue a stopped training, and print the best valid perplexity."""
-    from asr_rescore import corpus
+    with training_ranks(arguments) as ranks:
+        _run(arguments, ranks)
+    return 0
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.config import load_config
+    from asr_rescore.corpus import count_words, read_sentences
     from asr_rescore.errors import UsageError
-    from asr_rescore.models import choose_device
-    from asr_rescore.training import TrainingRun, train
+    from asr_rescore.training import train
     from asr_rescore.vocab import Vocabulary
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabulary
 
@@ -33,28 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.vocab:
         vocabulary_files = [arguments.vocab / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     check_training_outputs(arguments, arguments.lm_dir, vocabulary_files)
-    device = choose_device(arguments.device)
     config = load_config(*arguments.config)
     if config.objective.needs_teacher:
         raise UsageError(f"{arguments.config[-1]}: objective {config.objective.kind} needs a teacher; use distill_lm")
     if arguments.vocab:
         vocabulary = load_vocabulary(arguments.vocab)
     else:
-        vocabulary = Vocabulary.from_counts(corpus.count_words(corpus.read_sentences(arguments.train)))
-    train_text = corpus.TokenStream.read(arguments.train, vocabulary)
-    valid_text = corpus.TokenStream.read(arguments.valid, vocabulary)
-    model, facts = start_model(arguments, config, vocabulary, device)
-    print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(train_text)} tokens, on {device}")
-    run = TrainingRun(
-        config=config,
-        vocabulary=vocabulary,
-        train=train_text,
-        valid=valid_text,
-        seed=arguments.seed,
-        directory=arguments.lm_dir,
-        facts=facts,
-        trained=arguments.init is not None,
-    )
-    ppl = train(run, model, device)
-    print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")
-    return 0
+        vocabulary = Vocabulary.from_counts(count_words(read_sentences(arguments.train)))
+    with prepared_run(arguments, arguments.lm_dir, config, vocabulary, ranks.device) as (run, model):
+        print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {ranks}")
+        ppl = train(run, model, ranks.device, ranks=ranks)
+        print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")

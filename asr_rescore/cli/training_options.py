@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr_rescore.cli.options import add_device_option, number
 from asr_rescore.ranges import SEED
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from asr_rescore.config import Config
     from asr_rescore.models import LanguageModel
+    from asr_rescore.training import Ranks, TrainingRun
     from asr_rescore.vocab import Vocabulary
 
 
@@ -46,6 +49,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="seed of weights, dropout and chunk lengths (default: %(default)s)",
     )
     add_device_option(parser)
+
+
+@contextmanager
+def training_ranks(arguments: argparse.Namespace) -> Iterator[Ranks]:
+    """A context in which this process trains with the others that torchrun started; only the first one prints."""
+    from asr_rescore.progress import show_progress
+    from asr_rescore.training import joined
+
+    with joined(arguments.device) as ranks:
+        if ranks.first:
+            yield ranks
+            return
+        show_progress(False)
+        logging.getLogger("asr_rescore").setLevel(logging.ERROR)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield ranks
 
 
 def check_training_outputs(arguments: argparse.Namespace, directory: Path, others: Sequence[Path]) -> None:
@@ -93,24 +112,41 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
-def start_model(
-    arguments: argparse.Namespace, config: Config, vocabulary: Vocabulary, device: torch.device
-) -> tuple[LanguageModel, dict[str, Any]]:
-    """Build the model to be trained, with random weights or with those of ``--init``.
+@contextmanager
+def prepared_run(
+    arguments: argparse.Namespace, directory: Path, config: Config, vocabulary: Vocabulary, device: torch.device
+) -> Iterator[tuple[TrainingRun, LanguageModel]]:
+    """A context with the texts and the model, whose weights are random or those of ``--init``.
 
-    Returns:
-        The model, and the facts about its start for the run's fingerprint.
+    Yields:
+        The run, and the model to be trained. The training text is a file that may be gone afterwards.
 
     Raises:
+        InputError: a text is missing or broken.
         UsageError: the machine has too little memory for the model.
     """
     import torch
 
     from asr_rescore import models
     from asr_rescore.checkpoint import load_weights
+    from asr_rescore.corpus import TokenStream
+    from asr_rescore.id_file import opened_ids
+    from asr_rescore.training import TrainingRun
 
-    check_memory(config, len(vocabulary))
-    torch.manual_seed(arguments.seed)
-    model = models.build(config.model, len(vocabulary)).to(device)
-    facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
-    return model, facts
+    with opened_ids(arguments.train, vocabulary, directory) as train_text:
+        valid_text = TokenStream.read(arguments.valid, vocabulary)
+        check_memory(config, len(vocabulary))
+        torch.manual_seed(arguments.seed)
+        model = models.build(config.model, len(vocabulary)).to(device)
+        facts = {} if arguments.init is None else {"init": load_weights(arguments.init, model, vocabulary)}
+        run = TrainingRun(
+            config=config,
+            vocabulary=vocabulary,
+            train=train_text,
+            valid=valid_text,
+            seed=arguments.seed,
+            directory=directory,
+            facts=facts,
+            trained=arguments.init is not None,
+        )
+        yield run, model

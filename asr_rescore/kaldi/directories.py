@@ -43,8 +43,8 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
     """Read utt2spk and, if it exists, text.
 
     Raises:
-        InputError: utt2spk does not exist or does not give each utterance one speaker, or text has an utterance that
-            is not in utt2spk.
+        InputError: utt2spk does not exist, is empty, or does not give each utterance one speaker, or text has an
+            utterance that is not in utt2spk.
     """
     path = Path(path)
     utt2spk = {}
@@ -57,6 +57,13 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
                 remedy="correct the line; if the speaker is unknown, repeat the utterance id",
             )
         utt2spk[utt] = speaker[0]
+    if not utt2spk:
+        raise InputError(
+            path / "utt2spk",
+            found="an empty file",
+            expected="a line with an utterance and its speaker for each utterance",
+            remedy="name a data directory of Kaldi",
+        )
     if not os.path.lexists(path / "text"):  # a link to nowhere is an error, and not a missing text
         return DataDir(utt2spk)
     text = read_table(path / "text")

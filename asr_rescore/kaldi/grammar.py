@@ -7,46 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_binary
 from asr_rescore.kaldi.fst import STANDARD, Fst, encode_fst, no_strings, read_fst
 from asr_rescore.kaldi.stream import open_window
 from asr_rescore.ngram import WordFst
 
+GRAMMAR_FILES = ("G.fst", "G.fst.gz")
 _REMEDY = "convert it with fstconvert --fst_type=vector or, if its arcs have another type, make it again with arpa2fst"
-
-
-def grammar_file(lang_dir: str | os.PathLike[str]) -> Path:
-    """The G.fst or G.fst.gz of a lang directory. A path to a file is returned unchanged.
-
-    Raises:
-        InputError: the directory has neither.
-    """
-    path = Path(lang_dir)
-    if not path.is_dir():
-        return path
-    for name in ("G.fst", "G.fst.gz"):
-        if os.path.lexists(path / name):  # a link to nowhere is an error, and not a missing file
-            return path / name
-    found = "only G.carpa" if (path / "G.carpa").exists() else "no G.fst"
-    raise InputError(
-        path,
-        found=found,
-        expected="G.fst or G.fst.gz",
-        remedy="make it with Kaldi's utils/format_lm.sh, or give another lang directory",
-    )
 
 
 def read_grammar(path: str | os.PathLike[str]) -> WordFst:
     """Read a G.fst, plain or gzipped. It must have OpenFst's type ``vector`` and ``standard`` arcs.
 
     Args:
-        path: the file, or a lang directory that contains it.
+        path: the file, or a lang directory that contains G.fst or G.fst.gz.
 
     Raises:
         InputError: the FST has another type, is cut off, or has impossible costs or states.
     """
-    with open_window(grammar_file(path), largest=None) as window:
+    with open_window(_grammar_file(Path(path)), largest=None) as window:
         fst = read_fst(window, {STANDARD.name: STANDARD}, _REMEDY)
         states = len(fst.final_costs)
         cost = fst.costs[:, 0]
@@ -66,6 +45,12 @@ def read_grammar(path: str | os.PathLike[str]) -> WordFst:
         cost=cost,
         final=final,
     )
+
+
+def _grammar_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    return next((path / name for name in GRAMMAR_FILES if (path / name).exists()), path / GRAMMAR_FILES[0])
 
 
 def write_grammar(path: str | os.PathLike[str], grammar: WordFst) -> None:

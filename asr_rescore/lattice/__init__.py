@@ -1,6 +1,6 @@
 """Lattices and algorithms on them, without files and without torch."""
 
-from asr_rescore.lattice.expansion import START, Expansion, ExpansionLimits, Level
+from asr_rescore.lattice.expansion import START, CostsToEnd, Expansion, ExpansionLimits, Level
 from asr_rescore.lattice.graph import EPSILON, Lattice, Ragged
 from asr_rescore.lattice.mbr import Decoding, mbr_decode
 from asr_rescore.lattice.nbest_search import n_best
@@ -13,6 +13,7 @@ from asr_rescore.lattice.transform import from_paths, prune, scale
 __all__ = [
     "EPSILON",
     "START",
+    "CostsToEnd",
     "Decoding",
     "Expansion",
     "ExpansionLimits",

@@ -61,7 +61,7 @@ class Decoding:
 
 def mbr_decode(
     lattice: Lattice,
-    acoustic_scale: float = 1.0,
+    acoustic_scale: float,
     word_penalty: float = 0.0,
     *,
     hypothesis: Sequence[int] | None = None,

@@ -42,7 +42,7 @@ class Path:
         )
 
 
-def best_path(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float = 0.0) -> Path | None:
+def best_path(lattice: Lattice, acoustic_scale: float, word_penalty: float = 0.0) -> Path | None:
     """The path with the smallest cost, graph + ``acoustic_scale`` · acoustic + ``word_penalty`` · words.
 
     Kaldi: lattice-scale --acoustic-scale, lattice-add-penalty --word-ins-penalty, lattice-best-path.

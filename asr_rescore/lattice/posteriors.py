@@ -29,7 +29,7 @@ class Posteriors:
     total: float
 
 
-def posteriors(lattice: Lattice, acoustic_scale: float = 1.0, word_penalty: float = 0.0) -> Posteriors | None:
+def posteriors(lattice: Lattice, acoustic_scale: float, word_penalty: float = 0.0) -> Posteriors | None:
     """Posterior probabilities with the path costs of :func:`best_path` (Kaldi: lattice-arc-post).
 
     Args:

@@ -66,7 +66,7 @@ def gradient_statistics(
     streams = Streams(ids, min(config.statistics_batch, len(ids) // 2), device)
     parameters = _trainable(model)
     squares = [torch.zeros_like(parameter) for parameter in parameters]
-    state = model.initial_state(streams.labels.shape[1], device)
+    state = model.initial_state(streams.batch, device)
     chunks = 0
     with _no_dropout(model), progress_bar(total=len(streams), desc="gradient statistics") as bar:
         for begin in range(0, len(streams), config.bptt):

@@ -27,7 +27,10 @@ class Chunk:
 class Streams:
     """A text cut into ``batch`` streams of equal length, which are read in parallel.
 
+    Nothing is copied but the chunk that is asked for, so a text can be a memory-mapped file larger than the memory.
+
     Attributes:
+        batch: number of streams.
         length: time steps of each stream, also ``len()`` of this object.
         shifts: int64 (batch,), the time step at which each stream begins; it wraps around at its end.
 
@@ -39,7 +42,9 @@ class Streams:
         length = len(ids) // batch
         if length < 2:
             raise UsageError(f"train: {len(ids)} tokens do not fill {batch} streams; lower train.batch")
-        self.ids = torch.from_numpy(ids).to(device)
+        self.ids = np.asarray(ids)
+        self.device = device
+        self.batch = batch
         self.length = length
         self.rotate(torch.zeros(batch, dtype=torch.int64))
 
@@ -49,14 +54,18 @@ class Streams:
     def rotate(self, shifts: torch.Tensor) -> None:
         """Let each stream begin at its own shift; every token is still read once, after the token before it."""
         self.shifts = shifts
-        device = self.ids.device
-        steps = torch.arange(self.length).unsqueeze(1)  # (time, 1)
-        begins = torch.arange(len(shifts)) * self.length  # (batch,)
-        self.positions = (begins + (steps + shifts) % self.length).to(device)  # (time, batch)
-        self.labels = self.ids[self.positions]
-        # The first token has no token before it; it gets the last one, which is a sentence end.
-        self.inputs = self.ids[self.positions - 1]
 
     def chunk(self, steps: slice, columns: slice) -> Chunk:
         """The given time steps of the given streams."""
-        return Chunk(self.inputs[steps, columns], self.labels[steps, columns], self.positions[steps, columns])
+        streams = np.arange(self.batch)[columns]
+        times = np.arange(*steps.indices(self.length))[:, np.newaxis]  # (time, 1)
+        positions = streams * self.length + (times + self.shifts.numpy()[columns]) % self.length  # (time, streams)
+        # The first token has no token before it; it gets the last one, which is a sentence end.
+        return Chunk(
+            inputs=self._on_device(self.ids[positions - 1]),
+            labels=self._on_device(self.ids[positions]),
+            positions=self._on_device(positions),
+        )
+
+    def _on_device(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.int64)).to(self.device)

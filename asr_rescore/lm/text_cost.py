@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -58,7 +58,13 @@ def evaluate_sentences(scorer: SentenceScorer, sentences: Iterable[list[str]]) -
 
 
 @torch.inference_mode()
-def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | str, chunk: int = CHUNK) -> float:
+def stream_cost(
+    model: LanguageModel,
+    ids: np.ndarray,
+    device: torch.device | str,
+    chunk: int = CHUNK,
+    before_chunk: Callable[[], None] = lambda: None,
+) -> float:
     """Σ −ln P of all tokens of a running text, at batch size 1; the state is carried from its start to its end.
 
     The context of the first token is ``</s>``. The usual scripts instead read the text in ten rows and leave out the
@@ -69,6 +75,7 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
         ids: int64 (tokens,), ending with ``</s>``.
         device: where the model is.
         chunk: tokens in one pass.
+        before_chunk: called before each pass; what it raises ends the evaluation.
 
     Returns:
         Nats over all tokens; divide by their number for :func:`perplexity`.
@@ -79,12 +86,15 @@ def stream_cost(model: LanguageModel, ids: np.ndarray, device: torch.device | st
     inputs = torch.cat([labels[-1:], labels[:-1]])
     state = model.initial_state(1, device)
     cost = 0.0
-    for begin in range(0, len(ids), chunk):
-        asked = labels[begin : begin + chunk, 0]
-        contexts, state = model.read(inputs[begin : begin + chunk], state)
-        rows = torch.arange(len(asked), device=asked.device)
-        cost -= model.word_log_probs(contexts, rows, asked).double().sum().item()
-    model.train(training)
+    try:
+        for begin in range(0, len(ids), chunk):
+            before_chunk()
+            asked = labels[begin : begin + chunk, 0]
+            contexts, state = model.read(inputs[begin : begin + chunk], state)
+            rows = torch.arange(len(asked), device=asked.device)
+            cost -= model.word_log_probs(contexts, rows, asked).double().sum().item()
+    finally:
+        model.train(training)
     return cost
 
 

@@ -20,6 +20,7 @@ from asr_rescore.outputs import check_outputs
 from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import FINITE, POSITIVE
+from asr_rescore.ranking import USUAL_LMWT
 
 logger = logging.getLogger(__name__)
 DecodeKind = Literal["mbr", "best"]
@@ -29,7 +30,7 @@ DecodeKind = Literal["mbr", "best"]
 class CtmConfig:
     """How words are chosen and timed."""
 
-    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale (LMWT)"})
+    inv_acwt: float = field(default=USUAL_LMWT, metadata={"help": "inverse acoustic scale (LMWT)"})
     word_ins_penalty: float = field(default=0.0, metadata={"help": "cost added for each word"})
     decode: DecodeKind = field(
         default="mbr",
@@ -43,7 +44,10 @@ class CtmConfig:
     )
     frame_shift: float = field(
         default=0.01,
-        metadata={"help": "seconds per frame; three times the features' own if the model skips frames (Kaldi's chain)"},
+        metadata={
+            "help": "seconds per frame; if not given, what frame_shift or frame_subsampling_factor of the model "
+            "(in the directory above decode-dir) says"
+        },
     )
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from asr_rescore.outputs import check_outputs, check_writable
 from asr_rescore.programs.sources import files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import COUNT, POSITIVE
+from asr_rescore.ranking import USUAL_LMWT
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class NBestConfig:
 
     n: int = field(default=1000, metadata={"help": "maximum number of hypotheses per utterance"})
     inv_acwt: float = field(
-        default=10.0,
+        default=USUAL_LMWT,
         metadata={"help": "inverse acoustic scale at which hypotheses are chosen; the costs written are unscaled"},
     )
 

@@ -1,9 +1,10 @@
-"""The files of Kaldi's score.sh: wer_LMWT_WIP, and scoring_kaldi/ with hypotheses and details."""
+"""The files of Kaldi's score.sh: wer_LMWT_WIP or cer_LMWT_WIP, and scoring_kaldi/ with hypotheses and details."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.files import atomic_text
@@ -14,11 +15,36 @@ from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]
-DETAILS_FILES = ("per_utt", "per_spk", "ops", "wer_bootci")
+DETAILS_FILES = ("per_utt", "per_spk", "ops")
 NO_WORD = "***"  # stands for the missing word of an insertion or deletion
 # Column widths in Kaldi's scripts.
 MAX_WORD_WIDTH = 16
 MIN_SPEAKER_WIDTH = 15
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is counted, and how Kaldi names its files.
+
+    Attributes:
+        rate: name of the rate in file names.
+        text: suffix of the files with transcripts.
+    """
+
+    rate: str
+    text: str
+
+    def wer_file(self, point: OperatingPoint) -> str:
+        """The name of the file with the errors of a point."""
+        return "_".join([self.rate, *point.names])
+
+    def details_files(self) -> tuple[str, ...]:
+        """The names of the files that :func:`write_details` writes."""
+        return (*DETAILS_FILES, f"{self.rate}_bootci")
+
+
+IN_WORDS = Unit("wer", ".txt")
+IN_CHARACTERS = Unit("cer", ".chars.txt")
 
 
 def write_scoring(
@@ -27,44 +53,52 @@ def write_scoring(
     by_point: Mapping[OperatingPoint, Texts],
     speakers: Mapping[str, str],
     chosen: OperatingPoint,
+    unit: Unit = IN_WORDS,
 ) -> dict[OperatingPoint, ErrorCount]:
-    """Score the hypotheses of all operating points and write Kaldi's files.
+    """Score the hypotheses of all operating points and write the files of Kaldi's score_kaldi.sh.
 
     As in Kaldi, ``scoring_kaldi/best_wer`` is the lowest WER of all points, so it is tuned on this set itself. The
-    details are those of the point ``chosen``.
+    details are those of the point ``chosen``, and not of the best, which Kaldi shows.
 
     Args:
         out_dir: the decode directory.
-        references: utterance → words.
-        by_point: point → utterance → words of the hypothesis.
+        references: utterance → words, as they are compared.
+        by_point: point → utterance → words of the hypothesis, as they are compared.
         speakers: utterance → speaker.
         chosen: the point that the report uses, one of ``by_point``.
+        unit: what is counted; for ``IN_CHARACTERS``, references and hypotheses are sequences of characters.
 
     Returns:
         Point → errors.
     """
+    folder = out_dir / "scoring_kaldi"
+    write_table(folder / f"test_filt{unit.text}", references)
     counts = dict(zip(by_point, wers(references, list(by_point.values())), strict=True))
     for point, count in counts.items():
-        with atomic_text(out_dir / wer_file(point)) as stream:
+        with atomic_text(out_dir / unit.wer_file(point)) as stream:
             stream.write(count.lines())
-        folder = out_dir / "scoring_kaldi" / f"penalty_{float(point.wip)}"
-        write_table(folder / f"{point.lmwt:g}.txt", by_point[point])
+        lmwt, wip = point.names
+        write_table(folder / f"penalty_{wip}" / f"{lmwt}{unit.text}", by_point[point])
     best = min(counts, key=lambda point: (counts[point].errors, point.wip, point.lmwt))
-    with atomic_text(out_dir / "scoring_kaldi" / "best_wer") as stream:
-        stream.write(f"{counts[best].wer_line()} {out_dir / wer_file(best)}\n")
-    write_details(out_dir / "scoring_kaldi" / "wer_details", references, by_point[chosen], speakers)
+    with atomic_text(folder / f"best_{unit.rate}") as stream:
+        stream.write(f"{counts[best].wer_line()} {out_dir / unit.wer_file(best)}\n")
+    details = folder / f"{unit.rate}_details"
+    write_details(details, references, by_point[chosen], speakers, unit=unit)
+    for name, value in zip(("lmwt", "wip"), chosen.names, strict=True):
+        with atomic_text(details / name) as stream:
+            stream.write(f"{value}\n")
     return counts
 
 
-def wer_file(point: OperatingPoint) -> str:
-    """The name of the file with the errors of a point."""
-    return f"wer_{point.lmwt:g}_{float(point.wip)}"
-
-
 def write_details(
-    folder: Path, references: Texts, hypotheses: Texts, speakers: Mapping[str, str], mode: Mode = "all"
+    folder: Path,
+    references: Texts,
+    hypotheses: Texts,
+    speakers: Mapping[str, str],
+    mode: Mode = "all",
+    unit: Unit = IN_WORDS,
 ) -> None:
-    """Write per_utt, per_spk, ops and wer_bootci, the files of Kaldi's wer_details/.
+    """Write per_utt, per_spk, ops and wer_bootci (or cer_bootci), the files of Kaldi's wer_details/.
 
     A missing hypothesis has no alignment, so per_utt and ops leave it out. The other files count it according to
     ``mode``.
@@ -74,6 +108,7 @@ def write_details(
         references, hypotheses: utterance → words.
         speakers: utterance → speaker; an utterance without a speaker counts as a speaker of its own.
         mode: see :func:`~asr_rescore.word_errors.errors_by_utterance`.
+        unit: what is counted.
     """
     seen: Counter[tuple[str, str, str]] = Counter()
     with atomic_text(folder / "per_utt") as stream:
@@ -88,7 +123,7 @@ def write_details(
     contents = {
         "per_spk": per_speaker_table(counts, speakers),
         "ops": operation_lines(seen),
-        "wer_bootci": f"Set1: %WER {rate:.2f} 95% Conf Interval [ {rate - half:.2f}, {rate + half:.2f} ]\n",
+        f"{unit.rate}_bootci": f"Set1: %WER {rate:.2f} 95% Conf Interval [ {rate - half:.2f}, {rate + half:.2f} ]\n",
     }
     for name, content in contents.items():
         with atomic_text(folder / name) as stream:

@@ -26,7 +26,6 @@ MAX_CHANGED = 15
 
 def to_html(comparison: Comparison) -> str:
     """The page: the table, its notes, errors by kind, and the utterances that changed most."""
-    reports = list(comparison.cells.values())
     parts = [
         f"<h1>{TITLE}</h1>",
         _table("Systems", comparison.header(), comparison.rows()),
@@ -35,10 +34,13 @@ def to_html(comparison: Comparison) -> str:
         _table(
             "First pass and after rescoring",
             ["system", "decoding", "words", "ins", "del", "sub", "%WER", "%SER"],
-            _error_rows(reports),
+            _error_rows(comparison),
         ),
         "<h2>Utterances that changed most</h2>",
-        *(_changes(report) for report in reports),
+        *(
+            _changes(f"{system}, {comparison.label(first_pass)}", report)
+            for (system, first_pass), report in comparison.cells.items()
+        ),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -57,13 +59,14 @@ def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
-def _error_rows(reports: Iterable[SystemReport]) -> Iterator[list[str]]:
-    decodings = set()
-    for report in reports:
-        if report.decoding not in decodings:
-            decodings.add(report.decoding)
-            yield [FIRST_PASS, report.decoding, *_error_cells(report.first_pass_total)]
-        yield [report.system, report.decoding, *_error_cells(report.total)]
+def _error_rows(comparison: Comparison) -> Iterator[list[str]]:
+    shown = set()
+    for (system, first_pass), report in comparison.cells.items():
+        label = comparison.label(first_pass)
+        if first_pass not in shown:
+            shown.add(first_pass)
+            yield [FIRST_PASS, label, *_error_cells(report.first_pass_total)]
+        yield [system, label, *_error_cells(report.total)]
 
 
 def _error_cells(total: ErrorCount) -> list[str]:
@@ -71,7 +74,7 @@ def _error_cells(total: ErrorCount) -> list[str]:
     return [*map(str, counts), f"{total.wer:.2f}", f"{total.ser:.2f}"]
 
 
-def _changes(report: SystemReport) -> str:
+def _changes(title: str, report: SystemReport) -> str:
     change = {utt: report.rescored[utt].errors - report.first_pass[utt].errors for utt in report.rescored}
     worse = sorted((utt for utt in change if change[utt] > 0), key=lambda utt: (-change[utt], utt))
     better = sorted((utt for utt in change if change[utt] < 0), key=lambda utt: (change[utt], utt))
@@ -79,6 +82,6 @@ def _changes(report: SystemReport) -> str:
         [utt, str(report.first_pass[utt].errors), str(report.rescored[utt].errors), f"{change[utt]:+d}"]
         for utt in [*better[:MAX_CHANGED], *worse[:MAX_CHANGED]]
     ]
-    summary = f"{report.system}, {report.decoding}: {len(better)} utterances better, {len(worse)} worse"
+    summary = f"{title}: {len(better)} utterances better, {len(worse)} worse"
     table = _table("Most helped and most harmed", ["utterance", "errors before", "after", "change"], rows)
     return f"<details><summary>{escape(summary)}</summary>{table}</details>"

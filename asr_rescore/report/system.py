@@ -39,6 +39,14 @@ class LmFacts:
 
 
 @dataclass(frozen=True)
+class CharacterErrors:
+    """Character errors after rescoring, and of the first pass."""
+
+    rescored: ErrorCount
+    first_pass: ErrorCount
+
+
+@dataclass(frozen=True)
 class SystemReport:
     """The outcome of one rescoring.
 
@@ -50,7 +58,7 @@ class SystemReport:
         lm_weights: the weight of each model in ``lms``; the weight of the old LM is one minus their sum.
         point: LMWT and word insertion penalty of the rescoring.
         first_pass_point: LMWT and word insertion penalty of the first pass.
-        source: how the weights were chosen: see :class:`~asr_rescore.rescoring.weights.ChosenWeights`.
+        source: how the weights were chosen: _rescore.rescoring.weights.ChosenWeights`.
         search: how hypotheses were found: the size of the N-best lists, or the limits of the lattice expansion.
         rescored, first_pass: utterance → errors; both are empty if there are no references.
         nbest_oracle: errors of the best hypotheses in the N-best lists; None if there are no lists.
@@ -58,6 +66,9 @@ class SystemReport:
         failures: utterance → reason why it could not be rescored, or only in part.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
         warnings: reasons to doubt the result although nothing failed.
+        tuned_here: whether the weights were tuned on this same data set, so that the WER is a little too good.
+        scoring: the filters of references and hypotheses; empty if they were compared as they are.
+        characters: character errors; None if they were not counted.
         version: the version of asr_rescore.
 
     Raises:
@@ -80,6 +91,9 @@ class SystemReport:
     failures: Mapping[str, str] = field(default_factory=dict)
     oov: tuple[OovCount, ...] = ()
     warnings: tuple[ReportWarning, ...] = ()
+    tuned_here: bool = False
+    scoring: str = ""
+    characters: CharacterErrors | None = None
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -99,24 +113,29 @@ class SystemReport:
         return ErrorCount.total(self.first_pass.values())
 
     @property
-    def tuned_here(self) -> bool:
-        """Whether the weights were tuned on this same data set, so that the WER is a little too good."""
-        _, tuned, data_dir = self.source.partition("tuned on ")
-        return bool(tuned) and Path(data_dir).name == self.data
-
-    @property
     def signature(self) -> str:
         """Everything that the WER depends on, in one line."""
         lms = ", ".join(
             f"{lm.name} {lm.hash[:12]} weight {weight:g}" for lm, weight in zip(self.lms, self.lm_weights, strict=True)
         )
-        return f"{lms}; LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}; {self.search}; {self.source}; {self.version}"
+        parts = [lms, f"LMWT {self.point.lmwt:g}, WIP {self.point.wip:g}", self.search, self.source, self.scoring]
+        if self.characters is not None:
+            parts.append("characters")
+        return "; ".join([*filter(None, parts), self.version])
+
+    @property
+    def first_pass_operation(self) -> str:
+        """LMWT and word insertion penalty of the first pass, and how they were chosen: as the weights were."""
+        return f"LMWT {self.first_pass_point.lmwt:g}, WIP {self.first_pass_point.wip:g}; {self.source}"
 
     def __str__(self) -> str:
         return self.summary()
 
     def summary(self) -> str:
-        """One line for each error rate that is known, for the weights, and for OOV words if there are any."""
+        """One line for each known error rate, for the weights of both passes, and for OOV words if there are any.
+
+        If the weights were tuned on this very set, a line says so.
+        """
         lines = []
         if self.rescored:
             lines.append(f"first pass:     {self.first_pass_total.wer_line()}")
@@ -125,7 +144,15 @@ class SystemReport:
             lines.append(f"N-best oracle:  {self.nbest_oracle.wer_line()}")
         if self.lattice_oracle is not None:
             lines.append(f"lattice oracle: {self.lattice_oracle.wer_line()}")
+        if self.characters is not None:
+            lines.append(f"first pass:     {self.characters.first_pass.wer_line('CER')}")
+            lines.append(f"rescored:       {self.characters.rescored.wer_line('CER')}")
         lines.append(f"weights:        {self.signature}")
+        if self.scoring:
+            lines.append(f"scoring:        {self.scoring}")
+        lines.append(f"first pass at:  {self.first_pass_operation}")
+        if self.tuned_here and self.rescored:
+            lines.append("tuned here:     yes, on this very set, so the rates of both passes are a little too good")
         lines += [f"OOV words:      {count}" for count in self.oov if count.oov_tokens]
         return "\n".join(lines)
 
@@ -172,9 +199,18 @@ class SystemReport:
                 failures=tree.texts_by_name("failures"),
                 oov=tuple(_oov(count) for count in tree.records("oov")) if "oov" in tree else (),
                 warnings=tuple(_warning(warning) for warning in tree.records("warnings")) if "warnings" in tree else (),
+                tuned_here=tree.flag("tuned_here") if "tuned_here" in tree else _tuned_on_its_name(tree),
+                scoring=tree.text("scoring") if "scoring" in tree else "",
+                characters=_characters(tree.record("characters")) if "characters" in tree else None,
                 version=tree.text("version"),
             ),
         )
+
+
+def _tuned_on_its_name(tree: Record) -> bool:
+    """What the report of an earlier version tells of ``tuned_here``: only the names of the two directories."""
+    _, tuned, data_dir = tree.text("source").partition("tuned on ")
+    return bool(tuned) and Path(data_dir).name == tree.text("data")
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -197,6 +233,10 @@ def _counts_by_utterance(record: Record) -> dict[str, ErrorCount]:
 
 def _count(record: Record) -> ErrorCount:
     return record.valid("", lambda: ErrorCount(*(record.integer(count.name) for count in fields(ErrorCount))))
+
+
+def _characters(record: Record) -> CharacterErrors:
+    return CharacterErrors(_count(record.record("rescored")), _count(record.record("first_pass")))
 
 
 def _oov(record: Record) -> OovCount:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from asr_rescore.errors import UsageError
+from asr_rescore.report.published import PublishedRow
 from asr_rescore.report.significance import probability_of_improvement
 from asr_rescore.report.system import SystemReport
 from asr_rescore.word_errors import ErrorCount
@@ -15,53 +17,79 @@ NOTHING = "–"
 MAX_FAILURES = 5
 
 
+class FirstPass(NamedTuple):
+    """The lattices that systems are compared on: a data set, and the name of its decode directory."""
+
+    data: str
+    decoding: str
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Reports arranged by system, data set and first pass.
 
     Attributes:
         systems: names, in the order given.
-        sets: data set → its decode directories, in the order given.
-        cells: (system, decoding) → report.
+        sets: data set → the first passes on it, in the order given.
+        cells: (system, first pass) → report.
+        published: rows that come from elsewhere.
     """
 
     systems: tuple[str, ...]
-    sets: Mapping[str, tuple[str, ...]]
-    cells: Mapping[tuple[str, str], SystemReport]
+    sets: Mapping[str, tuple[FirstPass, ...]]
+    cells: Mapping[tuple[str, FirstPass], SystemReport]
+    published: tuple[PublishedRow, ...] = ()
 
     @classmethod
-    def of(cls, reports: Iterable[SystemReport]) -> Comparison:
+    def of(cls, reports: Iterable[SystemReport], published: Iterable[PublishedRow] = ()) -> Comparison:
         """Arrange reports.
+
+        Args:
+            reports: of rescorings with references.
+            published: rows that come from elsewhere.
 
         Raises:
             UsageError: there are no reports; a report has no references; there are two reports of the same system and
-                first pass; or two reports of one first pass were scored on different utterances.
+                first pass; or two reports of one first pass were scored on different utterances, or with different
+                filters.
         """
-        cells: dict[tuple[str, str], SystemReport] = {}
-        sets: dict[str, dict[str, None]] = {}
-        first_passes: dict[str, SystemReport] = {}
+        cells: dict[tuple[str, FirstPass], SystemReport] = {}
+        sets: dict[str, dict[FirstPass, None]] = {}
+        first_passes: dict[FirstPass, SystemReport] = {}
         for report in reports:
             if not report.rescored:
                 raise UsageError(
                     f"{report.system} on {report.decoding} has no references to score against; nothing to compare"
                 )
-            if (report.system, report.decoding) in cells:
-                raise UsageError(f"two reports of {report.system} on {report.decoding}; give one")
-            cells[report.system, report.decoding] = report
-            sets.setdefault(report.data, {})[report.decoding] = None
-            first = first_passes.setdefault(report.decoding, report)
+            first_pass = FirstPass(report.data, report.decoding)
+            if (report.system, first_pass) in cells:
+                raise UsageError(f"two reports of {report.system} on {report.decoding} of {report.data}; give one")
+            cells[report.system, first_pass] = report
+            sets.setdefault(report.data, {})[first_pass] = None
+            first = first_passes.setdefault(first_pass, report)
             if first.first_pass.keys() != report.first_pass.keys():
                 raise UsageError(
                     f"{first.system} and {report.system} were scored on different utterances of {report.decoding}"
                 )
+            if first.scoring != report.scoring:
+                raise UsageError(
+                    f"{first.system} and {report.system} were not scored in the same way on {report.decoding}: "
+                    f"{first.scoring or 'no filter'}, but {report.scoring or 'no filter'}; run one of them again"
+                )
         if not cells:
             raise UsageError("no report to show")
         systems = tuple(dict.fromkeys(system for system, _ in cells))
-        return cls(systems, {data: tuple(decodings) for data, decodings in sets.items()}, cells)
+        arranged = {data: tuple(first_passes) for data, first_passes in sets.items()}
+        return cls(systems, arranged, cells, tuple(published))
 
-    def of_decoding(self, decoding: str) -> list[SystemReport]:
+    def of_first_pass(self, first_pass: FirstPass) -> list[SystemReport]:
         """The reports of all systems on one first pass."""
-        return [self.cells[system, decoding] for system in self.systems if (system, decoding) in self.cells]
+        return [self.cells[system, first_pass] for system in self.systems if (system, first_pass) in self.cells]
+
+    def label(self, first_pass: FirstPass) -> str:
+        """The name of a first pass: its decode directory, and its data if parts of one directory were rescored."""
+        alike = [other for others in self.sets.values() for other in others if other.decoding == first_pass.decoding]
+        return first_pass.decoding if len(alike) == 1 else f"{first_pass.decoding} ({first_pass.data})"
 
     def header(self) -> list[str]:
         """The names of the columns."""
@@ -82,6 +110,9 @@ class Comparison:
             )
         rows.append(["N-best oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.nbest_oracle)])
         rows.append(["lattice oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.lattice_oracle)])
+        for row in self.published:
+            cells = [row.parameters, row.valid_ppl, *map(row.wer_on, self.sets)]
+            rows.append([row.name, *(cell or NOTHING for cell in cells)])
         return rows
 
     def _rates(
@@ -95,27 +126,29 @@ class Comparison:
             stars: whether to mark a rate whose weights were tuned on the same set.
         """
         cells = []
-        for decodings in self.sets.values():
+        for first_passes in self.sets.values():
             rates = []
-            for decoding in decodings:
-                reports = [report for report in self.of_decoding(decoding) if system in (None, report.system)]
+            for first_pass in first_passes:
+                reports = [report for report in self.of_first_pass(first_pass) if system in (None, report.system)]
                 rates.append(_rate(reports, errors, stars))
             cells.append("/".join(rates))
         return cells
 
     def legend(self) -> Iterator[str]:
         """The meaning of columns and stars, and the reports that do not fit the rows of first pass and oracle."""
-        for data, decodings in self.sets.items():
-            yield f"{data}: {' / '.join(decodings)}"
+        for data, first_passes in self.sets.items():
+            yield f"{data}: {' / '.join(first_pass.decoding for first_pass in first_passes)}"
         if any(report.tuned_here for report in self.cells.values()):
             yield "*: weights tuned on this very set; without a star, they were chosen beforehand"
-        for decodings in self.sets.values():
-            for decoding in decodings:
-                yield from self._unlike_the_table(decoding)
+        if self.published:
+            yield f"not computed here: {', '.join(row.name for row in self.published)}"
+        for first_passes in self.sets.values():
+            for first_pass in first_passes:
+                yield from self._unlike_the_table(first_pass)
 
-    def _unlike_the_table(self, decoding: str) -> Iterator[str]:
+    def _unlike_the_table(self, first_pass: FirstPass) -> Iterator[str]:
         """Reports whose first pass or N-best oracle is not the one in the table, which is the first that there is."""
-        reports = self.of_decoding(decoding)
+        reports = self.of_first_pass(first_pass)
         shown_first_pass = reports[0].first_pass_total
         oracles = [report.nbest_oracle for report in reports if report.nbest_oracle is not None]
         for report in reports:
@@ -125,38 +158,42 @@ class Comparison:
             rates = f"first pass {report.first_pass_total.wer:.2f}"
             if oracle is not None:
                 rates += f", N-best oracle {oracle.wer:.2f}"
-            yield (
-                f"{report.system}, {decoding}: {rates}, from other lists or other first-pass weights than in the table"
-            )
+            rates += ", from other lists or other first-pass weights than in the table"
+            yield f"{report.system}, {self.label(first_pass)}: {rates}"
 
     def weights(self) -> Iterator[str]:
-        """The models and weights of each system on each first pass."""
-        for (system, decoding), report in self.cells.items():
-            yield f"{system}, {decoding}: {report.signature}"
+        """The models and weights of each system on each first pass, and LMWT and WIP of the first passes."""
+        seen = set()
+        for (system, first_pass), report in self.cells.items():
+            yield f"{system}, {self.label(first_pass)}: {report.signature}"
+            if (first_pass, report.first_pass_point) not in seen:
+                seen.add((first_pass, report.first_pass_point))
+                yield f"{FIRST_PASS}, {self.label(first_pass)}: {report.first_pass_operation}"
 
     def warnings(self) -> Iterator[str]:
         """The warnings of each report."""
-        for (system, decoding), report in self.cells.items():
+        for (system, first_pass), report in self.cells.items():
             for warning in report.warnings:
-                yield f"{system}, {decoding}: {warning.text}"
+                yield f"{system}, {self.label(first_pass)}: {warning.text}"
 
     def failures(self) -> Iterator[str]:
         """The failures of each report, at most the first few."""
-        for (system, decoding), report in self.cells.items():
+        for (system, first_pass), report in self.cells.items():
             for utt, reason in list(report.failures.items())[:MAX_FAILURES]:
-                yield f"{system}, {decoding}: {utt}: {reason}"
+                yield f"{system}, {self.label(first_pass)}: {utt}: {reason}"
             if len(report.failures) > MAX_FAILURES:
-                yield f"{system}, {decoding}: and {len(report.failures) - MAX_FAILURES} more, see its failed.txt"
+                more = len(report.failures) - MAX_FAILURES
+                yield f"{system}, {self.label(first_pass)}: and {more} more, see its failed.txt"
 
     def comparisons(self) -> Iterator[str]:
         """Compare each system with the first pass and with the best system, by paired bootstrap."""
-        for decodings in self.sets.values():
-            for decoding in decodings:
-                reports = self.of_decoding(decoding)
+        for first_passes in self.sets.values():
+            for first_pass in first_passes:
+                reports = self.of_first_pass(first_pass)
                 best = min(reports, key=lambda report: report.total.errors)
                 for report in reports:
                     probability = probability_of_improvement(report.rescored, report.first_pass)
-                    line = f"{report.system}, {decoding}: better than the {FIRST_PASS} "
+                    line = f"{report.system}, {self.label(first_pass)}: better than the {FIRST_PASS} "
                     line += f"with probability {probability:.2f} %"
                     if report is not best:
                         probability = probability_of_improvement(best.rescored, report.rescored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import zip_longest
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from asr_rescore.models import State, join_states
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import Weights, best_hypothesis
 from asr_rescore.rescoring.config import CarryOverKind
+from asr_rescore.rescoring.spool import Spool
 
 Entry = TypeVar("Entry")
 
@@ -26,25 +28,35 @@ class CarryOver:
     An LM that has read ``</s> w1 … wn`` of every best hypothesis so far reads ``</s>`` next, as before any sentence.
     An utterance that was not costed leaves the state as it was.
 
+    Memory holds one state of each LM for each chain. What is costed waits on disk until it is its turn.
+
     Args:
         chains: utterances in the order in which they were said, one chain per speaker or recording.
         scorers: one per LM.
         weights: decide which hypothesis is best.
+        directory: there, lists wait on disk.
     """
 
-    def __init__(self, chains: Sequence[Sequence[str]], scorers: Sequence[NeuralScorer], weights: Weights):
+    def __init__(
+        self, chains: Sequence[Sequence[str]], scorers: Sequence[NeuralScorer], weights: Weights, directory: Path
+    ):
         self.chains = chains
         self.scorers = scorers
         self.weights = weights
+        self.directory = directory
         self.chain_of = {utt: chain for chain, utts in enumerate(chains) for utt in utts}
         self.states = [[scorer.initial_state()] * len(chains) for scorer in scorers]  # [LM][chain]
 
-    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry]]]:
-        """Entries in rounds: the first of every chain, then the second of every chain, and so on; all are held."""
-        held = dict(entries)
-        chains = [[(utt, held[utt]) for utt in utts if utt in held] for utts in self.chains]
-        for abreast in zip_longest(*chains):
-            yield [entry for entry in abreast if entry is not None]
+    def rounds(self, entries: Iterable[tuple[str, Entry]]) -> Iterator[Iterator[Entry]]:
+        """Entries of utterances in rounds: the first of every chain, then the second of every chain, and so on.
+
+        All entries are read before the first round. Each is in memory only while it is asked for, in its round.
+        """
+        with Spool[Entry](self.directory) as spool:
+            spool.fill(entries)
+            chains = [[utt for utt in utts if utt in spool] for utts in self.chains]
+            for abreast in zip_longest(*chains):
+                yield (spool[utt] for utt in abreast if utt is not None)
 
     def list_costs(self, lm: int, lists: Sequence[NBest]) -> np.ndarray:
         """One LM's costs of the sentences of lists of different chains, list after list: float64 (all sentences,)."""

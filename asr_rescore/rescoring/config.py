@@ -10,9 +10,10 @@ from asr_rescore.config import NormaliserKind
 from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
 from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, POSITIVE, Range
-from asr_rescore.ranking import OperatingPoint
+from asr_rescore.ranking import USUAL_LMWT, OperatingPoint
+from asr_rescore.rescoring.lmwt_grid import lmwt_grid
 
-LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
+WHOLE_LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
 CarryOverKind = Literal["none", "speaker", "recording"]
 
 
@@ -20,10 +21,15 @@ CarryOverKind = Literal["none", "speaker", "recording"]
 class RescoringConfig:
     """How the first pass is read and the result is scored. The ``help`` of each field is the command line's."""
 
-    inv_acwt: float = field(default=12.0, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"})
+    inv_acwt: float = field(
+        default=USUAL_LMWT, metadata={"help": "inverse acoustic scale at which hypotheses are chosen"}
+    )
     use_phi: bool = field(
         default=False,
-        metadata={"help": "treat #0 as a failure arc when removing the old LM, instead of taking the cheapest path"},
+        metadata={
+            "help": "back off in G.fst or an ARPA file only where a word has no n-gram (#0 is a failure arc), instead "
+            "of taking the cheapest path"
+        },
     )
     normaliser: NormaliserKind = field(
         default="float32",
@@ -38,7 +44,14 @@ class RescoringConfig:
     word_ins_penalty: tuple[float, ...] = field(
         default=(0.0, 0.5, 1.0), metadata={"help": "word insertion penalties to score, separated by commas"}
     )
-
+    lmwt: str = field(
+        default="",
+        metadata={
+            "help": "LMWTs to score, in place of --min-lmwt and --max-lmwt: first:last, first:last:step such as "
+            "0.7:1.5:0.1, or numbers separated by commas",
+            "metavar": "GRID",
+        },
+    )
     allow_oov: bool = field(
         default=False, metadata={"help": "rescore even if a language model knows almost none of the lattices' words"}
     )
@@ -49,17 +62,24 @@ class RescoringConfig:
         if self.normaliser not in normalisers:
             raise UsageError(f"`normaliser` is {self.normaliser}, expected one of {', '.join(normalisers)}")
         for name in ("min_lmwt", "max_lmwt"):
-            LMWT.check(f"`{name}`", getattr(self, name))
+            WHOLE_LMWT.check(f"`{name}`", getattr(self, name))
         if self.min_lmwt > self.max_lmwt:
             raise UsageError(f"`min_lmwt` is {self.min_lmwt} and `max_lmwt` is {self.max_lmwt}, expected min ≤ max")
+        if self.lmwt and (self.min_lmwt, self.max_lmwt) != (RescoringConfig.min_lmwt, RescoringConfig.max_lmwt):
+            raise UsageError("`lmwt` replaces `min_lmwt` and `max_lmwt`; give it alone")
+        _ = self.lmwts  # checks the grid
         if not self.word_ins_penalty or not all(penalty in FINITE for penalty in self.word_ins_penalty):
             raise UsageError(f"`word_ins_penalty` is {self.word_ins_penalty}, expected one finite number or more")
 
     @property
+    def lmwts(self) -> tuple[float, ...]:
+        """Every LMWT that is scored, in ascending order."""
+        return lmwt_grid(self.lmwt) if self.lmwt else tuple(range(self.min_lmwt, self.max_lmwt + 1))
+
+    @property
     def points(self) -> tuple[OperatingPoint, ...]:
         """Every LMWT with every word insertion penalty."""
-        lmwts = range(self.min_lmwt, self.max_lmwt + 1)
-        return tuple(OperatingPoint(lmwt, wip) for wip, lmwt in itertools.product(self.word_ins_penalty, lmwts))
+        return tuple(OperatingPoint(lmwt, wip) for wip, lmwt in itertools.product(self.word_ins_penalty, self.lmwts))
 
 
 @dataclass(frozen=True)

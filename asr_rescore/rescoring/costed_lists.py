@@ -69,9 +69,9 @@ class Winners:
 
     Args:
         weights: LM weights and the point that counts.
-        points: at which the cheapest hypothesis is kept.
+        points: at which the cheapest hypothesis is kept; one of them is that of ``weights``.
         first_pass: the first pass's own point.
-        references: utterance → words.
+        references: utterance → words, as they are compared.
     """
 
     def __init__(
@@ -86,15 +86,27 @@ class Winners:
         self.without_lms = Weights((0.0,) * len(weights.lm), first_pass)
         self.references = references
         self._texts = ChosenTexts()
+        self._transcripts = ChosenTexts()
+        self._chosen = self.points.index(weights.point)
 
-    def add(self, nbest: NBest) -> None:
-        """Choose from a list."""
+    def add(self, nbest: NBest, texts: Sequence[Sequence[str]]) -> None:
+        """Choose from a list.
+
+        Args:
+            nbest: the list.
+            texts: its hypotheses as they are compared with the references.
+        """
         graph = graph_costs(nbest, self.weights.lm)
         chosen = [int(np.argmin(total_costs(nbest, graph, point))) for point in self.points]
         chosen.append(best_hypothesis(nbest, self.without_lms))
+        self._transcripts.add(nbest.utt, [nbest.words[chosen[self._chosen]]])
         if nbest.utt in self.references:
-            chosen.append(int(edit_distances(self.references[nbest.utt], nbest.words).argmin()))
-        self._texts.add(nbest.utt, [nbest.words[index] for index in chosen])
+            chosen.append(int(edit_distances(self.references[nbest.utt], texts).argmin()))
+        self._texts.add(nbest.utt, [texts[index] for index in chosen])
+
+    def transcripts(self) -> Texts:
+        """The cheapest hypotheses at the point that counts, as they were recognised: utterance → words."""
+        return self._transcripts.of(0)
 
     def at_points(self) -> dict[OperatingPoint, Texts]:
         """The cheapest hypotheses at each point: point → utterance → words."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from asr_rescore import kaldi
-from asr_rescore.errors import InputError
+from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.lattice import EPSILON, Lattice
-from asr_rescore.lm import perplexity
+from asr_rescore.lm import SentenceScorer, perplexity
 from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ranking import OperatingPoint, neural_column
 from asr_rescore.report import OovCount, ReportWarning
 from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.lmwt_grid import CHAIN_GRID, grid_beyond
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.word_errors import ErrorCount
 
@@ -31,8 +33,11 @@ ROUNDING = 0.1
 WARN_NEGATIVE = 0.01  # of the hypotheses
 # A new LM that is useful has a lower perplexity than the old one; 150 times as high is beyond a bad choice of text.
 WARN_NATS = 5.0  # per word
+# Where the new LMs have not costed the first pass's best hypotheses anyway: enough to tell, and costed in a second.
+SAMPLE_TOKENS = 5000
 WARN_WER = 90.0
 EXAMPLES = 5
+LARGEST_UNSCALED = 2  # LMWT of a chain model whose acoustic costs are those that it was decoded with
 _SPELLINGS: dict[str, Callable[[str], str]] = {
     "lower case": str.lower,
     "upper case": str.upper,
@@ -141,11 +146,11 @@ class OldLmFit:
     """Whether the old LM is the one in the lattices: without it, graph costs are not below 0.
 
     Args:
-        grammar_file: the old LM.
+        file: the old LM; None if it is not known, so that nothing can be wrong with it.
     """
 
-    def __init__(self, grammar_file: Path):
-        self.grammar_file = grammar_file
+    def __init__(self, file: Path | None):
+        self.file = file
         self.hypotheses = 0
         self.negative = 0
         self.least = np.inf
@@ -159,13 +164,13 @@ class OldLmFit:
 
     def warnings(self) -> Iterator[ReportWarning]:
         """A warning if too many graph costs are impossible."""
-        if self.negative <= WARN_NEGATIVE * self.hypotheses:
+        if self.file is None or self.negative <= WARN_NEGATIVE * self.hypotheses:
             return
         yield ReportWarning(
             "old_lm",
             f"the graph cost without the old LM is below 0 for {self.negative} of {self.hypotheses} hypotheses (least: "
-            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.grammar_file} and words.txt "
-            "are those of the decoding graph, and that the lattices have not been rescored before",
+            f"{self.least:.1f}), which the right old LM makes impossible: check that {self.file} and words.txt "
+            "are those of the decoding graph, or of the rescoring that the lattices come from",
             {"negative": self.negative, "hypotheses": self.hypotheses, "least": self.least},
         )
 
@@ -187,11 +192,37 @@ class NewLmFit:
 
     def add(self, nbest: NBest) -> None:
         """Count the first pass's best hypothesis, unless the old LM has no cost for it."""
-        old = float(nbest.costs[OLD_LM][0])
+        new = np.array([nbest.costs[neural_column(lm)][0] for lm in range(len(self.names))])
+        self.add_costs(len(nbest.words[0]) + 1, float(nbest.costs[OLD_LM][0]), new)
+
+    def add_sample(
+        self, sentences: Mapping[str, Sequence[str]], old: np.ndarray, scorers: Sequence[SentenceScorer]
+    ) -> None:
+        """Let the new LMs cost some of the first pass's best hypotheses, evenly spread over all of them.
+
+        Args:
+            sentences: utterance → hypothesis.
+            old: their costs under the old LM, float64 (sentences,); inf where it has no path.
+            scorers: the new LMs. Nothing is counted if one of them gives a cost that is not a number.
+        """
+        tokens = np.array([len(sentence) + 1 for sentence in sentences.values()], dtype=np.int64)
+        step = max(1, math.ceil(int(tokens.sum()) / SAMPLE_TOKENS))
+        chosen = np.flatnonzero(np.isfinite(old))[::step]
+        utterances = list(sentences)
+        texts = [sentences[utterances[index]] for index in chosen]
+        try:
+            new = np.array([scorer.costs(texts) for scorer in scorers])
+        except RescoreError:  # the jobs have noted that the model is damaged
+            return
+        for place, index in enumerate(chosen):
+            self.add_costs(int(tokens[index]), float(old[index]), new[:, place])
+
+    def add_costs(self, tokens: int, old: float, new: np.ndarray) -> None:
+        """Count a sentence of some tokens with its cost under the old LM and, (LMs,), under the new ones."""
         if old > 0:
-            self.tokens += len(nbest.words[0]) + 1
+            self.tokens += tokens
             self.old += old
-            self.new += [nbest.costs[neural_column(lm)][0] for lm in range(len(self.names))]
+            self.new += new
 
     def warnings(self) -> Iterator[ReportWarning]:
         """A warning for each new LM that finds the sentences very unlikely."""
@@ -224,6 +255,8 @@ def tuning_warnings(
 ) -> Iterator[ReportWarning]:
     """A warning for each tuned weight that is on the edge of its grid, where the best value may lie beyond.
 
+    A grid of word insertion penalties that begins at 0 ends there by nature: to reward words is unusual.
+
     Args:
         weights: tuned.
         points: the grid of LMWT and WIP.
@@ -236,28 +269,42 @@ def tuning_warnings(
         if weight == 0:
             yield ReportWarning("lm_weight_zero", f"{name} was tuned to weight 0: it does not help on this data")
     if sum(tuned.lm) > 1 - 1e-9:
+        useless = "graph cost does" if weights.no_old_lm else "old LM does"
         yield ReportWarning(
             "lm_weight_one",
-            "the LM weights were tuned to a sum of 1, the edge of their grid: the old LM does not help on this data",
+            f"the LM weights were tuned to a sum of 1, the edge of their grid: the {useless} not help on this data",
         )
-    edge = _edge(tuned.point.lmwt, lmwts, "`min_lmwt`", "`max_lmwt`")
+    edge = _lmwt_edge(tuned.point.lmwt, lmwts)
     if edge:
-        if tuned.point.lmwt == lmwts[0]:
-            edge += "; lattices of a chain model whose acoustic costs were not multiplied by 10 need an LMWT near 1"
         yield ReportWarning("lmwt_edge", f"the tuned LMWT {edge}", {"lmwt": tuned.point.lmwt})
-    edge = _edge(weights.first_pass.lmwt, lmwts, "`min_lmwt`", "`max_lmwt`")
+    edge = _lmwt_edge(weights.first_pass.lmwt, lmwts)
     if edge:
         yield ReportWarning("first_pass_lmwt_edge", f"the first pass's LMWT {edge}", {"lmwt": weights.first_pass.lmwt})
-    edge = _edge(tuned.point.wip, wips, "`word_ins_penalty`", "`word_ins_penalty`")
-    if edge:
-        yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}", {"wip": tuned.point.wip})
+    edge = _edge(tuned.point.wip, wips)
+    if edge and not tuned.point.wip == wips[0] == 0:
+        remedy = f"try a {'smaller' if tuned.point.wip == wips[0] else 'larger'} `word_ins_penalty`"
+        yield ReportWarning("wip_edge", f"the tuned word insertion penalty {edge}: {remedy}", {"wip": tuned.point.wip})
 
 
-def _edge(value: float, grid: Sequence[float], lower: str, higher: str) -> str:
+def _edge(value: float, grid: Sequence[float]) -> str:
     """What to say of a value that is the first or last of its grid; empty for any other."""
     if len(grid) < 2 or grid[0] < value < grid[-1]:
         return ""
+    end = "smallest" if value <= grid[0] else "largest"
+    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}; a better one may lie beyond"
+
+
+def _lmwt_edge(value: float, grid: Sequence[float]) -> str:
+    """As :func:`_edge`, with the grid to try next."""
+    edge = _edge(value, grid)
+    if not edge:
+        return ""
     lowest = value <= grid[0]
-    end = "smallest" if lowest else "largest"
-    change = f"a smaller {lower}" if lowest else f"a larger {higher}"
-    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}; a better one may lie beyond: try {change}"
+    beyond = grid_beyond(grid, below=lowest)
+    remedies = [f"try `lmwt` {beyond}"] if beyond else []
+    if lowest and grid[0] > LARGEST_UNSCALED:
+        remedies.append(
+            "if the acoustic costs of a chain model were not multiplied by 10 after decoding (post-decode-acwt), try "
+            f"`inv_acwt` 1 and `lmwt` {CHAIN_GRID}"
+        )
+    return ": ".join([edge, "; ".join(remedies)]) if remedies else edge

@@ -24,14 +24,16 @@ class Outcome:
 
     Attributes:
         weights: those that count: given, or tuned on the N-best lists.
-        rescored: the hypotheses at every operating point.
-        first_pass: the first pass's hypotheses, of the same utterances, at its own operating point.
-        nbest_oracle: the hypotheses with the fewest errors; None without N-best lists or references.
+        transcripts: the hypotheses at the operating point of the weights.
+        rescored: the hypotheses at every operating point, as they are compared with the references.
+        first_pass: likewise, the first pass's hypotheses, of the same utterances, at its own operating point.
+        nbest_oracle: likewise, the hypotheses with the fewest errors; None without N-best lists or references.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
         warnings: reasons to doubt the result although nothing failed.
     """
 
     weights: ChosenWeights
+    transcripts: Texts
     rescored: Mapping[OperatingPoint, Texts]
     first_pass: Texts
     nbest_oracle: Texts | None = None

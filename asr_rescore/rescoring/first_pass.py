@@ -79,14 +79,16 @@ class FirstPass:
         return paths
 
 
-def split_old_lm(nbest: NBest, old_lm: SentenceScorer) -> tuple[NBest, np.ndarray]:
+def split_old_lm(nbest: NBest, old_lm: SentenceScorer | None) -> tuple[NBest, np.ndarray]:
     """Add the old LM's cost of each hypothesis, and the graph cost without it.
+
+    If the old LM is not known (None), the whole graph cost counts as its cost.
 
     Returns:
         The list, and which hypotheses the old LM has a path for, bool (hypotheses,). For the others, the old LM's cost
         is set to 0.
     """
-    old = old_lm.costs(nbest.words)
+    old = nbest.costs[GRAPH] if old_lm is None else old_lm.costs(nbest.words)
     known: np.ndarray = np.isfinite(old)
     old = np.where(known, old, 0.0)
     return nbest.with_cost(OLD_LM, old).with_cost(NO_LM, nbest.costs[GRAPH] - old), known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -15,12 +16,11 @@ from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
-from asr_rescore.ngram import Grammar
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
-from asr_rescore.rescoring.diagnosis import OldLmFit, WordCounts
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
 from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -47,15 +47,15 @@ class LatticeEngine:
         return f"lattices of order {self.config.order}, beam {self.config.beam:g}"
 
     def facts(self) -> dict[str, Any]:
-        """The weights, which the arcs' costs and the beam depend on."""
-        return {"weights": asdict(self.weights.weights)}
+        """The weights, which the arcs' costs and the beam depend on, and what is done without costs of the old LM."""
+        return {"weights": asdict(self.weights.weights), "paths_without_old_cost": "kept"}  # not so in earlier versions
 
     def run_job(self, job: Job, failures: Failures) -> list[Path]:
         """Write lat.JOB.gz."""
         inputs = self.inputs
         scorers = [inputs.scorer(lm) for lm in inputs.lms]
         rescorer = LatticeRescorer(
-            inputs.grammar(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
+            inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
         lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
         written = self.out_dir / f"lat.{job.number}.gz"
@@ -70,8 +70,8 @@ class LatticeEngine:
         kaldi.write_num_jobs(self.out_dir, jobs)
         inputs = self.inputs
         points = self.weights.points_to_score(self.config.points)
-        texts = self._rescored_texts(jobs, points, failures)
-        first_pass = replace(inputs.first_pass, utterances=frozenset(texts[self.weights.weights.point]))
+        transcripts, texts = self._rescored_texts(jobs, points, failures)
+        first_pass = replace(inputs.first_pass, utterances=frozenset(transcripts))
         point = self.weights.first_pass
         word_counts = WordCounts()
         first_pass_texts = ChosenTexts()
@@ -84,36 +84,51 @@ class LatticeEngine:
                     first_pass_texts.add(utt, [first_pass.words.to_words(path.words)])
                     yield path
 
-        old_lm_fit = OldLmFit(inputs.grammar_file)
-        grammar = inputs.grammar()
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
+        old_lm = inputs.old_lm()
+        old_costs = array("d")
         paths = best()
         while some := list(islice(paths, GROUP_PATHS)):
-            old_lm_fit.add(_without_old_lm(some, grammar))
+            old = np.full(len(some), np.inf) if old_lm is None else old_lm.costs([path.words for path in some])
+            old_costs.extend(old.tolist())
+            known = np.isfinite(old)
+            old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
+        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
+        if old_lm is not None:
+            new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         return Outcome(
             self.weights,
+            transcripts,
             texts,
-            first_pass_texts.of(0),
+            inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
-            warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
         )
 
     def _rescored_texts(
         self, jobs: int, points: Sequence[OperatingPoint], failures: Failures
-    ) -> dict[OperatingPoint, Texts]:
-        """The words of each rescored lattice's best path at each point: point → utterance → words."""
+    ) -> tuple[Texts, dict[OperatingPoint, Texts]]:
+        """The words of each rescored lattice's best path.
+
+        Returns:
+            Utterance → words at the point of the weights, and point → utterance → words as they are compared with the
+            references.
+        """
         rescored = replace(self.inputs.first_pass, decode_dir=self.out_dir)
+        transcripts = ChosenTexts()
         texts = ChosenTexts()
         scales = [point.acoustic_scale for point in points]
         penalties = [point.wip for point in points]
-        for utt, lattice in rescored.lattices(Job.all(jobs), failures):
-            paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
-            if paths:  # a lattice has a path at every point, or at none
-                texts.add(utt, [rescored.words.to_words(path.words) for path in paths])
-        return {point: texts.of(number) for number, point in enumerate(points)}
+        chosen = points.index(self.weights.weights.point)
 
+        def best_texts() -> Iterator[tuple[str, str, list[list[str]]]]:
+            for utt, lattice in rescored.lattices(Job.all(jobs), failures):
+                paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
+                if paths:  # a lattice has a path at every point, or at none
+                    words = [rescored.words.to_words(path.words) for path in paths]
+                    transcripts.add(utt, [words[chosen]])
+                    yield utt, utt, words
 
-def _without_old_lm(paths: Sequence[LatticePath], grammar: Grammar) -> np.ndarray:
-    """The graph costs of some paths without the old LM, for those that it has a cost for, float64 (paths,)."""
-    without_lm = np.array([path.graph for path in paths]) - grammar.costs([path.words for path in paths])
-    possible: np.ndarray = without_lm[np.isfinite(without_lm)]
-    return possible
+        for utt, compared in self.inputs.scoring.each(best_texts()):
+            texts.add(utt, compared)
+        return transcripts.of(0), {point: texts.of(number) for number, point in enumerate(points)}

@@ -39,7 +39,7 @@ class ListCoster:
     Args:
         first_pass: gives the hypotheses.
         n: maximum number of hypotheses per utterance.
-        old_lm: the language model of the first pass.
+        old_lm: the language model of the first pass; None if it is not known.
         scorers: the neural language models.
         failures: gets what could not be done.
         carry_over: the same language models with a history; None to cost every utterance by itself.
@@ -49,7 +49,7 @@ class ListCoster:
         self,
         first_pass: FirstPass,
         n: int,
-        old_lm: SentenceScorer,
+        old_lm: SentenceScorer | None,
         scorers: Sequence[SentenceScorer],
         failures: Failures,
         carry_over: CarryOver | None = None,
@@ -64,7 +64,10 @@ class ListCoster:
     def lists(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[NBest]:
         """Yield the costed list of each utterance that has a hypothesis."""
         # Utterances of one round do not depend on each other.
-        rounds = [lattices] if self.carry_over is None else self.carry_over.rounds(lattices)
+        entries = self._all_uncosted(lattices)
+        rounds: Iterable[Iterator[_Uncosted]] = [entries]
+        if self.carry_over is not None:
+            rounds = self.carry_over.rounds((uncosted.nbest.utt, uncosted) for uncosted in entries)
         with progress_bar(unit="utt") as bar:
             for abreast in rounds:
                 for group in self._groups(abreast):
@@ -79,13 +82,16 @@ class ListCoster:
                         yield by_utt[utt] if utt in by_utt else self._neutral(uncosted.nbest)
                     bar.update(len(group))
 
-    def _groups(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[list[_Uncosted]]:
-        group: list[_Uncosted] = []
-        words = 0
+    def _all_uncosted(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[_Uncosted]:
         for utt, lattice in lattices:
             uncosted = self._uncosted(utt, lattice)
-            if uncosted is None:
-                continue
+            if uncosted is not None:
+                yield uncosted
+
+    def _groups(self, entries: Iterable[_Uncosted]) -> Iterator[list[_Uncosted]]:
+        group: list[_Uncosted] = []
+        words = 0
+        for uncosted in entries:
             group.append(uncosted)
             words += sum(len(hypothesis) + 1 for hypothesis in uncosted.nbest.words)
             if words >= GROUP_WORDS:
@@ -131,8 +137,7 @@ class ListCoster:
         self.failures.add(
             nbest.utt,
             f"{result}: {nbest.utt}-{unknown[0] + 1}: the old LM has no path for "
-            f"{' '.join(nbest.words[unknown[0]])!r}; give the lang directory whose G.fst the decoding graph was built "
-            "from",
+            f"{' '.join(nbest.words[unknown[0]])!r}; give the language model that the lattices' graph costs come from",
         )
 
     def _cost(self, group: Sequence[_Uncosted]) -> list[NBest]:

@@ -26,6 +26,7 @@ from asr_rescore.rescoring.engine import Outcome
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
+from asr_rescore.rescoring.spool import Spool
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
 
@@ -46,9 +47,12 @@ class ListEngine:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        if self.weights is None and self.inputs.data.text is None:
+        if self.weights is None and not self.inputs.references:
             text = self.inputs.data_dir / "text"
-            raise InputError(text, found="no such file", expected="references to tune on", remedy="give `weights`")
+            found = "no such file" if self.inputs.data.text is None else "an empty file"
+            raise InputError(
+                text, found=found, expected="references to tune on", remedy="give `weights` or `lm_weight`"
+            )
         if self.config.carry_over == "none":
             return
         if self.weights is None:
@@ -78,7 +82,7 @@ class ListEngine:
         inputs = self.inputs
         scorers: list[SentenceScorer] = [self._scorer(lm) for lm in inputs.lms]
         carry_over = self._carry_over(job)
-        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm(), scorers, failures, carry_over)
+        coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm_scorer(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
             for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
@@ -96,18 +100,20 @@ class ListEngine:
         weights = self.weights
         warnings: list[ReportWarning] = []
         if weights is None:
-            tuning = tune(lists, inputs.references, len(names), self.config.points)
-            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir)
+            references = inputs.references_for_tuning
+            tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
+            weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
-        winners = Winners(weights.weights, points, weights.first_pass, inputs.references)
+        winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references)
         word_counts = WordCounts()
-        old_lm_fit = OldLmFit(inputs.grammar_file)
+        old_lm_fit = OldLmFit(inputs.old_lm_file)
         new_lm_fit = NewLmFit(names)
 
         def counted(job: Job) -> Iterator[NBest]:
-            for nbest in lists.of_job(job.number):
-                winners.add(nbest)
+            items = ((nbest, nbest.utt, nbest.words) for nbest in lists.of_job(job.number))
+            for nbest, texts in inputs.scoring.each(items):
+                winners.add(nbest, texts)
                 word_counts.add(nbest.words)
                 old_lm_fit.add(nbest.costs[NO_LM])
                 new_lm_fit.add(nbest)
@@ -117,9 +123,12 @@ class ListEngine:
             rescored = self._rescored(job, counted(job), weights.weights.lm)
             kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
-        warnings += [*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)]
+        warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs)]
+        if not inputs.no_old_lm:
+            warnings += new_lm_fit.warnings()
         return Outcome(
             weights,
+            winners.transcripts(),
             winners.at_points(),
             winners.of_first_pass(),
             winners.by_errors(),
@@ -136,7 +145,7 @@ class ListEngine:
                 f"`carry_over`: {job.jobs} jobs would have to share {files} lat.JOB.gz; give at most as many jobs"
             )
         scorers = [self.inputs.scorer(lm) for lm in self.inputs.lms]
-        return CarryOver(self._chains(), scorers, self.weights.weights)
+        return CarryOver(self._chains(), scorers, self.weights.weights, self.out_dir)
 
     def _chains(self) -> list[list[str]]:
         return chains_of(self.inputs.data, kaldi.read_places(self.inputs.data_dir), self.config.carry_over)
@@ -174,20 +183,21 @@ class ListEngine:
     def _paired(self, job: Job, lists: Iterable[NBest]) -> Iterator[tuple[Lattice, NBest]]:
         """Each list with its lattice. Lattices that the job made no list of are left out."""
         lattices = self.inputs.first_pass.lattices([job], Failures())  # the job has noted what fails
-        if self.config.carry_over != "none":  # lists are in the order in which they were said: hold all of them
-            held = {nbest.utt: nbest for nbest in lists}
-            for utt, lattice in lattices:
-                if utt in held:
-                    yield lattice, held[utt]
+        if self.config.carry_over != "none":  # lists are in the order in which they were said
+            with Spool[NBest](self.out_dir) as spool:
+                spool.fill((nbest.utt, nbest) for nbest in lists)
+                for utt, lattice in lattices:
+                    if utt in spool:
+                        yield lattice, spool[utt]
             return
         waiting = iter(lists)
-        nbest = next(waiting, None)
+        following = next(waiting, None)
         for utt, lattice in lattices:
-            if nbest is not None and nbest.utt == utt:
-                yield lattice, nbest
-                nbest = next(waiting, None)
-        if nbest is not None:
-            raise _changed(job, nbest.utt)
+            if following is not None and following.utt == utt:
+                yield lattice, following
+                following = next(waiting, None)
+        if following is not None:
+            raise _changed(job, following.utt)
 
 
 def _changed(job: Job, utt: str) -> UsageError:

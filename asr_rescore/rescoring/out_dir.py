@@ -9,18 +9,33 @@ from pathlib import Path
 from asr_rescore.checkpoint import model_files
 from asr_rescore.errors import UsageError
 from asr_rescore.failures import FAILED_FILE
+from asr_rescore.kaldi import MARKS, OLD_LM_FILES
 from asr_rescore.locks import locked
 from asr_rescore.outputs import check_outputs, check_writable, same_file
 from asr_rescore.report import REPORT_FILE
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
+TEXT_FILE = "text"  # the transcripts, in Kaldi's form
 # Each of these says that a rescoring began here. The lock is created before the first result is written.
 OWN_FILES = ("job.*.json", ".job.*.lock", WEIGHTS_FILE, REPORT_FILE)
-INPUT_FILES = ("words.txt", "G.fst", "G.fst.gz", "utt2spk", "text", "segments", "reco2file_and_channel", "num_jobs")
+INPUT_FILES = (
+    "words.txt",
+    *OLD_LM_FILES,
+    "utt2spk",
+    "text",
+    "segments",
+    "reco2file_and_channel",
+    "num_jobs",
+    *MARKS,
+)
 
 
 def check_out_dir(
-    out_dir: Path, lm_dirs: Sequence[Path], directories: Sequence[Path], weights: Path | None = None
+    out_dir: Path,
+    lm_dirs: Sequence[Path],
+    directories: Sequence[Path],
+    weights: Path | None = None,
+    old_lm: Path | None = None,
 ) -> None:
     """Check that a rescoring can write into ``out_dir`` without harm to anything else.
 
@@ -29,6 +44,7 @@ def check_out_dir(
         lm_dirs: directories of language models.
         directories: the lang directory, the data directory and the decode directory.
         weights: the weights.yaml that is read, or the directory that holds it.
+        old_lm: the file of the old LM, if it is not the lang directory's.
 
     Raises:
         UsageError: the directory is an input or has one among its results, or holds results that no rescoring wrote.
@@ -44,17 +60,25 @@ def check_out_dir(
         inputs += directory.glob("lat.*.gz")
     if weights is not None:
         inputs += [weights / WEIGHTS_FILE if weights.is_dir() else weights]
+    if old_lm is not None:
+        inputs.append(old_lm)
     lattices = sorted(out_dir.glob("lat.*.gz"))
     lists = sorted(out_dir.glob("archives.*"))
     check_outputs(
-        [out_dir / "num_jobs", *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE)), *lattices],
+        [
+            out_dir / "num_jobs",
+            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE, TEXT_FILE, *MARKS)),
+            *lattices,
+        ],
         inputs,
         replaced=[out_dir / "scoring_kaldi", *lists],
     )
     ours = any(found for pattern in OWN_FILES for found in out_dir.glob(pattern))
-    if (lattices or lists) and not ours:
+    texts = [path for path in (out_dir / TEXT_FILE,) if path.exists()]
+    foreign = [*lattices, *lists, *texts]
+    if foreign and not ours:
         raise UsageError(
-            f"{out_dir} holds {[*lattices, *lists][0].name}, which was not written by a rescoring and would be "
+            f"{out_dir} holds {foreign[0].name}, which was not written by a rescoring and would be "
             "replaced; name another output directory"
         )
 

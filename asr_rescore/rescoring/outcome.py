@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Set
 from pathlib import Path
 
+from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
-from asr_rescore.report import SystemReport, write_scoring
+from asr_rescore.report import IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
+from asr_rescore.rescoring.out_dir import TEXT_FILE
+from asr_rescore.scoring import InCharacters
 from asr_rescore.word_errors import ErrorCount, count, errors_by_utterance, wer
 
 
@@ -36,20 +39,22 @@ def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Err
         jobs: how many jobs there are; they decide which lattice of an utterance is used if there are several.
         utterances: those whose lattices count.
     """
-    missing = dict(inputs.references)
+    references = inputs.references
     words = inputs.first_pass.words
     known = set(words.ids.values())
 
-    def counts() -> Iterator[ErrorCount]:
+    def best() -> Iterator[tuple[str, str, list[list[str]]]]:
         for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
-            if utt in missing and utt in utterances:
-                found = oracle(lattice, words.to_ids(missing[utt]))
+            if utt in references and utt in utterances:
+                found = oracle(lattice, words.to_ids(references[utt]))
                 if found is not None:
                     path, _ = found
                     said = [words.word(index) if index in known else f"no word {index}" for index in path.words]
-                    yield count(missing.pop(utt), said)
+                    yield utt, utt, [said]
 
-    return ErrorCount.total(counts()) + wer(missing, {})
+    missing = dict(inputs.compared_references)
+    counts = (count(missing.pop(utt), said) for utt, [said] in inputs.scoring.each(best()))
+    return ErrorCount.total(counts) + wer(missing, {})
 
 
 def to_report(
@@ -57,7 +62,7 @@ def to_report(
 ) -> SystemReport:
     """Score an outcome of ``jobs`` jobs. Without references in the data directory, the report has no errors in it."""
     inputs = engine.inputs
-    references = inputs.references
+    references = inputs.compared_references
     weights = outcome.weights
     best = outcome.rescored[weights.weights.point]
     oracle_errors = lattice_oracle(inputs, jobs, best.keys()) if with_lattice_oracle and references else None
@@ -76,19 +81,39 @@ def to_report(
         point=weights.weights.point,
         first_pass_point=weights.first_pass,
         source=weights.source,
-        search=engine.search,
+        search=engine.search + (", no old LM" if inputs.no_old_lm else ""),
         rescored=errors_by_utterance(references, best),
         first_pass=first_pass,
         nbest_oracle=total(outcome.nbest_oracle),
         lattice_oracle=oracle_errors,
         failures=failures.reasons,
         oov=outcome.oov,
+        tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
+        scoring=str(inputs.scoring),
+        characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
         warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
     )
 
 
+def _character_errors(references: Texts, rescored: Texts, first_pass: Texts) -> CharacterErrors:
+    in_characters = InCharacters(references)
+    return CharacterErrors(
+        rescored=wer(in_characters, InCharacters(rescored)), first_pass=wer(in_characters, InCharacters(first_pass))
+    )
+
+
 def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
-    """Write wer_LMWT_WIP and scoring_kaldi/, as Kaldi's score.sh leaves them; nothing without references."""
-    if inputs.data.text is not None:
-        point = outcome.weights.weights.point
-        write_scoring(out_dir, inputs.references, outcome.rescored, inputs.data.utt2spk, point)
+    """Write text, the transcripts; and wer_LMWT_WIP and scoring_kaldi/, as Kaldi's score.sh leaves them.
+
+    Without references, there is only text.
+    """
+    kaldi.write_table(out_dir / TEXT_FILE, outcome.transcripts)
+    if inputs.data.text is None:
+        return
+    point = outcome.weights.weights.point
+    speakers = inputs.data.utt2spk
+    write_scoring(out_dir, inputs.compared_references, outcome.rescored, speakers, point)
+    if inputs.scoring.cer:
+        characters = {point: InCharacters(texts) for point, texts in outcome.rescored.items()}
+        references = InCharacters(inputs.compared_references)
+        write_scoring(out_dir, references, characters, speakers, point, IN_CHARACTERS)

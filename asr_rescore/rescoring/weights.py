@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_text
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.records import Record, read_yaml
@@ -27,25 +28,49 @@ class ChosenWeights:
         first_pass: the LMWT and WIP at which the first pass is reported next to them.
         source: ``tuned on <data-dir>``, ``given``, or ``frozen: tuned on <data-dir>``.
         lms: the hash of each model, in the order of its weight.
+        data_hash: that of the references they were tuned on; "" if they were given, or tuned by an earlier version.
+        no_old_lm: whether they weigh the new LMs against whole graph costs, since the old LM is not known.
     """
 
     weights: Weights
     first_pass: OperatingPoint
     source: str
     lms: tuple[str, ...]
+    data_hash: str = ""
+    no_old_lm: bool = False
 
     @classmethod
-    def given(cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float) -> ChosenWeights:
+    def given(
+        cls, lm_weights: Sequence[float], lms: Sequence[str], inv_acwt: float, no_old_lm: bool = False
+    ) -> ChosenWeights:
         """Weights given as numbers, at the acoustic scale of the N-best lists and without a word insertion penalty."""
         if len(lm_weights) != len(lms):
             raise UsageError(f"{len(lm_weights)} `lm_weight` for {len(lms)} language models, expected one for each")
         point = OperatingPoint(inv_acwt)
-        return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms))
+        return cls(Weights(tuple(lm_weights), point), point, "given", tuple(lms), no_old_lm=no_old_lm)
 
     @classmethod
-    def tuned(cls, tuning: Tuning, lms: Sequence[str], data_dir: Path) -> ChosenWeights:
-        """The result of a grid search on ``data_dir``."""
-        return cls(tuning.weights, tuning.first_pass, f"tuned on {data_dir}", tuple(lms))
+    def tuned(
+        cls,
+        tuning: Tuning,
+        lms: Sequence[str],
+        data_dir: Path,
+        references: Mapping[str, Sequence[str]],
+        no_old_lm: bool = False,
+    ) -> ChosenWeights:
+        """The result of a grid search on ``data_dir``, with its references (utterance → words)."""
+        source = f"tuned on {data_dir}"
+        return cls(tuning.weights, tuning.first_pass, source, tuple(lms), _data_hash(references), no_old_lm)
+
+    def are_tuned_on(self, data_dir: Path, references: Mapping[str, Sequence[str]]) -> bool:
+        """Whether these weights were tuned on just this data, whatever its directory is called.
+
+        If weights.yaml of an earlier version has no hash of the data, the directories are compared.
+        """
+        if self.data_hash:
+            return self.data_hash == _data_hash(references)
+        _, tuned, tuned_on = self.source.partition("tuned on ")
+        return bool(tuned) and Path(tuned_on).resolve() == data_dir.resolve()
 
     def points_to_score(self, grid: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:
         """The points of the grid, and the two points of these weights, which may be off the grid."""
@@ -55,10 +80,12 @@ class ChosenWeights:
         """Write weights.yaml."""
         tree = {
             "source": self.source,
+            "data_hash": self.data_hash,
             "lms": [{"hash": lm, "weight": weight} for lm, weight in zip(self.lms, self.weights.lm, strict=True)],
             "lmwt": self.weights.point.lmwt,
             "wip": self.weights.point.wip,
             "first_pass": {"lmwt": self.first_pass.lmwt, "wip": self.first_pass.wip},
+            "no_old_lm": self.no_old_lm,
         }
         with atomic_text(path) as stream:
             yaml.safe_dump(tree, stream, sort_keys=False)
@@ -86,6 +113,8 @@ class ChosenWeights:
             _point(first_pass),
             "frozen: " + tree.text("source").removeprefix("frozen: "),
             tuple(model.text("hash") for model in models),
+            tree.text("data_hash") if "data_hash" in tree else "",
+            "no_old_lm" in tree and tree.flag("no_old_lm"),
         )
         if lms is not None and chosen.lms != tuple(lms):
             raise InputError(
@@ -96,6 +125,25 @@ class ChosenWeights:
             )
         return chosen
 
+    def check_old_lm(self, path: Path, no_old_lm: bool) -> None:
+        """Refuse weights of a rescoring that knew the old LM for one that does not, and the other way round.
+
+        Raises:
+            InputError: ``no_old_lm`` is not that of the rescoring of which the weights are.
+        """
+        if self.no_old_lm == no_old_lm:
+            return
+        raise InputError(
+            path,
+            found=f"weights of a rescoring {'with' if self.no_old_lm else 'without'} `no_old_lm`",
+            expected=f"those of one {'with' if no_old_lm else 'without'} it",
+            remedy="give `no_old_lm` both when you tune weights and when you apply them, or not at all",
+        )
+
 
 def _point(record: Record) -> OperatingPoint:
     return OperatingPoint(record.number("lmwt", POSITIVE), record.number("wip"))
+
+
+def _data_hash(references: Mapping[str, Sequence[str]]) -> str:
+    return Fingerprint({"references": {utt: " ".join(words) for utt, words in references.items()}}).digest

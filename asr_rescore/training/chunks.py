@@ -22,8 +22,8 @@ def chunk_length(config: TrainConfig, generator: torch.Generator) -> int:
     return min(max(SHORTEST, int(drawn)), config.bptt + LONGEST_OVER_BPTT)
 
 
-def column_groups(batch: int, small_batch: int) -> Iterator[slice]:
-    """Yield the streams that go through the model together, group after group."""
-    step = small_batch or batch
-    for begin in range(0, batch, step):
-        yield slice(begin, min(begin + step, batch))
+def column_groups(columns: slice, small_batch: int) -> Iterator[slice]:
+    """Yield those of the streams ``columns`` that go through the model together, group after group."""
+    step = small_batch or columns.stop - columns.start
+    for begin in range(columns.start, columns.stop, step):
+        yield slice(begin, min(begin + step, columns.stop))

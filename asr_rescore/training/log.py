@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text
+from asr_rescore.files import atomic_text, naming
 from asr_rescore.records import parse_json
 
 LOG_FILE = "log.jsonl"
@@ -22,8 +22,12 @@ class TrainingLog:
         self.path = directory / LOG_FILE
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line."""
-        with self.path.open("a", encoding="utf-8") as stream:
+        """Add one line.
+
+        Raises:
+            OSError: the line cannot be written; the error names the log.
+        """
+        with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
     def cut(self, step: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import nullcontext
 
 import torch
 
@@ -12,6 +13,7 @@ from asr_rescore import objectives
 from asr_rescore.checkpoint import WEIGHTS_FILE, provenance, save_model
 from asr_rescore.config import TrainConfig
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
 from asr_rescore.lm.text_cost import perplexity, stream_cost
@@ -19,6 +21,7 @@ from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, detach_state, use_fast_path
 from asr_rescore.progress import progress_bar
 from asr_rescore.training.chunks import chunk_length, column_groups
+from asr_rescore.training.distributed import Ranks
 from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import averaging_starts, build_optimizer, learning_rate, nonmonotone
 from asr_rescore.training.run import TrainingRun
@@ -31,7 +34,13 @@ LOCK_FILE = ".lock"
 SAVE_EVERY = 600.0  # seconds between two states within an epoch
 
 
-def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None = None) -> float:
+def train(
+    run: TrainingRun,
+    model: LanguageModel,
+    device: torch.device,
+    teacher: Teacher | None = None,
+    ranks: Ranks | None = None,
+) -> float:
     """Train ``model`` and write the model of the best epoch to ``run.directory``.
 
     If the directory holds the state of the same run, training continues from there, bit for bit on the same CPU.
@@ -41,6 +50,8 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
         model: freshly initialised, or with the weights to start from; on ``device``.
         device: where to train.
         teacher: required by every objective except ``ce``.
+        ranks: the processes that train together; None: this one alone. All of them call this function with the same
+            run; the streams of the batch are divided among them.
 
     Returns:
         The best valid perplexity.
@@ -55,14 +66,17 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
     config = run.config.train
     if run.config.objective.needs_teacher and teacher is None:
         raise UsageError(f"objective {run.config.objective.kind} needs a teacher; use distill_lm")
-    with locked(run.directory / LOCK_FILE, str(run.directory)), Interrupt() as interrupt:
-        trainer = Trainer(run, model, device, teacher)
-        trainer.start_or_resume()
+    ranks = ranks or Ranks(device=device)
+    lock = locked(run.directory / LOCK_FILE, str(run.directory)) if ranks.first else nullcontext()
+    with lock, Interrupt(patient=ranks.count > 1) as interrupt:
+        trainer = Trainer(run, model, device, teacher, ranks)
+        trainer.start_or_resume(interrupt)
         state = trainer.state
         progress = state.progress
         while not progress.finished:
             trainer.train_epoch(interrupt)
-            cost = trainer.validate()
+            ranks.check_equal(model)
+            cost = trainer.validate(interrupt)
             progress.valid.append(cost)
             progress.epoch += 1
             progress.position = 0
@@ -73,6 +87,9 @@ def train(run: TrainingRun, model: LanguageModel, device: torch.device, teacher:
             progress.finished = _is_finished(config, progress)
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
+            (wanted,) = ranks.any(interrupt.wanted)
+            if wanted and not progress.finished:
+                raise interrupt.end()
     return perplexity(min(progress.valid))
 
 
@@ -87,19 +104,26 @@ def _is_finished(config: TrainConfig, progress: Progress) -> bool:
     return config.averaging == "start" and nonmonotone(progress.valid[-progress.epoch :], config.nonmono)
 
 
+class _StopValidation(Exception):
+    """A signal came during validation. A second signal is a KeyboardInterrupt at any place, and saves nothing."""
+
+
 class Trainer:
     """The steps of a training run; all that they change is in ``state``."""
 
-    def __init__(self, run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None):
+    def __init__(
+        self, run: TrainingRun, model: LanguageModel, device: torch.device, teacher: Teacher | None, ranks: Ranks
+    ):
         self.run = run
+        self.ranks = ranks
         self.config = run.config.train
         self.device = device
         self.objective = objectives.build(run.config.objective)
-        self.groups = list(column_groups(self.config.batch, self.config.small_batch))
+        self.groups = list(column_groups(ranks.columns(self.config.batch), self.config.small_batch))
         self.history = TrainingLog(run.directory)
         use_fast_path(model, self.config.precision == "mixed")
         self.parameters = list(model.parameters())
-        torch.manual_seed(run.seed)  # for dropout, whatever was drawn before
+        torch.manual_seed(ranks.seed(run.seed))  # for dropout, whatever was drawn before
         self.state = TrainingState(
             model=model,
             optimizer=build_optimizer(self.parameters, self.config),
@@ -110,19 +134,26 @@ class Trainer:
         )
         self.start_streams()
 
-    def start_or_resume(self) -> None:
+    def start_or_resume(self, interrupt: Interrupt) -> None:
         """Load the state in the directory, or save the first state of a new run; then validate a trained model."""
         directory = self.run.directory
-        if (directory / STATE_FILE).exists():
-            self.state.load(directory / STATE_FILE, self.run.fingerprint)
-            self.history.cut(self.state.progress.steps)
-        elif (directory / WEIGHTS_FILE).exists():
+        # The first process looks, since it may write the files before the others look.
+        has_state, has_model = self.ranks.from_first(
+            ((directory / STATE_FILE).exists(), (directory / WEIGHTS_FILE).exists())
+        )
+        if has_state:
+            self.state.load(directory / STATE_FILE, self.fingerprint, self.ranks)
+            if self.ranks.first:
+                self.history.cut(self.state.progress.steps)
+        elif has_model:
             raise UsageError(
                 f"{directory} holds a model but not the state of its training; name another directory, or remove it"
             )
         else:
             directory.mkdir(parents=True, exist_ok=True)
-            self.history.cut(0)
+            if self.ranks.first:
+                self.history.cut(0)
+            self.ranks.copy_first(self.state.model)
             if self.config.self_normalization and not self.run.trained:
                 self.state.model.start_self_normalised()
             if averaging_starts(self.config, 0, ()):
@@ -130,7 +161,7 @@ class Trainer:
             self.save_state()
         # The state comes first: if a kill left a model without a state, the model would be taken for another run's.
         if self.run.trained and not self.state.progress.valid:
-            self.state.progress.valid.append(self.validate())
+            self.state.progress.valid.append(self.validate(interrupt))
             self.save_best()
             self.save_state()
 
@@ -167,10 +198,11 @@ class Trainer:
                 progress.seconds = before + time.monotonic() - began
                 bar.update(length)
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                if interrupt.wanted:
-                    self.save_state()
-                    raise interrupt.end()
-                if time.monotonic() - saved > SAVE_EVERY and progress.position < total:
+                late = time.monotonic() - saved > SAVE_EVERY and progress.position < total
+                wanted, due = self.ranks.any(interrupt.wanted, late)
+                if wanted:
+                    raise self._stopped(interrupt)
+                if due:
                     self.log()
                     self.save_state()
                     saved = time.monotonic()
@@ -187,6 +219,9 @@ class Trainer:
         loss = 0.0
         for group in range(len(self.groups)):
             loss += self.backward(group, here)
+        # Each process has the gradient of its part of the mean loss, so sums are those of the whole batch.
+        self.ranks.add_gradients(self.parameters)
+        loss = self.ranks.total(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf).item()
         self.check_finite("loss", loss)
         self.check_finite("norm of the gradient", norm)
@@ -224,6 +259,12 @@ class Trainer:
         return float(loss.item() * part)
 
     @property
+    def fingerprint(self) -> Fingerprint:
+        """The facts that decide the result: those of the run, and the number of processes if there are several."""
+        facts = self.run.fingerprint.facts
+        return Fingerprint({**facts, "processes": self.ranks.count} if self.ranks.count > 1 else facts)
+
+    @property
     def learning_rate(self) -> float:
         """The present rate of the schedule, for a chunk of ``bptt`` time steps."""
         progress = self.state.progress
@@ -240,23 +281,55 @@ class Trainer:
             "lower train.lr or train.clip and start in a new directory (the best model so far is kept)"
         )
 
-    def validate(self) -> float:
-        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started."""
-        valid = self.run.valid
-        with self.state.averaged_weights():
-            cost = (stream_cost(self.state.model, valid.ids, self.device) + valid.class_cost) / len(valid)
+    def validate(self, interrupt: Interrupt) -> float:
+        """Return the cost of the valid text in nats per token, with the averaged weights once averaging has started.
+
+        It changes nothing in the state, so if a signal comes, the state after the last step is saved. A run that
+        continues from there validates anew.
+        """
+        cost: float | None = None
+        if self.ranks.first:
+            cost = self._valid_cost(interrupt)
+        cost = self.ranks.from_first(cost)
+        if cost is None:
+            raise self._stopped(interrupt)
         self.check_finite("valid perplexity", perplexity(cost))
         return cost
 
+    def _valid_cost(self, interrupt: Interrupt) -> float | None:
+        """The same without any check; None if a signal came."""
+        valid = self.run.valid
+
+        def stop_if_wanted() -> None:
+            if interrupt.wanted:
+                raise _StopValidation
+
+        try:
+            with self.state.averaged_weights():
+                total = stream_cost(self.state.model, valid.ids, self.device, before_chunk=stop_if_wanted)
+        except _StopValidation:  # the weights are again those that are trained
+            return None
+        return (total + valid.class_cost) / len(valid)
+
+    def _stopped(self, interrupt: Interrupt) -> KeyboardInterrupt:
+        """Save the state, and return the exception for the signal that came to this process or to another."""
+        self.save_state()
+        self.ranks.wait()  # until it is written: the end of one process ends the others
+        return interrupt.end()
+
     def save_best(self) -> None:
         """Write the model to its directory."""
+        if not self.ranks.first:
+            return
         progress = self.state.progress
-        facts = dict(self.run.fingerprint.facts, epoch=progress.epoch, valid_ppl=perplexity(progress.valid[-1]))
+        facts = dict(self.fingerprint.facts, epoch=progress.epoch, valid_ppl=perplexity(progress.valid[-1]))
         with self.state.averaged_weights():
             save_model(self.run.directory, self.state.model, self.run.vocabulary, provenance(**facts))
 
     def log(self, **figures: float) -> None:
         """Log the course of the run, to log.jsonl and for the eye; ``figures`` are those of a finished epoch."""
+        if not self.ranks.first:
+            return
         progress = self.state.progress
         loss = progress.loss / progress.tokens
         speed = round(progress.tokens / max(progress.seconds, 1e-9))
@@ -277,7 +350,7 @@ class Trainer:
 
     def save_state(self) -> None:
         """Write the state, from which :meth:`start_or_resume` continues."""
-        self.state.save(self.run.directory / STATE_FILE, self.run.fingerprint)
+        self.state.save(self.run.directory / STATE_FILE, self.fingerprint, self.ranks)
 
 
 def _required(output: torch.Tensor | None) -> torch.Tensor:

@@ -16,6 +16,7 @@ from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Streams
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
 from asr_rescore.records import Record
+from asr_rescore.training.distributed import Ranks
 from asr_rescore.training.optimizer import ParameterMean
 from asr_rescore.training.teacher import Teacher
 
@@ -99,13 +100,18 @@ class TrainingState:
         finally:
             self.mean.swap()
 
-    def save(self, path: Path, fingerprint: Fingerprint) -> None:
-        """Write the state and the fingerprint of its run to one file."""
-        facts = {"run": fingerprint.facts, "progress": vars(self.progress)}
-        save_training_state(path, self._put_together(), facts)
+    def save(self, path: Path, fingerprint: Fingerprint, ranks: Ranks) -> None:
+        """Write the states of all processes and the fingerprint of their run to one file; the first process does it."""
+        every = ranks.gathered(_flat(self._own_parts()))
+        if not ranks.first:
+            return
+        tensors = _flat(self._shared_parts())
+        for rank, own in enumerate(every):
+            tensors |= {_prefix(rank) + name: tensor for name, tensor in own.items()}
+        save_training_state(path, tensors, {"run": fingerprint.facts, "progress": vars(self.progress)})
 
-    def load(self, path: Path, fingerprint: Fingerprint) -> None:
-        """Become the state that :meth:`save` wrote.
+    def load(self, path: Path, fingerprint: Fingerprint, ranks: Ranks) -> None:
+        """Become the state that :meth:`save` wrote, as far as it is of this process.
 
         Raises:
             UsageError: the state is of a run with another fingerprint.
@@ -121,13 +127,13 @@ class TrainingState:
             )
         self.progress = _read_progress(state.record("progress"))
         try:
-            self._take_apart(tensors)
+            self._take_apart(tensors, _prefix(ranks.rank))
         except (LookupError, ValueError, RuntimeError, TypeError) as error:  # all that torch and dicts raise
             found = f"tensors that do not fit ({shown(' '.join(str(error).split()))})"
             raise InputError(path, found=found, expected=state.kind, remedy=REMOVE_STATE) from error
 
-    def _put_together(self) -> dict[str, torch.Tensor]:
-        """All tensors, each named after the part that it belongs to."""
+    def _shared_parts(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        """What is the same in all processes of a training, named after the part that it belongs to."""
         parts: dict[str, Mapping[str, torch.Tensor]] = {
             "model": self.model.state_dict(),
             "optimizer": {
@@ -136,25 +142,37 @@ class TrainingState:
                 for slot, value in slots.items()
                 if value is not None
             },
-            "student": flatten_state(tuple(self.hidden)),
             "streams": {"shifts": self.streams.shifts},
+            "random": {"own": self.generator.get_state()},
         }
         if self.mean is not None:
             parts["mean"] = {str(index): mean for index, mean in enumerate(self.mean.means)}
-        if self.teacher is not None:
-            parts["teacher"] = self.teacher.state()
-        random = {"own": self.generator.get_state(), "cpu": torch.get_rng_state()}
+        return parts
+
+    def _own_parts(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        """What belongs to the streams of this process."""
+        random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.device)
-        parts["random"] = random
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        parts: dict[str, Mapping[str, torch.Tensor]] = {
+            "student": flatten_state(tuple(self.hidden)),
+            "random": random,
+        }
+        if self.teacher is not None:
+            parts["teacher"] = self.teacher.state()
+        return parts
 
-    def _take_apart(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """The inverse of :meth:`_put_together`."""
+    def _take_apart(self, tensors: Mapping[str, torch.Tensor], own: str) -> None:
+        """Take the shared parts, and the parts of this process, whose names begin with ``own``."""
         parts: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
         for key, tensor in tensors.items():
             part, name = key.split(".", 1)
             parts[part][name] = tensor
+        mine: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+        for key, tensor in tensors.items():
+            part, name = key.removeprefix(own).split(".", 1)
+            if key.startswith(own):
+                mine[part][name] = tensor
         self.model.load_state_dict(parts["model"])
         slots: defaultdict[int, dict[str, torch.Tensor]] = defaultdict(dict)
         for key, tensor in parts["optimizer"].items():
@@ -166,11 +184,21 @@ class TrainingState:
             mean.means = [parts["mean"][str(index)].to(self.device) for index in range(len(mean.means))]
             mean.count = self.progress.averaged
             self.mean = mean
-        self.hidden = list(unflatten_state(tuple(self.hidden), parts["student"]))
+        self.hidden = list(unflatten_state(tuple(self.hidden), mine["student"]))
         self.streams.rotate(parts["streams"]["shifts"])
         if self.teacher is not None:
-            self.teacher.restore(parts["teacher"])
+            self.teacher.restore(mine["teacher"])
         self.generator.set_state(parts["random"]["own"])
-        torch.set_rng_state(parts["random"]["cpu"])
+        torch.set_rng_state(mine["random"]["cpu"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state(parts["random"]["cuda"], self.device)
+            torch.cuda.set_rng_state(mine["random"]["cuda"], self.device)
+
+
+def _prefix(rank: int) -> str:
+    """How the names of the tensors begin that belong to one process."""
+    return f"rank{rank}." if rank else ""
+
+
+def _flat(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """All tensors of some parts, with the name of the part before their own."""
+    return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -16,15 +17,15 @@ from asr_rescore.checkpoint import REMOVE_STATE, load_training_state, save_train
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError, RescoreError, UsageError, shown
 from asr_rescore.files import atomic_text
-from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.fingerprint import Fingerprint, file_checksum
 from asr_rescore.interrupts import Interrupt
-from asr_rescore.lm.streams import Chunk
 from asr_rescore.lm_config import CacheConfig
 from asr_rescore.locks import locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
-from asr_rescore.objectives import SoftLabels
 from asr_rescore.progress import progress_bar
 from asr_rescore.records import Record, read_json
+from asr_rescore.training.cache_job import CacheJob, JoinedRows
+from asr_rescore.training.top_samples import top_and_samples
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 LOCK_FILE = ".lock"
@@ -33,64 +34,131 @@ WEIGHTS_FILE = "weights.f16"
 WORDS_FILE = "words.i32"
 LABEL_FILE = "label.f32"
 CACHE_FILES = (DESCRIPTION_FILE, STATE_FILE, WEIGHTS_FILE, WORDS_FILE, LABEL_FILE)
+CHECKSUMS = "checksums"  # in the description, but not a part of the fingerprint
 SAVE_EVERY = 60.0  # seconds
+SHOWN_JOBS = 10  # of those that are missing
 CHUNK_BYTES = 64 << 20  # size of the float32 distributions that are computed at once
 # float16 has all its 11 bits down to 6e-5, and its largest number is 65,504. Multiplied by 2^15, probabilities from 1
 # down to 1.9e-9 keep a relative precision of 2^-12.
 SCALE = 2.0**15
-# Rounded probabilities sum to 1 ± 0.001 at most; anything further off is damage.
-WORST_SUM = 0.02
 
 
+Table: TypeAlias = "np.ndarray | JoinedRows"
+
+
+@dataclass(frozen=True)
 class TeacherCache:
     """A cache on disk, memory-mapped.
 
     Attributes:
+        directory: where it is.
+        vocabulary_size: number of words of the teacher.
         config: how much of each distribution is kept.
         weights: float16 (tokens, kept), probabilities times ``SCALE``.
         words: int32 (tokens, kept), the words of ``weights``; None if all words are kept.
         label: float32 (tokens,), ln Q of the token itself.
     """
 
-    def __init__(
-        self, directory: Path, tokens: int, vocabulary_size: int, config: CacheConfig, mode: Literal["c", "r+"]
-    ):
-        self.config = config
-        self.directory = directory
-        self.vocabulary_size = vocabulary_size
+    directory: Path
+    vocabulary_size: int
+    config: CacheConfig
+    weights: Table
+    words: Table | None
+    label: Table
+
+    @classmethod
+    def mapped(
+        cls, directory: Path, tokens: int, vocabulary_size: int, config: CacheConfig, mode: Literal["c", "r+"]
+    ) -> TeacherCache:
+        """Map the files of one job, which has so many tokens; in mode ``r+``, they are made."""
         kept = config.top + config.samples if config.top else vocabulary_size
-        self.weights = _map(directory / WEIGHTS_FILE, np.float16, (tokens, kept), mode)
-        self.words = _map(directory / WORDS_FILE, np.int32, (tokens, kept), mode) if config.top else None
-        self.label = _map(directory / LABEL_FILE, np.float32, (tokens,), mode)
+        return cls(
+            directory,
+            vocabulary_size,
+            config,
+            weights=_map(directory / WEIGHTS_FILE, np.float16, (tokens, kept), mode),
+            words=_map(directory / WORDS_FILE, np.int32, (tokens, kept), mode) if config.top else None,
+            label=_map(directory / LABEL_FILE, np.float32, (tokens,), mode),
+        )
 
     @classmethod
     def open(cls, directory: Path, text: TokenStream, teachers: Sequence[str]) -> TeacherCache:
         """Open a finished cache for reading.
 
         Raises:
-            InputError: there is no cache, or it is unfinished or damaged.
+            InputError: there is no cache, or it or one of its jobs is unfinished or damaged.
             UsageError: it was made with another text or other teachers (hashes).
         """
-        found = _read_fingerprint(directory)
-        vocabulary_size = found.facts["vocabulary_size"]
-        config = CacheConfig(**found.facts["options"])
-        _refuse_other(directory, found, _fingerprint(text, teachers, vocabulary_size, config))
-        # "c" makes the map writable in memory only, since torch warns about arrays that are not writable.
-        return cls(directory, len(text), vocabulary_size, config, "c")
+        parts = []
+        for job in _jobs(directory):
+            own = job.directory(directory)
+            found = _read_fingerprint(own)
+            vocabulary_size = found.facts["vocabulary_size"]
+            config = CacheConfig(**found.facts["options"])
+            _refuse_other(own, found, _fingerprint(text, teachers, vocabulary_size, config, job))
+            # "c" makes the map writable in memory only, since torch warns about arrays that are not writable.
+            parts.append(cls.mapped(own, len(job.tokens(len(text))), vocabulary_size, config, "c"))
+        return parts[0] if len(parts) == 1 else cls._joined(directory, parts)
+
+    @classmethod
+    def _joined(cls, directory: Path, parts: Sequence[TeacherCache]) -> TeacherCache:
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.config, part.vocabulary_size) != (first.config, first.vocabulary_size):
+                found = "other settings than those of job 1"
+                raise InputError(part.directory, found=found, expected="one cache", remedy="run all jobs alike")
+        return cls(
+            directory,
+            first.vocabulary_size,
+            first.config,
+            weights=_join([part.weights for part in parts]),
+            words=None if first.words is None else _join([part.words for part in parts]),
+            label=_join([part.label for part in parts]),
+        )
 
 
-def _fingerprint(text: TokenStream, teachers: Sequence[str], vocabulary_size: int, config: CacheConfig) -> Fingerprint:
+def _join(tables: Sequence[Table | None]) -> JoinedRows:
+    return JoinedRows([table for table in tables if isinstance(table, np.ndarray)])
+
+
+def _jobs(directory: Path) -> list[CacheJob]:
+    """The jobs of a finished cache, all of which must be finished."""
+    if (directory / DESCRIPTION_FILE).exists():
+        return [CacheJob()]
+    finished = sorted(directory.glob(f"job.*/{DESCRIPTION_FILE}"))
+    if not finished:
+        return [CacheJob()]  # reading its description says what is missing
+    jobs = CacheJob.all(_read_fingerprint(finished[0].parent).facts.get("jobs", 1))
+    missing = [job.number for job in jobs if not (job.directory(directory) / DESCRIPTION_FILE).exists()]
+    if missing:
+        numbers = ", ".join(map(str, missing[:SHOWN_JOBS])) + (", …" if len(missing) > SHOWN_JOBS else "")
+        remedy = f"run the missing jobs with cache_teacher: {numbers}"
+        raise InputError(
+            directory, found=f"{len(missing)} of {len(jobs)} jobs unfinished", expected="all", remedy=remedy
+        )
+    return jobs
+
+
+def _fingerprint(
+    text: TokenStream, teachers: Sequence[str], vocabulary_size: int, config: CacheConfig, job: CacheJob
+) -> Fingerprint:
     return Fingerprint(
         {
             "text": text.hash,
             "teachers": list(teachers),
             "vocabulary_size": vocabulary_size,
             "options": config.to_dict(),
+            **job.facts,
         }
     )
 
 
 def _read_fingerprint(directory: Path) -> Fingerprint:
+    values = _read_description(directory).values
+    return Fingerprint({name: value for name, value in values.items() if name != CHECKSUMS})
+
+
+def _read_description(directory: Path) -> Record:
     path = directory / DESCRIPTION_FILE
     if not path.exists():
         remedy = "make it with cache_teacher, which also continues an unfinished one"
@@ -107,7 +175,11 @@ def _read_fingerprint(directory: Path) -> Fingerprint:
     for name in names:
         options.integer(name)
     options.valid("", lambda: CacheConfig(**options.values))  # checks their ranges
-    return Fingerprint(facts.values)
+    if "jobs" in facts:
+        number = facts.integer("job")
+        jobs = facts.integer("jobs")
+        facts.valid("job", lambda: CacheJob(number, jobs))
+    return facts
 
 
 def _refuse_other(directory: Path, found: Fingerprint, wanted: Fingerprint) -> None:
@@ -142,10 +214,11 @@ def build_cache(
     teachers: Sequence[str],
     config: CacheConfig,
     device: torch.device,
+    job: CacheJob | None = None,
 ) -> None:
     """Let ``model`` read ``text`` once and write its distribution over every token.
 
-    A build that was stopped continues from its last state; a finished cache is left alone.
+    A build that was stopped continues from its last state. Of a finished one, only the checksums are compared.
 
     Args:
         directory: output directory.
@@ -154,6 +227,7 @@ def build_cache(
         teachers: hashes of the models, for the students to check.
         config: how much to keep.
         device: where to compute.
+        job: write only the rows of this job; None: all rows.
 
     Raises:
         InputError: the directory holds a damaged cache.
@@ -167,34 +241,68 @@ def build_cache(
             f"teacher cache: `top` {config.top} and `samples` {config.samples} are more than the "
             f"{model.vocabulary_size} words of the vocabulary"
         )
-    fingerprint = _fingerprint(text, teachers, model.vocabulary_size, config)
+    job = job or CacheJob()
+    if job.jobs > 1 and (directory / DESCRIPTION_FILE).exists():
+        raise UsageError(f"{directory} holds a cache that was made as one; remove it or name another directory")
+    tokens = job.tokens(len(text))
+    if not tokens:
+        raise UsageError(f"`nj` is {job.jobs}, but the text has only {len(text)} tokens")
+    directory = job.directory(directory)
+    fingerprint = _fingerprint(text, teachers, model.vocabulary_size, config, job)
     finished = directory / DESCRIPTION_FILE
     if finished.exists():
         _refuse_other(directory, _read_fingerprint(directory), fingerprint)
+        _check_sums(directory)
         return
     with locked(directory / LOCK_FILE, str(directory)):
         with Interrupt() as interrupt:
-            _Builder(directory, model.eval(), text, config, device).run(fingerprint, interrupt)
+            _Builder(directory, model.eval(), text, tokens, config, device).run(fingerprint, interrupt)
         with atomic_text(finished) as stream:
-            json.dump(fingerprint.facts, stream, indent=2)
+            json.dump({**fingerprint.facts, CHECKSUMS: _sums(directory)}, stream, indent=2)
         (directory / STATE_FILE).unlink(missing_ok=True)
     (directory / LOCK_FILE).unlink(missing_ok=True)  # nobody writes here any more
+
+
+def _sums(directory: Path) -> dict[str, int]:
+    """CRC-32 of each table."""
+    names = (WEIGHTS_FILE, WORDS_FILE, LABEL_FILE)
+    return {name: file_checksum(directory / name) for name in names if (directory / name).exists()}
+
+
+def _check_sums(directory: Path) -> None:
+    """Compare the tables with their checksums; an earlier version stored none."""
+    description = _read_description(directory)
+    if CHECKSUMS not in description:
+        return
+    found = _sums(directory)
+    expected = description.record(CHECKSUMS).values
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            remedy = "remove the directory and make the cache again"
+            raise InputError(directory / name, found="bytes that have changed", expected="a table", remedy=remedy)
 
 
 class _Builder:
     """Reads the text in parallel streams; each begins some tokens early, in the end of the stream before it."""
 
     def __init__(
-        self, directory: Path, model: LanguageModel, text: TokenStream, config: CacheConfig, device: torch.device
+        self,
+        directory: Path,
+        model: LanguageModel,
+        text: TokenStream,
+        tokens: range,
+        config: CacheConfig,
+        device: torch.device,
     ):
         self.directory = directory
+        self.tokens = tokens
         self.model = model
         self.config = config
         self.device = device
-        self.ids = torch.from_numpy(text.ids)
-        self.length = max(-(-len(text) // config.streams), config.warmup)  # tokens of each stream but the last
-        self.begins = torch.arange(0, len(text), self.length)
-        self.cache = TeacherCache(directory, len(text), model.vocabulary_size, config, "r+")
+        self.ids = text.ids
+        self.length = max(-(-len(tokens) // config.streams), config.warmup)  # tokens of each stream but the last
+        self.begins = torch.arange(tokens.start, tokens.stop, self.length)
+        self.cache = TeacherCache.mapped(directory, len(tokens), model.vocabulary_size, config, "r+")
         self.steps = max(1, CHUNK_BYTES // (len(self.begins) * model.vocabulary_size * 4))
         self.draw = torch.Generator(device).manual_seed(config.seed)
 
@@ -209,7 +317,7 @@ class _Builder:
         saved_at = time.monotonic()
         with progress_bar(total=self.length, initial=max(0, step), desc="teacher cache", unit="step") as bar:
             while step < self.length:
-                if step == 0:
+                if step == 0 and self.tokens.start == 0:
                     for tensor in flatten_state(state).values():
                         tensor[:, 0] = 0.0  # there is no text before the first stream
                 until = min(step + self.steps, self.length if step >= 0 else 0)
@@ -221,10 +329,12 @@ class _Builder:
                     saved_at = time.monotonic()
                     if interrupt.wanted:
                         raise interrupt.end()
-        self.cache.weights.flush()
-        self.cache.label.flush()
-        if self.cache.words is not None:
-            self.cache.words.flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        for table in (self.cache.weights, self.cache.words, self.cache.label):
+            if isinstance(table, np.memmap):
+                table.flush()
 
     def _resume(self, path: Path, state: State, fingerprint: Fingerprint) -> tuple[int, State]:
         tensors, facts = load_training_state(path)
@@ -241,100 +351,33 @@ class _Builder:
     def _read(self, step: int, until: int, state: State) -> State:
         positions = self.begins + torch.arange(step, until).unsqueeze(1)  # (time, streams)
         # Before the start of the text, its end is read; after its end, its last token. Neither is written.
-        inputs = self.ids[(positions - 1).clamp(max=len(self.ids) - 1)].to(self.device)
+        inputs = self._ids((positions - 1).clamp(max=len(self.ids) - 1))
         output: Output = self.model(inputs, state)
         if step < 0:
             return output.state
-        inside = (positions < len(self.ids)).flatten()
+        inside = (positions < self.tokens.stop).flatten()
         positions = positions.flatten()[inside]  # (tokens,)
         log_probs = output.log_probs.flatten(0, 1)[inside.to(self.device)].float()  # (tokens, vocabulary)
-        rows = positions.numpy()
-        labels = self.ids[positions].to(self.device)
-        self.cache.label[rows] = log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).cpu().numpy()
+        rows = positions.numpy() - self.tokens.start
+        labels = self._ids(positions)
+        _put(self.cache.label, rows, log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1))
         weights = log_probs.exp_()
         if self.cache.words is not None:
             weights, words = top_and_samples(weights, self.config.top, self.config.samples, self.draw)
-            self.cache.words[rows] = words.cpu().numpy()
-        self.cache.weights[rows] = (weights * SCALE).half().cpu().numpy()
+            _put(self.cache.words, rows, words)
+        _put(self.cache.weights, rows, (weights * SCALE).half())
         return output.state
 
+    def _ids(self, positions: torch.Tensor) -> torch.Tensor:
+        """The ids at some positions of the text, int64, on the device."""
+        return torch.from_numpy(self.ids[positions.numpy()].astype(np.int64)).to(self.device)
+
     def _save(self, path: Path, step: int, state: State, fingerprint: Fingerprint) -> None:
+        self._flush()  # the state says that these rows are written
         tensors = flatten_state(state) | {"draw": self.draw.get_state()}
         save_training_state(path, tensors, {"step": step, "description": fingerprint.facts})
 
 
-def top_and_samples(
-    probs: torch.Tensor, top: int, samples: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keep the ``top`` words of each distribution, and ``samples`` draws from the others, which share their mass.
-
-    Args:
-        probs: (tokens, vocabulary).
-        top: number of words that keep their probability.
-        samples: number of draws, with replacement, from the other words in proportion to their probabilities.
-        generator: for the draws.
-
-    Returns:
-        Weights (tokens, top + samples) with the same sum as ``probs``, and their words, int64 of the same shape. For
-        any f, the expectation of Σ weights · f(words) is Σ probs · f.
-    """
-    kept, words = probs.topk(top, dim=-1)
-    rest = probs.scatter(-1, words, 0.0)
-    mass = rest.sum(-1, keepdim=True)
-    # If no mass is left, any word will do: its weight is zero.
-    drawn = torch.multinomial(torch.where(mass > 0, rest, 1.0), samples, replacement=True, generator=generator)
-    return torch.cat([kept, (mass / samples).expand(-1, samples)], -1), torch.cat([words, drawn], -1)
-
-
-class CachedTeacher:
-    """A teacher whose distributions are read from a cache.
-
-    Args:
-        cache: made with the training text of the student.
-        device: the device of the student. A GPU holds the whole cache if twice its size is free; otherwise the rows of
-            each chunk are copied to it.
-    """
-
-    def __init__(self, cache: TeacherCache, device: torch.device):
-        self.device = device
-        self.cache = cache
-        self.weights = torch.from_numpy(cache.weights)
-        self.label = torch.from_numpy(cache.label)
-        self.words = None if cache.words is None else torch.from_numpy(cache.words)
-        size = self.weights.nbytes + (0 if self.words is None else self.words.nbytes)
-        if device.type == "cuda" and 2 * size < torch.cuda.mem_get_info(device)[0]:
-            self.weights = self.weights.to(device)
-            self.label = self.label.to(device)
-            self.words = None if self.words is None else self.words.to(device)
-
-    def _check(self, weights: torch.Tensor, words: torch.Tensor | None) -> None:
-        """Refuse rows that no teacher wrote: a damaged disk would otherwise teach the student nonsense."""
-        sums = weights.sum(-1, dtype=torch.float32) / SCALE
-        if not ((sums - 1).abs() < WORST_SUM).all():
-            where = self.cache.directory / WEIGHTS_FILE
-            found = "probabilities that do not sum to 1"
-        elif words is not None and not ((words >= 0) & (words < self.cache.vocabulary_size)).all():
-            where = self.cache.directory / WORDS_FILE
-            found = "a word that is not in the vocabulary"
-        else:
-            return
-        expected = "distributions over the teacher's vocabulary"
-        raise InputError(where, found=found, expected=expected, remedy="remove the directory and make the cache again")
-
-    def start(self, streams: Sequence[int]) -> None:
-        """Do nothing: every position has its own row, so there is no state."""
-
-    def soft_labels(self, chunk: Chunk, group: int) -> SoftLabels:
-        """Return the rows of the chunk's positions."""
-        positions = chunk.positions.flatten().to(self.weights.device)
-        weights = self.weights[positions].to(self.device)
-        words = None if self.words is None else self.words[positions].to(self.device, torch.int64)
-        self._check(weights, words)
-        return SoftLabels(weights, self.label[positions].to(self.device), words, 1 / SCALE)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return nothing: there is no state."""
-        return {}
-
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Do nothing: there is no state."""
+def _put(table: Table, rows: np.ndarray, values: torch.Tensor) -> None:
+    assert isinstance(table, np.ndarray)  # a job has a file of its own
+    table[rows] = values.cpu().numpy()

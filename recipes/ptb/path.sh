@@ -1,3 +1,3 @@
 # Puts asr-rescore on the PATH. As in Kaldi, a recipe sources this file first.
 # shellcheck shell=bash
-. ../steps/path.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/path.sh"

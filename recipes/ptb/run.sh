@@ -37,10 +37,12 @@ nj=
 top=0
 
 echo "$0 $*"
-cd "$(dirname "$0")"
-. ../steps/parse_options.sh
-. ./path.sh
-. ./cmd.sh
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+steps=$(cd "$here/../steps" && pwd)
+. "$steps/parse_options.sh"
+. "$here/path.sh"
+. "$here/cmd.sh"
+. "$steps/stages.sh"
 
 if [ $# -ne 0 ]; then
   echo "$0: takes options only, found '$1'; see --help" >&2
@@ -63,8 +65,8 @@ case $size in
     exit 2
     ;;
 esac
-exp=${exp:-exp/$size}
-conf=conf/$size
+exp=${exp:-$here/exp/$size}
+conf=$here/conf/$size
 text="--train $exp/text/part.txt --valid $exp/text/valid.txt"
 rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
 options="shuffle temperature alpha_0.3 $alone"
@@ -72,11 +74,11 @@ cache=$exp/cache
 teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
 
 side_by_side() { # reads "<name> <command ...>" lines; a finished training is not done again
-  sed "s|^|$exp/log/|; s| |.log |" | ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$nj" -
+  sed "s|^|$exp/log/|; s| |.log |" | "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
 }
 
-if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
-  echo "$0: stage 0: vocabulary and texts"
+refuse_unfinished_stages
+if begin_stage 0 "vocabulary and texts"; then
   mkdir -p "$exp/text"
   if [ -n "$ptb_dir" ]; then
     for part in train valid test; do
@@ -85,8 +87,8 @@ if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
     asr-rescore prepare_text --valid "$ptb_dir/ptb.valid.txt" "$ptb_dir/ptb.train.txt" "$exp/text"
     cp "$ptb_dir/ptb.test.txt" "$exp/text/test.txt"
   else
-    asr-rescore prepare_text --valid ../wsj/mini/text/valid.txt.gz ../wsj/mini/text/train.txt.gz "$exp/text"
-    cut -d ' ' -f 2- ../wsj/mini/data/{dev,eval}/text >"$exp/text/test.txt"
+    asr-rescore prepare_text --valid "$here"/../wsj/mini/text/valid.txt.gz "$here"/../wsj/mini/text/train.txt.gz "$exp/text"
+    cut -d ' ' -f 2- "$here"/../wsj/mini/data/{dev,eval}/text >"$exp/text/test.txt"
   fi
   if [ "$sentences" -gt 0 ]; then
     sed "${sentences}q" "$exp/text/train.txt" >"$exp/text/part.txt"
@@ -94,10 +96,10 @@ if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
     cp "$exp/text/train.txt" "$exp/text/part.txt"
   fi
   wc "$exp"/text/{part,valid,test}.txt
+  end_stage
 fi
 
-if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
-  echo "$0: stage 1: train and finetune teachers with seeds $teacher_seeds"
+if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
   for seed in $teacher_seeds; do
     echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --vocab $exp/text $text --seed $seed" \
       "$exp/teacher_$seed"
@@ -108,11 +110,12 @@ if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
   done | side_by_side
   # shellcheck disable=SC2086 # a list of directories
   asr-rescore ensemble_lm --valid "$exp/text/valid.txt" $teachers "$exp/teacher_ensemble"
+  end_stage
 fi
 
-if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
-  echo "$0: stage 2: cache the ensemble's distribution for every token of the text"
+if begin_stage 2 "cache the ensemble's distribution for every token of the text"; then
   asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$cache"
+  end_stage
 fi
 
 distill() { # distill <name> [<more options>]: writes one line for side_by_side per seed
@@ -123,31 +126,30 @@ distill() { # distill <name> [<more options>]: writes one line for side_by_side 
   done
 }
 
-if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
-  echo "$0: stage 3: train the student with trust regularization, and finetune it"
+if begin_stage 3 "train the student with trust regularization, and finetune it"; then
   distill trust | side_by_side
   for seed in $seeds; do
     seeds=$seed distill finetuned --config "$conf/finetune.yaml" --init "$exp/student_trust_$seed"
   done | side_by_side
+  end_stage
 fi
 
-if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
-  echo "$0: stage 4: Tables 2 and 3: $rows"
+if begin_stage 4 "Tables 2 and 3: $rows"; then
   for row in $rows; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+  end_stage
 fi
 
-if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
-  echo "$0: stage 5: options that are not in the paper, one at a time: $options"
+if begin_stage 5 "options that are not in the paper, one at a time: $options"; then
   for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
   # Sample as much text as there is already from the teacher.
   asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
   cat "$exp"/text/{part,sampled}.txt >"$exp/text/more.txt"
   asr-rescore cache_teacher --top "$top" --train "$exp/text/more.txt" "$exp/teacher_ensemble" "${cache}_more"
   text=${text/part.txt/more.txt} cache=${cache}_more distill sampled | side_by_side
+  end_stage
 fi
 
-if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
-  echo "$0: stage 6: perplexities, also with dynamic evaluation for the finetuned student"
+if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student"; then
   for model in "$exp"/teacher_* "$exp"/student_*; do
     dynamic=
     case $model in */student_finetuned_*) dynamic="--dynamic --statistics $exp/text/part.txt $rates" ;; esac
@@ -157,8 +159,10 @@ if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
         "$exp/text/$part.txt"
     done
   done | side_by_side
+  end_stage
 fi
 
-if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
-  asr-rescore ppl_table conf/tables.yaml "$exp" | tee "$exp/tables.md"
+if begin_stage 7 "the tables"; then
+  asr-rescore ppl_table "$here/conf/tables.yaml" "$exp" | tee "$exp/tables.md"
+  end_stage
 fi

@@ -1,7 +1,7 @@
 # Puts asr-rescore on the PATH: the one in this checkout's .venv if it exists, otherwise the installed one.
 # shellcheck shell=bash
 
-_checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+_checkout=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
 if [ -x "$_checkout/.venv/bin/asr-rescore" ]; then PATH=$_checkout/.venv/bin:$PATH; fi
 export PATH
 if ! command -v asr-rescore >/dev/null; then

@@ -7,45 +7,86 @@
 #  e.g.: rescore_lattice.sh --weights exp/student/dev data/lang_test_tgpr exp/student data/test_eval92 \
 #          exp/tri4b/decode_tgpr_eval92 exp/student/eval92_lattices
 #
-# Options:
-#   --cmd "run.pl --mem 4G"   runs the jobs: Kaldi's run.pl, queue.pl or slurm.pl (steps/run_local.sh)
-#   --nj 4                    number of jobs (2)
-#   --weights F               weights.yaml of a dev set, or the out-dir of rescore_nbest.sh that contains it (required)
-#   --order 6                 n-gram order for merging histories; 0: never merge (6)
-#   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
-#                             students trained with self_normalization (float32)
-#   --beam 6                  pruning beam (6)
-#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
+# Options (--weights or --lm-weight must be given):
+#   --lm-weight "W ..."       weight of each <lm-dir> against the old language model
+#   --weights F               weights.yaml of a dev set, or the out-dir of rescore_nbest.sh that contains it
+#   --old-lm F                the old language model, if it is not that of <old-lang-dir>: a G.fst, G.carpa or ARPA file
+#   --no-old-lm true          there is no file of the old language model (default: false)
+#   --inv-acwt N              inverse acoustic scale for pruning, with --lm-weight (default: 12)
+#   --use-phi true            the old language model was added by Kaldi's lmrescore.sh (default: false)
+#   --order N                 n-gram order for merging histories; 0: never merge (default: 6)
+#   --beam N                  pruning beam (default: 6)
+#   --max-arcs N              maximum number of arcs of a lattice (default: 100000)
+#   --min-lmwt N, --max-lmwt N, --word-ins-penalty N,N,...
+#                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
+#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas
+#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
+#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
+#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
+#                             Kaldi's score.sh uses them
+#   --filter-dir DIR          where those are (default: local)
+#   --cer true                also counts character errors (default: false)
+#   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
+#                             students trained with self_normalization (default: float32)
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words
+#                             (default: false)
+#   --no-lattice-oracle true  leaves out the lattices' oracle WER (default: false)
+#   --skip-scoring true       leaves out all scoring (default: false)
+#   --device NAME             auto, cpu or cuda (default: auto)
+#   --stage N                 1: all; 2: only gather the jobs and score (default: 1)
+#   --nj N                    number of jobs (default: 2)
+#   --cmd "run.pl ..."        runs the jobs: Kaldi's run.pl, queue.pl or slurm.pl (default: run_local.sh)
+#   --mem 4G, --gpu 1, --num-threads 4
+#                             what to ask $cmd for, for each job
 
 set -euo pipefail
 
 # Configuration
-cmd=
-nj=2
+lm_weight=
 weights=
-normaliser=float32
-order=6
-beam=6
+old_lm=
+no_old_lm=false
+inv_acwt=
+use_phi=false
+order=
+beam=
+max_arcs=
+min_lmwt=
+max_lmwt=
+word_ins_penalty=
+lmwt=
+filter=
+filter_dir=local
+cer=false
+normaliser=
 allow_oov=false
+no_lattice_oracle=false
+skip_scoring=false
+device=
+stage=1
+nj=2
+cmd=
+mem=
+gpu=
+num_threads=
 
 echo "$0 $*"
-steps=$(cd "$(dirname "$0")" && pwd)
+steps=$(dirname "$(readlink -f "$0")")
 . "$steps/parse_options.sh"
 
-if [ $# -lt 5 ] || [ -z "$weights" ]; then
+if [ $# -lt 5 ]; then
   sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
-
-out_dir=${*: -1}
-cmd=${cmd:-$steps/run_local.sh}
-common=(--normaliser "$normaliser" --order "$order" --beam "$beam" --nj "$nj" --weights "$weights")
-if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
-
-mkdir -p "$out_dir/log"
-if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too
-  $cmd JOB=1:"$nj" "$out_dir/log/rescore.JOB.log" asr-rescore rescore_lattice "${common[@]}" --job JOB "$@"
+if [ -z "$lm_weight$weights" ]; then
+  echo "$0: give --weights or --lm-weight; rescore_nbest.sh tunes weights" >&2
+  exit 2
 fi
-$cmd "$out_dir/log/finish.log" asr-rescore rescore_lattice "${common[@]}" "$@"
-echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+
+. "$steps/jobs.sh"
+. "$steps/rescoring.sh"
+. "$steps/filters.sh" # sets filters
+add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty lmwt cer \
+  normaliser allow_oov no_lattice_oracle device
+options+=("${filters[@]}")
+rescore rescore_lattice "$@"

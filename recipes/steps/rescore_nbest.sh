@@ -7,35 +7,75 @@
 #  e.g.: rescore_nbest.sh --weights exp/student/dev data/lang_test_tgpr exp/student data/test_eval92 \
 #          exp/tri4b/decode_tgpr_eval92 exp/student/eval92
 #
-# Options:
-#   --cmd "run.pl --mem 4G"   runs the jobs: Kaldi's run.pl, queue.pl or slurm.pl (steps/run_local.sh)
-#   --nj 4                    number of jobs (2)
-#   --n 1000                  at most this many hypotheses per utterance (1000)
-#   --inv-acwt 12             inverse acoustic scale at which hypotheses are chosen (12)
-#   --normaliser int8         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
-#                             students trained with self_normalization (float32)
+# Options (--weights, --lm-weight or --tune must be given):
+#   --lm-weight "W ..."       weight of each <lm-dir> against the old language model
+#   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged
+#   --tune true               tunes weights on <data-dir> itself, for a dev set (default: false)
+#   --old-lm F                the old language model, if it is not that of <old-lang-dir>: a G.fst, G.carpa or ARPA file
+#   --no-old-lm true          there is no file of the old language model (default: false)
+#   --n N, --N N              at most N hypotheses per utterance (default: 1000)
+#   --inv-acwt N              inverse acoustic scale at which hypotheses are chosen (default: 12)
+#   --use-phi true            the old language model was added by Kaldi's lmrescore.sh (default: false)
+#   --min-lmwt N, --max-lmwt N, --word-ins-penalty N,N,...
+#                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
+#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas
+#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
+#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
+#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
+#                             Kaldi's score.sh uses them
+#   --filter-dir DIR          where those are (default: local)
+#   --cer true                also counts character errors, and tunes for them (default: false)
+#   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
+#                             students trained with self_normalization (default: float32)
 #   --score-cache DIR         keeps the costs of sentences for other jobs and later runs
-#   --carry-over speaker      speaker or recording: models continue from the best hypothesis of the previous utterance;
-#                             needs --weights (none)
-#   --weights F               weights.yaml of a dev set, or its out-dir; applied unchanged. Without it, weights are
-#                             tuned on <data-dir> itself
-#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words (false)
+#   --carry-over NAME         speaker or recording: models continue from the best hypothesis of the previous utterance;
+#                             needs known weights (default: none)
+#   --allow-oov true          rescores even if a language model knows almost none of the lattices' words
+#                             (default: false)
+#   --no-lattice-oracle true  leaves out the lattices' oracle WER (default: false)
+#   --skip-scoring true       leaves out all scoring; needs known weights (default: false)
+#   --device NAME             auto, cpu or cuda (default: auto)
+#   --stage N                 1: all; 2: only gather the jobs and score (default: 1)
+#   --nj N                    number of jobs (default: 2)
+#   --cmd "run.pl ..."        runs the jobs: Kaldi's run.pl, queue.pl or slurm.pl (default: run_local.sh)
+#   --mem 4G, --gpu 1, --num-threads 4
+#                             what to ask $cmd for, for each job
 
 set -euo pipefail
 
 # Configuration
-cmd=
-nj=2
-n=1000
-inv_acwt=12
-normaliser=float32
-score_cache=
-carry_over=none
+lm_weight=
 weights=
+tune=false
+old_lm=
+no_old_lm=false
+n=
+N=
+inv_acwt=
+use_phi=false
+min_lmwt=
+max_lmwt=
+word_ins_penalty=
+lmwt=
+filter=
+filter_dir=local
+cer=false
+normaliser=
+score_cache=
+carry_over=
 allow_oov=false
+no_lattice_oracle=false
+skip_scoring=false
+device=
+stage=1
+nj=2
+cmd=
+mem=
+gpu=
+num_threads=
 
 echo "$0 $*"
-steps=$(cd "$(dirname "$0")" && pwd)
+steps=$(dirname "$(readlink -f "$0")")
 . "$steps/parse_options.sh"
 
 if [ $# -lt 5 ]; then
@@ -43,17 +83,17 @@ if [ $# -lt 5 ]; then
   exit 2
 fi
 
-out_dir=${*: -1}
-cmd=${cmd:-$steps/run_local.sh}
-if [ -n "$weights" ]; then decide=(--weights "$weights"); else decide=(--tune); fi
-common=(--n "$n" --inv-acwt "$inv_acwt" --normaliser "$normaliser" --carry-over "$carry_over" --nj "$nj" "${decide[@]}")
-if [ -n "$score_cache" ]; then common+=(--score-cache "$score_cache"); fi
-if [ "$allow_oov" = true ]; then common+=(--allow-oov); fi
-
-mkdir -p "$out_dir/log"
-if [ "$nj" -gt 1 ]; then # the expensive part; with one job, the last call does it too
-  $cmd JOB=1:"$nj" "$out_dir/log/cost.JOB.log" asr-rescore rescore_nbest "${common[@]}" --job JOB "$@"
+known=$lm_weight$weights
+if { [ -z "$known" ] && [ "$tune" = false ]; } || { [ -n "$known" ] && [ "$tune" = true ]; }; then
+  echo "$0: give one of --weights and --lm-weight, or --tune true for a dev set" >&2
+  exit 2
 fi
-$cmd "$out_dir/log/finish.log" asr-rescore rescore_nbest "${common[@]}" "$@"
-echo "$out_dir:"
-grep -E '%WER|: warning: ' "$out_dir/log/finish.log" || true # without references there is no WER
+
+. "$steps/jobs.sh"
+. "$steps/rescoring.sh"
+. "$steps/filters.sh" # sets filters
+n=${n:-$N}
+add_options weights tune old_lm no_old_lm n inv_acwt use_phi min_lmwt max_lmwt word_ins_penalty lmwt cer normaliser score_cache \
+  carry_over allow_oov no_lattice_oracle device
+options+=("${filters[@]}")
+rescore rescore_nbest "$@"

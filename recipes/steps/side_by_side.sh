@@ -18,7 +18,7 @@ set -euo pipefail
 nj=2
 cmd=
 
-steps=$(cd "$(dirname "$0")" && pwd)
+steps=$(dirname "$(readlink -f "$0")")
 . "$steps/parse_options.sh"
 
 if [ $# -ne 1 ]; then

@@ -1,67 +1,121 @@
 #!/usr/bin/env bash
 # From Kaldi's lattices to a table of word error rates. Trains teachers, their ensemble and distilled students, and
-# rescores the same N-best lists with each of them. Weights are tuned on dev and applied unchanged to eval. In the end
-# it rescores the lattices themselves.
+# rescores the same first pass with each of them. Weights are tuned on dev and applied unchanged to eval. In the end it
+# rescores the lattices themselves.
 #
 # Usage: run.sh [options]
-#   --corpus mini|wsj      mini: the corpus in mini/; wsj: a Kaldi egs/wsj/s5 that has been run (mini)
-#   --s5 DIR               with --corpus wsj: the egs/wsj/s5 directory
-#   --exp DIR              output directory (exp/<corpus>)
+#  e.g.: run.sh                                                    the embedded corpus; needs no other data and no Kaldi
+#        run.sh --corpus wsj --s5 ~/kaldi/egs/wsj/s5 --stage 3     a Kaldi egs/wsj/s5 that has been run
+#        run.sh --corpus wsj --s5 ~/kaldi/egs/wsj/s5 --wsj0 /ldc/LDC93S6B --wsj1 /ldc/LDC94S13B
+#        run.sh --decode-dirs "exp/tri1/decode_dev exp/tri1/decode_test" --data-dirs "data/dev data/test" \
+#          --lang-dir data/lang_test --train-text lm.txt.gz        any other first pass
+#
+# Options:
+#   --corpus mini|wsj      mini: the corpus in mini/; wsj: Wall Street Journal (mini)
+#   --s5 DIR               wsj: Kaldi's egs/wsj/s5
+#   --wsj0 DIR, --wsj1 DIR wsj: LDC93S6B and LDC94S13B; only needed for what the s5 does not have yet
+#   --am tri4b|nnet2_online|chain
+#                          wsj: the acoustic model (tri4b)
+#   --graphs "tgpr bd_tgpr"
+#                          wsj: the decoding graphs, which differ in dictionary and language model; also tg and bd_fg
+#   --rnnlm-dir DIR        wsj: a model of local/wsj_train_rnnlms.sh; s5's steps/rnnlmrescore.sh gives one more row
+#   --decode-dirs "DEV EVAL ..."
+#                          another first pass: decode directories; weights are tuned on the first of them
+#   --data-dirs "DEV EVAL ..."
+#                          the data directory of each of them
+#   --lang-dir DIR         words.txt and the language model of the decoding graph
+#   --train-text FILE      text for the language models
+#   --valid-text FILE      text that chooses the epoch; by default, a part of the training text
+#   --vocabulary-size N    entries of the vocabulary; all other words form a class (wsj: 40000; 0: list every word)
+#   --conf DIR             configs of the models (conf/<corpus>; wsj: also conf/wsj_small, for a small GPU; other first
+#                          passes: conf/cpu)
+#   --exp DIR              output directory (exp/<corpus> next to this script)
 #   --stage N, --stop-stage N
-#                          0 check and prepare   1 N-best lists   2 teachers and ensemble   3 students
-#                          4 rescore dev         5 rescore eval   6 rescore lattices        7 table
+#                          0 check (always)  1 acoustic model   2 decode             3 text
+#                          4 teachers         5 students         6 rescore dev        7 rescore eval
+#                          8 rescore lattices                   9 table
 #   --nj N                 number of jobs per rescoring; the rescorings of all graphs run at the same time
-#   --n N                  at most N hypotheses per utterance
+#   --n N                  at most N hypotheses per utterance (1000)
+#   --inv-acwt N           inverse acoustic scale at which hypotheses are chosen (12)
+#   --top N                cache the N most probable words of each of the teachers' distributions; all: every word; none:
+#                          no cache, teachers are run along with each student (none; wsj: 64)
 
 set -euo pipefail
 
 # Configuration
 corpus=mini
 s5=
+wsj0=
+wsj1=
+am=tri4b
+graphs=
+rnnlm_dir=
+decode_dirs=
+data_dirs=
+lang_dir=
+train_text=
+valid_text=
+vocabulary_size=0
+conf=
 exp=
 stage=0
-stop_stage=7
+stop_stage=9
 nj=1
 n=1000
+inv_acwt=
+teacher_seeds=
+top=
 
 echo "$0 $*"
-cd "$(dirname "$0")"
-. ../steps/parse_options.sh
-. ./path.sh
-. ./cmd.sh
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+steps=$(cd "$here/../steps" && pwd)
+. "$steps/parse_options.sh"
+. "$here/path.sh"
+. "$here/cmd.sh"
+. "$steps/stages.sh"
 
 if [ $# -ne 0 ]; then
   echo "$0: takes options only, found '$1'; see --help" >&2
   exit 2
 fi
-
-if [ ! -f "local/corpus_$corpus.sh" ]; then
+if [ -n "$decode_dirs" ]; then corpus=dirs; fi
+if [ ! -f "$here/local/corpus_$corpus.sh" ]; then
   echo "$0: --corpus '$corpus', expected mini or wsj" >&2
   exit 2
 fi
-exp=${exp:-exp/$corpus}
-. "local/corpus_$corpus.sh" # names: graphs, dev, eval, teacher_seeds, lang_dir, data_dir, decode_dir, text
-conf=conf/$corpus
+exp=${exp:-$here/exp/$corpus}
+. "$here/local/corpus_$corpus.sh" # what differs between the corpora
+top=${top:-none}
 students="ce fixed trust"
 lattice_system=student_trust
 systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'student_%s ' $students)"
 
-if [ "$stage" -le 0 ] && [ "$stop_stage" -ge 0 ]; then
-  echo "$0: stage 0: check and prepare the data"
-  check_corpus
-  asr-rescore prepare_text --vocabulary-size "$vocabulary_size" --lexicon "$(lang_dir bd_tgpr)/words.txt" \
-    --valid "$valid_text" "$train_text" "$exp/text"
+refuse_unfinished_stages
+missing=$(list_missing)
+if [ -n "$missing" ]; then
+  printf "$0: %d things are missing:\n" "$(wc -l <<<"$missing")" >&2
+  sed 's/^/  /' <<<"$missing" >&2
+  exit 1
+fi
+echo "$0: stage 0: nothing is missing for the stages up to $stop_stage"
+
+if begin_stage 1 "acoustic model ($(stage_time 1))"; then
+  train_first_pass
+  end_stage
 fi
 
-if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
-  echo "$0: stage 1: N-best lists, N = $n"
-  for graph in $graphs; do
-    for set in $dev $eval; do
-      asr-rescore lattice_to_nbest --n "$n" --inv-acwt 12 "$(decode_dir "$graph" "$set")" \
-        "$(lang_dir "$graph")/words.txt" "$exp/nbest/${graph}_$set"
-    done
-  done
+evals=$(eval_sets | xargs)
+if begin_stage 2 "first pass ($(stage_time 2))"; then
+  decode_first_pass
+  end_stage
 fi
+
+if begin_stage 3 "vocabulary and text of the language models ($(stage_time 3))"; then
+  asr-rescore prepare_text --lexicon "$(lexicon)" "${prepare_options[@]}" "$train_text" "$exp/text"
+  end_stage
+fi
+
+text=(--train "$exp/text/train.txt" --valid "$exp/text/valid.txt")
 
 threads_of() { # threads_of <number of processes at a time>: prints the number of cores for each
   echo $(($(nproc) >= $1 ? $(nproc) / $1 : 1))
@@ -69,79 +123,118 @@ threads_of() { # threads_of <number of processes at a time>: prints the number o
 
 # Several trainings run at the same time, each with its own log.
 train_side_by_side() { # train_side_by_side <number at a time>: reads "<log> <command ...>" lines
-  ../steps/side_by_side.sh --cmd "$train_cmd" --nj "$1" -
-  tail -qn 1 "$exp"/log/teacher_*.log "$exp"/log/student_*.log 2>/dev/null || true
+  "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$1" -
 }
 
-if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
-  echo "$0: stage 2: teachers with seeds $teacher_seeds, and their ensemble"
-  members=$(printf "$exp/teacher_%s " $teacher_seeds)
+if begin_stage 4 "teachers with seeds $teacher_seeds, and their ensemble ($(stage_time 4))"; then
+  members=()
+  for seed in $teacher_seeds; do members+=("$exp/teacher_$seed"); done
   for seed in $teacher_seeds; do
-    echo "$exp/log/teacher_$seed.log asr-rescore train_lm --config $conf/teacher.yaml --train $exp/text/train.txt" \
-      "--valid $exp/text/valid.txt --vocab $exp/text --seed $seed $exp/teacher_$seed"
-  done | train_side_by_side "$(echo "$teacher_seeds" | wc -w)"
-  # shellcheck disable=SC2086 # a list of directories
-  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" $members "$exp/teacher_ensemble"
+    echo "$exp/log/teacher_$seed.log asr-rescore train_lm --config $conf/teacher.yaml ${text[*]} --vocab $exp/text" \
+      "--seed $seed $exp/teacher_$seed"
+  done | train_side_by_side ${#members[@]}
+  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" "${members[@]}" "$exp/teacher_ensemble"
+  end_stage
 fi
 
-if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
-  echo "$0: stage 3: students: hard labels only, fixed interpolation, trust regularization"
+if begin_stage 5 "students: hard labels only, fixed interpolation, trust regularization ($(stage_time 5))"; then
+  cache=()
+  if [ "$top" != none ]; then
+    asr-rescore cache_teacher --top "${top/#all/0}" --train "$exp/text/train.txt" "$exp/teacher_ensemble" "$exp/cache"
+    cache=(--teacher-cache "$exp/cache")
+  fi
   for student in $students; do
-    echo "$exp/log/student_$student.log asr-rescore distill_lm --config $conf/student_$student.yaml --train $exp/text/train.txt" \
-      "--valid $exp/text/valid.txt --seed 1 $exp/teacher_ensemble $exp/student_$student"
+    echo "$exp/log/student_$student.log asr-rescore distill_lm --config $conf/student_$student.yaml ${text[*]} --seed 1" \
+      "${cache[*]} $exp/teacher_ensemble $exp/student_$student"
   done | train_side_by_side "$(echo "$students" | wc -w)"
+  end_stage
 fi
 
-rescore() { # rescore <set>: with every system; all graphs at the same time, each in $nj jobs
-  local system graph weights pids pid threads
-  threads=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
-  for system in $systems; do
-    pids=()
-    for graph in $graphs; do
-      weights=()
-      if [ "$1" != "$dev" ]; then weights=(--weights "$exp/$system/decode_${graph}_$dev"); fi
-      OMP_NUM_THREADS=$threads ../steps/rescore_nbest.sh --cmd "$rescore_cmd" --nj "$nj" --n "$n" "${weights[@]}" "$(lang_dir "$graph")" \
-        "$exp/$system" "$(data_dir "$1")" "$(decode_dir "$graph" "$1")" "$exp/$system/decode_${graph}_$1" &
-      pids+=($!)
-    done
-    for pid in "${pids[@]}"; do wait "$pid"; done
+# The rescorings of all graphs run at the same time, each in $nj jobs.
+# on_all_graphs <function>: runs it with each graph.
+on_all_graphs() {
+  local graph pid pids=()
+  OMP_NUM_THREADS=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
+  export OMP_NUM_THREADS
+  for graph in $graphs; do
+    "$@" "$graph" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid"; done
+}
+
+rescore_nbest() { # rescore_nbest <system> <set> <graph>
+  local weights=(--tune true)
+  if [ "$2" != "$dev" ]; then weights=(--weights "$exp/$1/decode_$3_$dev"); fi
+  # shellcheck disable=SC2046 # options without blanks
+  "$steps/rescore_nbest.sh" --cmd "$rescore_cmd" --nj "$nj" --n "$n" --inv-acwt "$inv_acwt" "${weights[@]}" \
+    $(scoring_options "$3") "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" \
+    "$exp/$1/decode_$3_$2"
+}
+
+rescore_lattices() { # rescore_lattices <system> <set> <graph>
+  # shellcheck disable=SC2046
+  "$steps/rescore_lattice.sh" --cmd "$rescore_cmd" --nj "$nj" --weights "$exp/$1/decode_$3_$dev" \
+    $(scoring_options "$3") "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" \
+    "$exp/$1/lattices_$3_$2"
+}
+
+kaldi_rnnlm() { # kaldi_rnnlm <set> <graph>: Kaldi's own rescoring with its older kind of recurrent model
+  (
+    cd "$s5"
+    . ./cmd.sh
+    steps/rnnlmrescore.sh --N "$n" --cmd "$decode_cmd" --inv-acwt "$inv_acwt" 0.75 "$(lang_dir "$2")" "$rnnlm_dir" \
+      "$(data_dir "$1")" "$(decode_dir "$2" "$1")" "$exp/kaldi_rnnlm/decode_$2_$1"
+  )
+}
+
+kaldi_rnnlm_row() { # the row of report for the output of kaldi_rnnlm
+  local set graph
+  echo "- name: $(basename "$rnnlm_dir"), by Kaldi, tuned on each set"
+  echo "  decode_dirs:"
+  for set in $dev $evals; do
+    echo "    $(basename "$(data_dir "$set")"):"
+    for graph in $graphs; do echo "      - $exp/kaldi_rnnlm/decode_${graph}_$set"; done
   done
 }
 
-if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 4 ]; then
-  echo "$0: stage 4: rescore $dev and tune the weights of each system"
-  rescore "$dev"
+rescore_set() { # rescore_set <set>: with every system
+  local system
+  for system in $systems; do on_all_graphs rescore_nbest "$system" "$1"; done
+  if [ -n "$rnnlm_dir" ]; then on_all_graphs kaldi_rnnlm "$1"; fi
+}
+
+if begin_stage 6 "rescore $dev and tune the weights of each system ($(stage_time 6))"; then
+  rescore_set "$dev"
+  end_stage
 fi
 
-if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
-  echo "$0: stage 5: rescore $eval with the weights tuned on $dev"
-  rescore "$eval"
+if begin_stage 7 "rescore $evals with the weights tuned on $dev ($(stage_time 7))"; then
+  for set in $evals; do rescore_set "$set"; done
+  end_stage
 fi
 
-if [ "$stage" -le 6 ] && [ "$stop_stage" -ge 6 ]; then
-  echo "$0: stage 6: rescore the lattices themselves with $lattice_system and the weights of its lists on $dev"
-  for set in $dev $eval; do
-    pids=()
-    for graph in $graphs; do
-      OMP_NUM_THREADS=$(threads_of $(($(echo "$graphs" | wc -w) * nj))) ../steps/rescore_lattice.sh --cmd "$rescore_cmd" \
-        --nj "$nj" --weights "$exp/$lattice_system/decode_${graph}_$dev" "$(lang_dir "$graph")" "$exp/$lattice_system" \
-        "$(data_dir "$set")" "$(decode_dir "$graph" "$set")" "$exp/$lattice_system/lattices_${graph}_$set" &
-      pids+=($!)
-    done
-    for pid in "${pids[@]}"; do wait "$pid"; done
-  done
+if begin_stage 8 "rescore the lattices themselves with $lattice_system and the weights of its lists ($(stage_time 8))"; then
+  for set in $dev $evals; do on_all_graphs rescore_lattices "$lattice_system" "$set"; done
+  end_stage
 fi
 
-if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 7 ]; then
-  echo "$0: stage 7: the table"
+if begin_stage 9 "the table"; then
   reports=()
   for system in $systems; do
-    for graph in $graphs; do
-      reports+=("$exp/$system/decode_${graph}_$dev" "$exp/$system/decode_${graph}_$eval")
+    for set in $dev $evals; do
+      for graph in $graphs; do reports+=("$exp/$system/decode_${graph}_$set"); done
     done
   done
-  for graph in $graphs; do
-    reports+=("$exp/$lattice_system/lattices_${graph}_$dev" "$exp/$lattice_system/lattices_${graph}_$eval")
+  for set in $dev $evals; do
+    for graph in $graphs; do reports+=("$exp/$lattice_system/lattices_${graph}_$set"); done
   done
-  asr-rescore report "${reports[@]}" "$exp/report"
+  published=()
+  if [ -f "$conf/published.yaml" ]; then published+=(--published "$conf/published.yaml"); fi
+  if [ -n "$rnnlm_dir" ]; then
+    kaldi_rnnlm_row >"$exp/kaldi_rnnlm/row.yaml"
+    published+=(--published "$exp/kaldi_rnnlm/row.yaml")
+  fi
+  asr-rescore report "${published[@]}" "${reports[@]}" "$exp/report"
+  end_stage
 fi

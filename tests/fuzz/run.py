@@ -10,9 +10,7 @@ kind and number:
 from __future__ import annotations
 
 import argparse
-import gc
 import os
-import re
 import resource
 import shlex
 import shutil
@@ -20,9 +18,8 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -32,11 +29,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import mutators
 import subjects
+from child import Child, load_everything, problem_of_signal, problem_of_text, run_command
 
 MEMORY = 1 << 30  # bytes of addresses that a command may use in addition to those of the loaded program
 PROCESSOR_TIME = 30  # seconds; the examples take less than one
 FILE_SIZE = 1 << 28  # bytes
-LONGEST_LINE = 2000  # characters of a message
 OPTIONS = "options"  # the kind whose subject is the command line
 # What these settings ask for can take for ever.
 MAY_RUN_ON = (OPTIONS, "config.yaml")
@@ -76,8 +73,8 @@ def run_case(case: Case, examples: Path, place: Path) -> Outcome:
     os.chdir(place)
     story, arguments = _prepare(case.kind, random)
     before = _contents()
-    status, printed = _in_a_child(lambda: _run(arguments), place.with_suffix(".printed"))
-    problem = _problem_of_status(status, case.kind) or _problem_of_text(status, printed)
+    status, printed = Child(lambda: run_command(arguments), _limit).end()
+    problem = _problem_of_status(status, case.kind) or _problem_of_end(status, printed)
     after = _contents()
     changed = [name for name, content in before.items() if after.get(name) != content]
     if changed and not problem:
@@ -120,50 +117,6 @@ def _odd_command(random: Random) -> list[str]:
     return [arguments[0], random.choice(options) + "=" + random.choice(NUMBERS), *arguments[1:]]
 
 
-def _run(arguments: list[str]) -> int:
-    from asr_rescore import kaldi
-    from asr_rescore.cli.main import main
-    from asr_rescore.errors import RescoreError
-
-    if arguments[0] != "python":
-        return main(arguments)
-    readers: dict[str, Callable[[str], object]] = {
-        "read_ctm": kaldi.read_ctm,
-        "read_nbest_dir": lambda name: list(kaldi.read_nbest_dir(name, 1)),
-    }
-    try:
-        readers[arguments[1]](arguments[2])
-    except RescoreError as error:
-        print(f"{arguments[1]}: error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _in_a_child(run: Callable[[], int], printed: Path, limited: bool = True) -> tuple[int, str]:
-    """Run a function in a forked process. Returns its status, negative for a signal, and what it has printed."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 70  # an exception that nobody caught
-        try:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-            os.dup2(1, 2)
-            if limited:
-                _limit()
-            status = run()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 70
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status if isinstance(status, int) else 70)  # a child must never go on as its parent
-    _, how = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(how), printed.read_text("utf-8", errors="replace")
-
-
 def _limit() -> None:
     """Limit what this process may use from now on."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -178,7 +131,8 @@ def _contents() -> dict[str, bytes]:
     """All that a command must not change: name → content, or the target of a link."""
     found = {}
     for path in Path().rglob("*"):
-        if path.parts[0].startswith("out"):
+        # The ids of a text are next to it, and are made again if the text changes.
+        if path.parts[0].startswith("out") or any(part.endswith(".ids") for part in path.parts):
             continue
         if path.is_symlink():
             found[str(path)] = str(path.readlink()).encode()
@@ -192,31 +146,16 @@ def _contents() -> dict[str, bytes]:
 def _problem_of_status(status: int, kind: str) -> str:
     if status == -signal.SIGXCPU:
         return "" if kind in MAY_RUN_ON else OUT_OF_TIME
-    if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
-    return ""
+    return problem_of_signal(status)
 
 
-def _problem_of_text(status: int, printed: str) -> str:
-    lines = printed.splitlines()
-    if "Traceback (most recent call last)" in printed:
-        places = re.findall(r'asr_rescore/([\w/]+\.py)", line (\d+)', printed)
-        where = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
-        return f"{lines[-1][:150]}{where}"
+def _problem_of_end(status: int, printed: str) -> str:
+    if problem := problem_of_text(printed):
+        return problem
     if status not in (0, 1, 2) and status >= 0:
         return f"exit status {status}"
-    if status in (1, 2) and not lines:
+    if status in (1, 2) and not printed.splitlines():
         return "no word about why it failed"
-    if sum(": error: " in line for line in lines) > 1:
-        return "several errors"
-    if warning := re.search(r"\.py:\d+: \w*Warning: .*", printed):
-        return f"Python's own {warning[0][:150]}"
-    if re.search(r"allocate memory|MemoryError|Cannot allocate", printed):
-        return "too much memory"
-    if re.search(r"[^\x20-\x7e\t\n\r\x80-\U0010ffff]|[\x80-\x9f]", printed):
-        return "control characters"
-    if any(len(line) > LONGEST_LINE for line in lines):
-        return "a very long line"
     return ""
 
 
@@ -249,14 +188,7 @@ def main() -> int:
     how.add_argument("--minutes", type=float, help="go on for this long instead")
     how.add_argument("--case", type=int, help="only the case with this number; prints what the command printed")
     arguments = parser.parse_args()
-    import torch  # noqa: F401  so that no child has to load it
-
-    import asr_rescore.lm.neural_scorer
-    import asr_rescore.programs.lattice_to_ctm
-    import asr_rescore.rescoring.run
-    import asr_rescore.training.teacher_cache  # noqa: F401
-
-    gc.freeze()  # so that children share the pages of what is loaded
+    load_everything()
     cases: Counter[str] = Counter()
     clean: Counter[str] = Counter()
     unclean: defaultdict[str, list[Outcome]] = defaultdict(list)
@@ -264,7 +196,7 @@ def main() -> int:
         examples = Path(folder, "examples")
         examples.mkdir()
         os.chdir(examples)
-        status, printed = _in_a_child(lambda: subjects.make_examples() or 0, Path(folder, "printed"), limited=False)
+        status, printed = Child(lambda: subjects.make_examples() or 0).end()
         if status != 0:
             print(printed)
             return 2

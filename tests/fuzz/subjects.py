@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ INPUTS = "lang lm data decode"
 # Name → command. A command may only change what begins with "out".
 COMMANDS = {
     "prepare_text": "prepare_text --vocabulary-size 50 --lexicon lang/words.txt text/train.txt out",
-    "prepare_text --kaldi-text": "prepare_text --kaldi-text data/text out",
+    "prepare_text --kaldi-text": "prepare_text --kaldi-text --valid-fraction 0.4 data/text out",
     "train_lm": f"train_lm {TRAIN} --vocab text out",
     "train_lm --init": f"train_lm {TRAIN} --init lm out",
     "train_lm again": f"train_lm {TRAIN} --vocab text out.training",
@@ -41,6 +42,7 @@ COMMANDS = {
     "compute_ppl": "compute_ppl --device cpu lm text/valid.txt",
     "compute_ppl --dynamic": "compute_ppl --device cpu --dynamic --statistics text/train.txt lm text/valid.txt",
     "compute_ppl of an ensemble": "compute_ppl --device cpu --by-sentence ensemble text/valid.txt",
+    "compute_ppl --json": "compute_ppl --device cpu --json out.json lm text/valid.txt",
     "sample_text": "sample_text --device cpu --sentences 3 --streams 2 lm out.txt",
     "ppl_table": "ppl_table tables.yaml .",
     "lattice_to_nbest": "lattice_to_nbest --n 5 lattices.{} lang/words.txt out",
@@ -52,6 +54,9 @@ COMMANDS = {
     "rescore_nbest again": f"rescore_nbest {RESCORE} --n 5 {INPUTS} out.rescored",
     "rescore_nbest --weights": f"rescore_nbest {GRID} --weights weights.yaml --n 5 --nj 2 {INPUTS} out",
     "rescore_nbest --use-phi": f"rescore_nbest {RESCORE} --use-phi --n 5 {INPUTS} out",
+    "rescore_nbest --old-lm lm.arpa": f"rescore_nbest {RESCORE} --old-lm lm.arpa --n 5 {INPUTS} out",
+    "rescore_nbest --old-lm lm.carpa": f"rescore_nbest {RESCORE} --old-lm lm.carpa --n 5 {INPUTS} out",
+    "rescore_lattice --old-lm lm.carpa": f"rescore_lattice {RESCORE} --old-lm lm.carpa --order 3 {INPUTS} out",
     "rescore_nbest --carry-over": f"rescore_nbest {RESCORE} --carry-over recording --n 5 {INPUTS} out",
     "rescore_lattice": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out",
     "rescore_lattice again": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out.expanded",
@@ -60,6 +65,19 @@ COMMANDS = {
     # What only Python callers read.
     "read_ctm": "python read_ctm dev.ctm",
     "read_nbest_dir": "python read_nbest_dir out.nbest",
+}
+NEW = ("out.scores",)  # outputs that a command neither continues nor reads
+# Where a command is given what stands on the left, its results may replace those with what stands on the right.
+EARLIER = {
+    " --n 5": " --n 4",
+    " --order 3": " --order 2",
+    " --vocabulary-size 50": " --vocabulary-size 40",
+    " --sentences 3": " --sentences 4",
+}
+STEPS = ROOT / "recipes/steps"
+SCRIPTS = {
+    "rescore_nbest.sh": f"{STEPS}/rescore_nbest.sh --nj 2 --n 5 --weights weights.yaml {INPUTS} out",
+    "rescore_lattice.sh": f"{STEPS}/rescore_lattice.sh --nj 2 --order 3 --weights weights.yaml {INPUTS} out",
 }
 LATTICE_COMMANDS = ("lattice_to_nbest", "lattice_to_ctm")
 DECODE_COMMANDS = (
@@ -100,6 +118,8 @@ KINDS = {
     "scp": Kind("text", ("lattices.scp",), LATTICE_COMMANDS),
     "words.txt": Kind("text", ("lang/words.txt",), ("prepare_text", *DECODE_COMMANDS)),
     "G.fst": Kind("binary", ("lang/G.fst",), ("rescore_nbest", "rescore_nbest --use-phi", "rescore_lattice")),
+    "ARPA file": Kind("text", ("lm.arpa",), ("rescore_nbest --old-lm lm.arpa",)),
+    "G.carpa": Kind("binary", ("lm.carpa",), ("rescore_nbest --old-lm lm.carpa", "rescore_lattice --old-lm lm.carpa")),
     "oov.txt": Kind("text", ("lang/oov.txt",), ("rescore_nbest", "rescore_lattice")),
     "text": Kind("text", ("data/text", "hyp.txt"), ("score_wer", "rescore_nbest", "prepare_text --kaldi-text")),
     "utt2spk": Kind("text", ("data/utt2spk",), ("score_wer", "rescore_nbest --carry-over", "rescore_lattice")),
@@ -113,6 +133,7 @@ KINDS = {
         "text", ("out.rescored/archives.1/*", "out.rescored/lat.1.gz", "out.rescored/.*"), ("rescore_nbest again",)
     ),
     "sentences": Kind("text", ("text/train.txt", "text/valid.txt"), TEXT_COMMANDS),
+    "ids of a text": Kind("binary", ("text/train.txt.ids/*/*",), ("train_lm", "distill_lm", "cache_teacher")),
     "vocab.txt": Kind("text", ("text/vocab.txt", "lm/vocab.txt"), ("train_lm", *MODEL_COMMANDS)),
     "unk_probs.txt": Kind("text", ("text/unk_probs.txt", "lm/unk_probs.txt"), ("train_lm", *MODEL_COMMANDS)),
     "config.yaml": Kind("yaml", ("config.yaml",), ("train_lm", "distill_lm")),
@@ -216,11 +237,22 @@ def _write_lang_and_data() -> None:
         final=np.full(count + 1, np.log(count + 1)),
     )
     kaldi.write_grammar("lang/G.fst", grammar)
+    _write_ngrams(ids, [word for word, index in ids.items() if index in words[::20]])
     text = {utt: words for utt, words in kaldi.read_table(GOLDENS / "lattice/ref.txt").items() if utt in UTTERANCES}
     kaldi.write_data_dir(Path("data"), kaldi.DataDir({utt: utt.split("-")[0] for utt in text}, text))
     Path("data/segments").write_text("".join(f"{utt} recording {at} {at + 9.5}\n" for at, utt in enumerate(text)))
     Path("data/reco2file_and_channel").write_text("recording rec A\n")
     kaldi.write_table("hyp.txt", {utt: words[1:] for utt, words in text.items()})
+
+
+def _write_ngrams(ids: dict[str, int], words: list[str]) -> None:
+    """An n-gram model in both its formats. Most words of the lattices are unknown to it."""
+    sys.path.append(str(ROOT / "tests"))
+    import ngram_files
+
+    model = ngram_files.random_model(3, 1, (*words, "<UNK>"))
+    Path("lm.arpa").write_text(ngram_files.arpa(model))
+    Path("lm.carpa").write_bytes(ngram_files.const_arpa(model, ids, ids["<UNK>"], farthest=2000))
 
 
 @contextmanager

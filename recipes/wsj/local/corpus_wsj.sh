@@ -1,38 +1,108 @@
-# Wall Street Journal as Kaldi's egs/wsj/s5 leaves it, decoded with the small and the big pronunciation dictionary.
-# run.sh sources this file and uses these names.
-# shellcheck shell=bash disable=SC2034
+# Wall Street Journal in Kaldi's egs/wsj/s5, decoded with the small and the big pronunciation dictionary.
+# run.sh sources this file; see corpus_mini.sh. Names of directories are those that s5's own scripts use.
+# shellcheck shell=bash disable=SC2034,SC2154
 
-graphs="tgpr bd_tgpr"
+for name in s5 exp rnnlm_dir; do # s5's scripts run in s5
+  if [ -n "${!name}" ]; then printf -v "$name" %s "$(realpath -m "${!name}")"; fi
+done
+conf=${conf:-$here/conf/wsj}
+graphs=${graphs:-tgpr bd_tgpr}
 dev=dev93
-eval=eval92
-teacher_seeds="17 31"
-vocabulary_size=40000
-train_text=$s5/data/local/dict_nosp_larger/cleaned.gz
-valid_text=$exp/text/valid.gz
+teacher_seeds=${teacher_seeds:-17 31}
+inv_acwt=${inv_acwt:-12}
+top=${top:-64}
+dict=$s5/data/local/dict_nosp_larger
+train_text=$dict/cleaned.gz
+# 200,000 words are held out; </s>, the class of rare words and the most frequent words are 40,000 entries.
+prepare_options=(--vocabulary-size "$((vocabulary_size > 0 ? vocabulary_size : 40000))" --valid-words 200000)
 
-lang_dir() { case $1 in tgpr) echo "$s5/data/lang_nosp_test_tgpr" ;; bd_tgpr) echo "$s5/data/lang_nosp_test_bd_tgpr" ;; esac; }
-data_dir() { echo "$s5/data/test_$1"; }
-decode_dir() { echo "$s5/exp/tri4b/decode_nosp_$1_$2"; }
+case $am in
+  tri4b) model_dir=exp/tri4b graph_home=exp/tri4b hires= ;;
+  nnet2_online) model_dir=exp/nnet2_online/nnet_ms_a_online graph_home=exp/tri4b hires= ;;
+  chain) model_dir=exp/chain/tdnn1i_sp graph_home=exp/chain/tree_a_sp hires=_hires ;;
+  *)
+    echo "$0: --am '$am', expected tri4b, nnet2_online or chain" >&2
+    exit 2
+    ;;
+esac
+for graph in $graphs; do
+  case $graph in
+    tgpr | tg | bd_tgpr | bd_fg) ;;
+    *)
+      echo "$0: --graphs '$graph', expected some of tgpr, tg, bd_tgpr and bd_fg" >&2
+      exit 2
+      ;;
+  esac
+done
 
-# Lists everything that is missing, with the script that makes it, and exits if anything is.
-check_corpus() {
-  local missing=()
-  [ -n "$s5" ] || missing+=("--s5 DIR: Kaldi's egs/wsj/s5, which needs LDC93S6B and LDC94S13B")
-  [ -f "$train_text" ] || missing+=("$train_text: the LM text; run local/wsj_extend_dict.sh of s5")
+# The language model of the lattices. bd_fg lattices are bd_tgpr lattices with the costs of an unpruned four-gram.
+lang_dir() { echo "$s5/data/lang_test_${1/#bd_fg/bd_fgconst}"; }
+data_dir() { echo "$s5/data/test_$1$hires"; }
+decode_dir() { # decode_dir <graph> <set>
+  if [ "$1" = bd_fg ]; then echo "$s5/$model_dir/decode_bd_tgpr_$2_fg"; else echo "$s5/$model_dir/decode_$1_$2"; fi
+}
+# scoring_options <graph>: s5's own filters of transcripts, and how the old language model came into the lattices.
+scoring_options() {
+  echo --filter-dir "$s5/local"
+  if [ "$1" = tg ]; then echo --use-phi true; fi
+}
+# s5 prepares eval93 and does not decode it; stage 2 does.
+eval_sets() {
+  local graph
+  echo eval92
+  [ -d "$s5/data/test_eval93$hires" ] || return 0
+  if [ "$stage" -gt 2 ] || [ "$stop_stage" -lt 2 ]; then
+    for graph in $graphs; do [ -f "$(decode_dir "$graph" eval93)/num_jobs" ] || return 0; done
+  fi
+  echo eval93
+}
+lexicon() { echo "$s5/data/lang_test_bd_tgpr/words.txt"; }
+
+# Prints one line for each thing that is missing, with the program or script that makes it.
+list_missing() {
+  if [ -z "$s5" ]; then
+    echo "--s5 DIR: Kaldi's egs/wsj/s5"
+    return
+  fi
+  [ -x "$s5/steps/decode_fmllr.sh" ] || echo "--s5 '$s5': no steps/decode_fmllr.sh; give the egs/wsj/s5 of a compiled Kaldi"
+  if [ "$stage" -le 1 ] && [ "$stop_stage" -ge 1 ]; then
+    "$here/local/s5_first_pass.sh" --list-missing true --wsj0 "$wsj0" --wsj1 "$wsj1" --am "$am" "$s5"
+  elif [ "$stage" -le 8 ]; then
+    list_missing_results
+  fi
+}
+
+# What stages 2 to 8 read, and which script of s5 makes it.
+list_missing_results() {
   local graph set
+  if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; then
+    [ -f "$train_text" ] || echo "$train_text: local/wsj_extend_dict.sh, in the part of run.sh that runs in the background"
+  fi
   for graph in $graphs; do
-    [ -f "$(lang_dir "$graph")/words.txt" ] || missing+=("$(lang_dir "$graph"): run local/wsj_format_local_lms.sh of s5")
-    for set in $dev $eval; do
-      [ -f "$(decode_dir "$graph" "$set")/num_jobs" ] ||
-        missing+=("$(decode_dir "$graph" "$set"): decode with steps/decode_fmllr.sh, graph $graph")
+    [ -f "$(lang_dir "$graph")/words.txt" ] ||
+      echo "$(lang_dir "$graph"): stages 0 and 5 of run.sh; for bd: look for errors of its part that runs in the background"
+    [ "$stage" -le 2 ] && continue
+    for set in $dev $(eval_sets); do
+      [ -f "$(decode_dir "$graph" "$set")/num_jobs" ] || echo "$(decode_dir "$graph" "$set"): stage 2 of this recipe"
     done
   done
-  for set in $dev $eval; do
-    [ -f "$(data_dir "$set")/text" ] || missing+=("$(data_dir "$set")/text: run local/wsj_data_prep.sh of s5")
+  for set in $dev $(eval_sets); do
+    [ -f "$(data_dir "$set")/text" ] || echo "$(data_dir "$set")/text: local/wsj_data_prep.sh and local/wsj_format_data.sh"
   done
-  if [ ${#missing[@]} -gt 0 ]; then
-    echo "$0: --corpus wsj: ${#missing[@]} things are missing:" >&2
-    printf '  %s\n' "${missing[@]}" >&2
-    exit 1
-  fi
+}
+
+train_first_pass() {
+  "$here/local/s5_first_pass.sh" --wsj0 "$wsj0" --wsj1 "$wsj1" --am "$am" "$s5"
+}
+
+decode_first_pass() {
+  "$here/local/s5_decode.sh" --am "$am" --graphs "$graphs" --sets "$dev $evals" "$s5"
+}
+
+stage_time() {
+  case $1 in
+    1) echo "a day on a cluster with run.sh's own settings" ;;
+    2) echo "an hour on a cluster" ;;
+    *) echo "docs/large.md" ;;
+  esac
 }

@@ -1,18 +1,16 @@
-"""The old language model: a word grammar with back-off arcs, and the costs of sentences under it."""
+"""A word grammar with back-off arcs, and the costs of words under it."""
 
 from __future__ import annotations
 
 import heapq
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from asr_rescore.errors import RescoreError
-
-INFINITY = float("inf")
+from asr_rescore.ngram.word_lm import INFINITY, Frontier, WordLm, frontier_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +34,11 @@ class WordFst:
     final: np.ndarray
 
 
-# The states that a word sequence can reach, in ascending order, and the cost of each minus that of the cheapest.
-Frontier = tuple[tuple[int, ...], tuple[float, ...]]
 # State → (target, cost) of each of its back-off arcs.
 BackoffArcs = dict[int, list[tuple[int, float]]]
 
 
-class Grammar:
+class Grammar(WordLm[Frontier[int]]):
     """Costs of sentences under a :class:`WordFst`.
 
     Args:
@@ -76,23 +72,11 @@ class Grammar:
         self.costs_of_arcs = fst.cost[order].tolist()
         self.offsets = np.searchsorted(fst.source[order], np.arange(len(self.final) + 1)).tolist()
 
-    def cost(self, words: Sequence[int]) -> float:
-        """−ln P of a sentence of word ids, including its end; inf if the grammar has no path for it."""
-        return float(self.costs([words])[0])
+    def begin(self) -> tuple[float, Frontier[int]]:
+        """The cost of the back-off arcs from the start state, which is 0 in a valid grammar, and the first frontier."""
+        return self._close({self.start: 0.0} if self.start >= 0 else {})
 
-    def costs(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
-        """:meth:`cost` of each sentence, float64 (sentences,). Every distinct prefix is computed only once."""
-        walk = GrammarWalk(self)
-        costs = np.empty(len(sentences))
-        for index, sentence in enumerate(sentences):
-            cost, frontier = walk.start
-            for word in sentence:
-                step, frontier = walk.step(frontier, word)
-                cost += step
-            costs[index] = cost + walk.end(frontier)
-        return costs
-
-    def _advance(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
+    def advance(self, frontier: Frontier[int], word: int) -> tuple[float, Frontier[int]]:
         """The cost of a word after ``frontier``, and the frontier after the word."""
         reached: dict[int, float] = {}
         for state, residual in zip(*frontier, strict=True):
@@ -129,7 +113,7 @@ class Grammar:
                 self._back_off(state, reached, waiting)
         return places
 
-    def _end(self, frontier: Frontier) -> float:
+    def end(self, frontier: Frontier[int]) -> float:
         """The cost of ending the sentence after ``frontier``."""
         reached = dict(zip(*frontier, strict=True))
         waiting = [(self.place[state], cost, state) for state, cost in reached.items()]
@@ -142,7 +126,7 @@ class Grammar:
                 self._back_off(state, reached, waiting)
         return best
 
-    def _close(self, reached: dict[int, float]) -> tuple[float, Frontier]:
+    def _close(self, reached: dict[int, float]) -> tuple[float, Frontier[int]]:
         """Follow all back-off arcs (unless ``failure``); returns the least cost, and the states as a frontier."""
         if not self.failure:
             waiting = [(self.place[state], cost, state) for state, cost in reached.items()]
@@ -151,11 +135,7 @@ class Grammar:
                 _, cost, state = heapq.heappop(waiting)
                 if cost <= reached[state]:
                     self._back_off(state, reached, waiting)
-        if not reached:
-            return INFINITY, ((), ())
-        least = min(reached.values())
-        states = tuple(sorted(reached))
-        return least, (states, tuple(reached[state] - least for state in states))
+        return frontier_of(reached)
 
     def _back_off(self, state: int, reached: dict[int, float], waiting: list[tuple[int, float, int]]) -> None:
         """Follow the back-off arcs of a state to the states that become cheaper, and queue these.
@@ -219,31 +199,3 @@ def _places(backoff: BackoffArcs, states: int) -> array[int]:
                     f"ARPA file, with Kaldi's arpa2fst"
                 )
     return place
-
-
-class GrammarWalk:
-    """A word-by-word walk through a grammar. Each distinct step is computed once and remembered.
-
-    Attributes:
-        start: the cost before the first word, which is 0 for a valid grammar, and the first frontier.
-    """
-
-    def __init__(self, grammar: Grammar):
-        self.grammar = grammar
-        self.start = grammar._close({grammar.start: 0.0} if grammar.start >= 0 else {})
-        self.steps: dict[tuple[Frontier, int], tuple[float, Frontier]] = {}
-        self.ends: dict[Frontier, float] = {}
-
-    def step(self, frontier: Frontier, word: int) -> tuple[float, Frontier]:
-        """The cost of a word after ``frontier``, inf if the grammar has no path for it, and the frontier after it."""
-        step = self.steps.get((frontier, word))
-        if step is None:
-            step = self.grammar._advance(frontier, word)
-            self.steps[frontier, word] = step
-        return step
-
-    def end(self, frontier: Frontier) -> float:
-        """The cost of ending the sentence after ``frontier``; inf if the grammar cannot end there."""
-        if frontier not in self.ends:
-            self.ends[frontier] = self.grammar._end(frontier)
-        return self.ends[frontier]

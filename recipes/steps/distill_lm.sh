@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Trains a student on the text and on the predictions of its teachers, as one job of a cluster. If the job was killed,
+# the same call continues.
+#
+# Usage: distill_lm.sh [options] --lm-config <file> <text-dir> <teacher-dir> [<teacher-dir> ...] <student-dir>
+#  e.g.: distill_lm.sh --cmd queue.pl --gpu 1 --mem 16G --lm-config conf/student_trust.yaml exp/text \
+#          exp/teacher_17 exp/teacher_31 exp/student
+#
+# <text-dir> is that of asr-rescore prepare_text, with train.txt and valid.txt. Several teachers form an ensemble.
+#
+# Options:
+#   --lm-config "F ..."       YAML files with the settings of the model and its training; later files override earlier
+#                             ones
+#   --train F, --valid F      other texts (default: train.txt and valid.txt of <text-dir>)
+#   --teacher-cache DIR       the teachers' distributions, from asr-rescore cache_teacher
+#   --init DIR                start from the weights of this model
+#   --seed N                  seed of weights, dropout and chunk lengths (default: 1)
+#   --device NAME             auto, cpu or cuda (default: auto)
+#   --cmd "queue.pl ..."      runs the training: Kaldi's run.pl, queue.pl or slurm.pl (default: run_local.sh)
+#   --mem 16G, --gpu 1, --num-threads 4
+#                             what to ask $cmd for
+
+set -euo pipefail
+
+# Configuration
+lm_config=
+train=
+valid=
+teacher_cache=
+init=
+seed=
+device=
+cmd=
+mem=
+gpu=
+num_threads=
+
+echo "$0 $*"
+steps=$(dirname "$(readlink -f "$0")")
+. "$steps/parse_options.sh"
+
+if [ $# -lt 3 ] || [ -z "$lm_config" ]; then
+  sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+
+. "$steps/jobs.sh"
+. "$steps/training.sh"
+add_options teacher_cache
+train_model distill_lm "$@"

@@ -1,0 +1,63 @@
+# Runs asr-rescore through the caller's $cmd. Source this file at top level, after parse_options.sh and with $steps set
+# to this directory. It uses the script's options $cmd, $mem, $gpu and $num_threads.
+# shellcheck shell=bash
+
+read -ra _cmd <<<"$cmd"
+[ ${#_cmd[@]} -gt 0 ] || _cmd=("$steps/run_local.sh")
+if ! command -v "${_cmd[0]}" >/dev/null && [ -f ./path.sh ]; then
+  set +eu # Kaldi's own file, which knows where run.pl and the like are
+  . ./path.sh
+  set -eu
+fi
+if ! command -v "${_cmd[0]}" >/dev/null; then
+  echo "$0: --cmd: no ${_cmd[0]} on the PATH; source the path.sh of your s5 directory first" >&2
+  exit 2
+fi
+if [ -n "$mem" ]; then _cmd+=(--mem "$mem"); fi
+if [ -n "$gpu" ]; then _cmd+=(--gpu "$gpu"); fi
+if [ -n "$num_threads" ]; then _cmd+=(--num-threads "$num_threads"); fi
+. "$steps/path.sh"
+_asr_rescore=$(command -v asr-rescore) # jobs run elsewhere, where the PATH may be another
+options=()
+
+# add_options <variable> ...: appends --variable value to the array "options" for each variable that has a value. The
+# value true becomes a flag, and false nothing.
+add_options() {
+  local name
+  for name in "$@"; do
+    case ${!name} in
+      '' | false) ;;
+      true) options+=("--${name//_/-}") ;;
+      *) options+=("--${name//_/-}" "${!name}") ;;
+    esac
+  done
+}
+
+# _threads <jobs>: prints the number of threads for each of this many jobs; nothing if a job takes what it finds.
+_threads() {
+  local processors
+  if [ -n "$num_threads" ]; then
+    echo "$num_threads"
+  elif [ "${_cmd[0]##*/}" = run.pl ] && [ -z "${OMP_NUM_THREADS:-}" ] && [ "$1" -gt 1 ]; then
+    processors=$(getconf _NPROCESSORS_ONLN) # run.pl runs as many jobs at a time
+    echo $((processors > $1 ? processors / $1 : 1))
+  fi
+}
+
+# submit <jobs> <log> <argument of asr-rescore> ...: runs it once, or if the log has JOB in its name, once for each job.
+# If anything fails, shows what asr-rescore complained of.
+submit() {
+  local jobs=$1 log=$2 line=("${_cmd[@]}") threads job
+  shift 2
+  if [[ $log == *JOB* ]]; then line+=(JOB=1:"$jobs"); else jobs=1; fi
+  line+=("$log")
+  threads=$(_threads "$jobs")
+  if [ -n "$threads" ]; then line+=(env OMP_NUM_THREADS="$threads"); fi
+  mkdir -p "$(dirname "$log")"
+  if ! "${line[@]}" "$_asr_rescore" "$@"; then
+    for job in $(seq "$jobs"); do
+      sed -n '/^asr-rescore /p' "${log//JOB/$job}" 2>/dev/null || true # a job that never began has no log
+    done | sort -u | head -n 5 >&2
+    return 1
+  fi
+}

@@ -1,0 +1,384 @@
+"""The scripts of recipes/steps that submit jobs: what they hand to $cmd, and how they stand in for Kaldi's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from asr_rescore import kaldi
+from asr_rescore.cli import distill_lm, rescore_lattice, rescore_nbest, train_lm
+from asr_rescore.rescoring.config import LatticeConfig, ListConfig
+from conftest import ROOT
+
+STEPS = ROOT / "recipes/steps"
+COMMANDS = {
+    "rescore_nbest.sh": rescore_nbest,
+    "rescore_lattice.sh": rescore_lattice,
+    "train_lm.sh": train_lm,
+    "distill_lm.sh": distill_lm,
+}
+AS_KALDI = ("rnnlmrescore.sh", "lmrescore_nbest.sh", "lmrescore_rnnlm_lat.sh")
+RECORDER = """#!/bin/bash
+printf '%q ' "$@" >> {calls}
+echo >> {calls}
+for argument; do case $argument in *.log) log=$argument ;; esac; done
+echo "exp/lm: valid ppl 20.00" > "$log"
+echo "rescored: %WER 5.00" >> "$log"
+"""
+
+
+class S5:
+    """A directory as Kaldi's s5 directories are, with a stand-in for queue.pl that only notes how it was called."""
+
+    def __init__(self, place: Path):
+        self.place = place
+        (place / "utils").mkdir()
+        (place / "steps").mkdir()
+        (place / "in").mkdir()
+        kaldi.write_num_jobs(place / "in", 3)
+        self.calls_file = place / "calls"
+        self.add_program("utils/queue.pl", RECORDER.format(calls=self.calls_file))
+        self.add_program("bin/asr-rescore", "#!/bin/sh\nexit 1\n")
+        self.environment = {"PATH": f"{place}/bin:/usr/bin:/bin"}
+
+    def add_program(self, name: str, text: str) -> Path:
+        program = self.place / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+        return program
+
+    def run(self, script: str | Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [script if "/" in str(script) else STEPS / script, *arguments],
+            cwd=self.place,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    def calls(self) -> list[list[str]]:
+        return [shlex.split(line) for line in self.calls_file.read_text().splitlines()]
+
+
+@pytest.fixture
+def s5(tmp_path) -> S5:
+    return S5(tmp_path)
+
+
+@pytest.fixture
+def steps(checkout) -> Path:
+    """The scripts of a checkout without .venv."""
+    return checkout / "recipes/steps"
+
+
+def words(call: list[str]) -> str:
+    """A call without the directory of asr-rescore."""
+    return " ".join(Path(word).name if word.endswith("/asr-rescore") else word for word in call)
+
+
+def jobs_and_finish(call: str) -> list[str]:
+    """The calls of $cmd for three jobs of a command and its options, and for the one that gathers them."""
+    return [
+        f"JOB=1:3 out/log/rescore.JOB.log asr-rescore {call} --job JOB lang lm data in out",
+        f"out/log/finish.log asr-rescore {call} lang lm data in out",
+    ]
+
+
+CALLS = [
+    pytest.param(
+        "rescore_nbest.sh --cmd 'utils/queue.pl --mem 4G' --nj 2 --weights w lang lm data in out",
+        [
+            "--mem 4G JOB=1:2 out/log/rescore.JOB.log asr-rescore rescore_nbest --weights w --nj 2 --job JOB"
+            " lang lm data in out",
+            "--mem 4G out/log/finish.log asr-rescore rescore_nbest --weights w --nj 2 lang lm data in out",
+        ],
+        id="options of the cluster come first",
+    ),
+    pytest.param(
+        "rescore_nbest.sh --cmd utils/queue.pl --nj 1 --tune true lang lm data in out",
+        ["out/log/finish.log asr-rescore rescore_nbest --tune --nj 1 lang lm data in out"],
+        id="one job needs one call",
+    ),
+    pytest.param(
+        "rescore_nbest.sh --cmd utils/queue.pl --stage 2 --lm-weight '0.5 0.25' --N 7 --use-phi true --min-lmwt 8"
+        " --max-lmwt 9 --word-ins-penalty 0,1 --device cpu --gpu 1 --mem 8G --num-threads 3 lang a b data in out",
+        [
+            "--mem 8G --gpu 1 --num-threads 3 out/log/finish.log env OMP_NUM_THREADS=3 asr-rescore rescore_nbest --n 7"
+            " --use-phi --min-lmwt 8 --max-lmwt 9 --word-ins-penalty 0,1 --device cpu --nj 2 --lm-weight 0.5"
+            " --lm-weight 0.25 lang a b data in out",
+        ],
+        id="every option reaches the command",
+    ),
+    pytest.param(
+        "rescore_lattice.sh --cmd utils/queue.pl --nj 1 --lm-weight 0.5 --order 0 --max-arcs 9 --allow-oov true"
+        " --no-lattice-oracle true lang lm data in out",
+        [
+            "out/log/finish.log asr-rescore rescore_lattice --order 0 --max-arcs 9 --allow-oov --no-lattice-oracle"
+            " --nj 1 --lm-weight 0.5 lang lm data in out",
+        ],
+        id="lattices",
+    ),
+    pytest.param(
+        "train_lm.sh --cmd utils/queue.pl --gpu 1 --mem 8G --lm-config 'a.yaml b.yaml' --seed 3 text exp/lm",
+        [
+            "--mem 8G --gpu 1 exp/lm/log/train.log asr-rescore train_lm --vocab text --config a.yaml --config b.yaml"
+            " --train text/train.txt --valid text/valid.txt --seed 3 exp/lm",
+        ],
+        id="training",
+    ),
+    pytest.param(
+        "distill_lm.sh --cmd utils/queue.pl --lm-config a.yaml --teacher-cache c --valid v text t1 t2 exp/lm",
+        [
+            "exp/lm/log/train.log asr-rescore distill_lm --teacher-cache c --config a.yaml --train text/train.txt"
+            " --valid v t1 t2 exp/lm",
+        ],
+        id="distillation",
+    ),
+    pytest.param(
+        "rnnlmrescore.sh --cmd utils/queue.pl 0.75 lang lm data in out",
+        jobs_and_finish("rescore_nbest --n 10 --inv-acwt 12 --nj 3 --lm-weight 0.75"),
+        id="Kaldi's N-best lists of the older kind",
+    ),
+    pytest.param(
+        "lmrescore_nbest.sh --cmd utils/queue.pl --N 1000 --use-phi true 0.75 lang lm data in out",
+        jobs_and_finish("rescore_nbest --n 1000 --inv-acwt 10 --use-phi --nj 3 --lm-weight 0.75"),
+        id="Kaldi's N-best lists",
+    ),
+    pytest.param(
+        "lmrescore_rnnlm_lat.sh --cmd utils/queue.pl --max-ngram-order 5 --weight 0.75 lang lm data in out",
+        jobs_and_finish("rescore_lattice --inv-acwt 10 --order 5 --nj 3 --lm-weight 0.75"),
+        id="Kaldi's lattices",
+    ),
+    pytest.param(
+        "lmrescore_rnnlm_lat.sh --cmd utils/queue.pl --acwt 0.08 --lattice-prune-beam 8 --max-arcs 9"
+        " lang lm data in out",
+        jobs_and_finish("rescore_lattice --inv-acwt 12.5 --order 4 --beam 8 --max-arcs 9 --nj 3 --lm-weight 0.5"),
+        id="Kaldi's lattices, pruned",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "calls"), CALLS)
+def test_what_cmd_is_given(s5, steps, line, calls):
+    script, *arguments = shlex.split(line)
+    done = s5.run(steps / script, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [words(call) for call in s5.calls()] == calls
+    assert done.stdout.endswith("valid ppl 20.00\n" if "_lm.sh" in script else "rescored: %WER 5.00\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "notice"),
+    [
+        ("rnnlmrescore.sh --stage 7 0.5 lang lm data in out", "--stage 7 has no effect: a job that is finished is not"),
+        ("rnnlmrescore.sh --keep-ali false 0.5 lang lm data in out", "--keep-ali false has no effect: alignments"),
+        ("rnnlmrescore.sh --rnnlm-ver faster 0.5 lang lm data in out", "--rnnlm-ver faster has no effect: a model"),
+        ("lmrescore_nbest.sh --stage 7 0.5 lang lm data in out", "--stage 7 has no effect: a job that is finished"),
+        ("lmrescore_rnnlm_lat.sh --rnnlm-ver cuedrnnlm lang lm data in out", "--rnnlm-ver cuedrnnlm has no effect: "),
+        ("lmrescore_rnnlm_lat.sh --normalize true lang lm data in out", "--normalize true has no effect: the prob"),
+    ],
+)
+def test_options_of_kaldi_without_effect_are_accepted_and_said_to_be(s5, line, notice):
+    script, *arguments = shlex.split(line)
+    done = s5.run(script, "--cmd", "utils/queue.pl", *arguments)
+    assert done.returncode == 0
+    (only,) = done.stderr.splitlines()
+    assert only.startswith(f"{STEPS / script}: {notice}")
+    assert len(s5.calls()) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rnnlmrescore.sh --test true 0.5 lang lm data in out", "a weight of 0 gives the first pass"),
+        ("lmrescore_nbest.sh --test true 0.5 lang lm data in out", "a weight of 0 gives the first pass"),
+        ("rnnlmrescore.sh lang lm data in out", "Usage: rnnlmrescore.sh"),
+        ("lmrescore_rnnlm_lat.sh 0.5 lang lm data in out", "Usage: lmrescore_rnnlm_lat.sh"),
+        ("lmrescore_rnnlm_lat.sh --acwt x lang lm data in out", "--acwt: found 'x', expected a number above 0"),
+        ("lmrescore_rnnlm_lat.sh lang lm data nowhere out", "no nowhere/num_jobs"),
+        ("rescore_lattice.sh lang lm data in out", "give --weights or --lm-weight"),
+        ("train_lm.sh text lm", "Usage: train_lm.sh"),
+        ("distill_lm.sh --lm-config c text lm", "Usage: distill_lm.sh"),
+        ("rescore_nbest.sh --cmd nothing.pl --tune true lang lm data in out", "no nothing.pl on the PATH"),
+    ],
+)
+def test_wrong_calls_submit_nothing(s5, line, message):
+    script, *arguments = shlex.split(line)
+    done = s5.run(script, *arguments)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert not s5.calls_file.exists()
+
+
+@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
+def test_a_script_works_through_a_link_to_it_alone(s5, script):
+    (s5.place / "steps" / script).symlink_to(STEPS / script)
+    done = s5.run(f"steps/{script}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: {script}" in done.stdout
+
+
+def test_a_link_finds_what_it_needs_when_jobs_are_submitted(s5):
+    (s5.place / "steps/rnnlmrescore.sh").symlink_to(STEPS / "rnnlmrescore.sh")
+    done = s5.run("steps/rnnlmrescore.sh", "--cmd", "utils/queue.pl", "0.5", "lang", "lm", "data", "in", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(s5.calls()) == 2
+
+
+def test_the_checkouts_own_environment_is_used_here_and_in_jobs(s5, steps):
+    copy = s5.place / "checkout with blanks/recipes/steps"
+    shutil.copytree(steps, copy)
+    own = s5.add_program("asr-rescore", "#!/bin/sh\n")
+    (s5.place / "checkout with blanks/.venv/bin").mkdir(parents=True)
+    own = own.rename(s5.place / "checkout with blanks/.venv/bin/asr-rescore")
+    (s5.place / "bin/asr-rescore").unlink()
+    arguments = ("--nj", "1", "--tune", "true", "lang", "lm", "data", "in", "out")
+    assert s5.run(copy / "rescore_nbest.sh", "--cmd", "utils/queue.pl", *arguments).returncode == 0
+    assert s5.calls()[0][1] == str(own)
+    done = s5.run(copy / "rescore_nbest.sh", *arguments)  # by run_local.sh of the same place
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(own) in (s5.place / "out/log/finish.log").read_text()
+
+
+def test_kaldis_own_path_is_asked_where_cmd_is(s5):
+    (s5.place / "path.sh").write_text(f"[ -n $unset ] && false; export PATH={s5.place}/utils:$PATH\n")
+    arguments = ("--cmd", "queue.pl", "--nj", "1", "--tune", "true", "lang", "lm", "data", "in", "out")
+    assert s5.run("rescore_nbest.sh", *arguments).returncode == 0
+    assert len(s5.calls()) == 1
+
+
+def test_jobs_of_run_pl_share_the_processors(s5):
+    s5.add_program("utils/run.pl", RECORDER.format(calls=s5.calls_file))
+    arguments = ("--cmd", "utils/run.pl", "--nj", "2", "--tune", "true", "lang", "lm", "data", "in", "out")
+    s5.run("rescore_nbest.sh", *arguments)
+    jobs, finish = s5.calls()
+    assert jobs[2:4] == ["env", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}"]
+    assert "env" not in finish
+    s5.calls_file.unlink()
+    s5.run("rescore_nbest.sh", *arguments, OMP_NUM_THREADS="5")
+    assert all("env" not in call for call in s5.calls())
+
+
+def test_what_a_job_complained_of_is_shown(s5, steps):
+    s5.add_program("bin/asr-rescore", '#!/bin/sh\necho "asr-rescore $1: error: no G.fst" >&2\nexit 1\n')
+    done = s5.run(steps / "rescore_nbest.sh", "--tune", "true", "lang", "lm", "data", "in", "out")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "asr-rescore rescore_nbest: error: no G.fst"
+    assert "%WER" not in done.stdout
+
+
+@pytest.mark.parametrize("script", AS_KALDI)
+def test_the_old_language_model_is_the_one_that_kaldi_takes(s5, script):
+    (s5.place / "lang").mkdir()
+    weight = ["0.5"] if "nbest" in script or "rnnlmr" in script else []
+    call = (script, "--cmd", "utils/queue.pl")
+    (s5.place / "lang/G.fst").touch()
+    assert s5.run(*call, *weight, "lang", "lm", "data", "in", "out").stderr == ""
+    (s5.place / "lang/G.carpa").touch()
+    assert "takes lang/G.carpa, not G.fst" in s5.run(*call, *weight, "lang", "lm", "data", "in", "out").stderr
+    assert s5.run(*call, "--old-lm", "x.arpa", *weight, "lang", "lm", "data", "in", "out").stderr == ""
+    old_lms = [words(call).split(" --old-lm ")[1:] for call in s5.calls()[1::2]]
+    assert [old_lm[0].split()[0] if old_lm else None for old_lm in old_lms] == [None, "lang/G.carpa", "x.arpa"]
+
+
+def test_without_scoring_there_are_no_references(s5):
+    data = s5.place / "some/data"
+    data.mkdir(parents=True)
+    for name in ("utt2spk", "text", "segments"):
+        (data / name).write_text(name)
+    done = s5.run(
+        "rnnlmrescore.sh",
+        "--cmd",
+        "utils/queue.pl",
+        "--skip-scoring",
+        "true",
+        "0.5",
+        "lang",
+        "lm",
+        "some/data",
+        "in",
+        "o",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [call[-3:] for call in s5.calls()] == [["o/unscored/data", "in", "o"]] * 2
+    assert {file.name for file in (s5.place / "o/unscored/data").iterdir()} == {"utt2spk", "segments"}
+
+
+def configuration(script: str) -> dict[str, str]:
+    """The options of a script, with their defaults."""
+    text = (STEPS / script).read_text()
+    block = text.split("# Configuration\n")[1].split("\n\n")[0]
+    return dict(line.split("=", 1) for line in block.splitlines())
+
+
+def help_of(script: str) -> str:
+    return (STEPS / script).read_text().split("set -euo pipefail")[0]
+
+
+@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
+def test_help_names_every_option(script):
+    assert {
+        option for option in configuration(script) if f"--{option.replace('_', '-')}" not in help_of(script)
+    } == set()
+
+
+def defaults_in_help(script: str) -> dict[str, str]:
+    """What the help of a script says about defaults in values, not in words."""
+    text = re.sub(r"\n# {20,}", "  ", help_of(script))
+    found = {}
+    for names, shown in re.findall(r"^#   (--.*?)  .*\(defaults?: ([^ ]*|[^ ]*, .*)\)$", text, re.MULTILINE):
+        options = re.findall(r"--([\w-]+)", names)
+        values = shown.split(", ")
+        found |= dict(zip(options, values if len(values) > 1 else values * len(options), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
+def test_the_defaults_in_the_help_are_those_that_hold(script):
+    """They are the script's, or where the script leaves it to the command, those of the command."""
+    config = LatticeConfig if "lat" in script else ListConfig
+    defaults = {option.name: option.default for option in fields(config)}
+    defaults |= {"seed": 1, "device": "auto", "cmd": "run_local.sh", "N": ListConfig.n}
+    defaults["word_ins_penalty"] = ",".join(map(str, defaults["word_ins_penalty"]))
+    held = {option: value or defaults.get(option, "") for option, value in configuration(script).items()}
+    shown = defaults_in_help(script)
+    assert len(shown) > 2
+    assert {option: f"{held[option.replace('-', '_')]}".removesuffix(".0") for option in shown} == {
+        option: value.removesuffix(".0") for option, value in shown.items()
+    }
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_every_option_of_the_command_is_one_of_the_script(script):
+    parser = argparse.ArgumentParser()
+    COMMANDS[script].configure(parser)
+    flags = {flag for flag in parser._option_string_actions if flag.startswith("--")}
+    flags -= {"--help", "--tune", "--job", "--config", "--vocab"}  # the script decides, or names them otherwise
+    assert {flag for flag in flags if flag[2:].replace("-", "_") not in configuration(script)} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skip_scoring", ["false", "true"])
+def test_a_recipe_of_kaldi_runs_with_only_the_script_exchanged(
+    s5, checkout, environment, lang, lm, data, decode, skip_scoring
+):
+    (s5.place / "steps/rnnlmrescore.sh").symlink_to(checkout / "recipes/steps/rnnlmrescore.sh")
+    call = ["steps/rnnlmrescore.sh", "--N", "5", "--skip-scoring", skip_scoring, "0.5", lang, lm, data, decode, "out"]
+    done = subprocess.run(
+        call, cwd=s5.place, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    out = s5.place / "out"
+    assert {utt for utt, _ in kaldi.read_lattices(out)} == {utt for utt, _ in kaldi.read_lattices(decode)}
+    scored = skip_scoring == "false"
+    assert ((out / "wer_12_0.0").exists(), "%WER" in done.stdout) == (scored, scored)
+    assert json.loads((out / "report.json").read_text())
