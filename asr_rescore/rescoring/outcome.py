@@ -39,19 +39,21 @@ def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Err
         jobs: how many jobs there are; they decide which lattice of an utterance is used if there are several.
         utterances: those whose lattices count.
     """
-    missing = dict(inputs.compared_references)
+    references = inputs.references
     words = inputs.first_pass.words
     known = set(words.ids.values())
 
-    def oracles() -> Iterator[tuple[str, str, list[list[str]]]]:
+    def best() -> Iterator[tuple[str, str, list[list[str]]]]:
         for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
-            if utt in missing and utt in utterances:
-                found = oracle(lattice, words.to_ids(inputs.references[utt]))
+            if utt in references and utt in utterances:
+                found = oracle(lattice, words.to_ids(references[utt]))
                 if found is not None:
                     path, _ = found
-                    yield utt, utt, [[words.word(i) if i in known else f"no word {i}" for i in path.words]]
+                    said = [words.word(index) if index in known else f"no word {index}" for index in path.words]
+                    yield utt, utt, [said]
 
-    counts = (count(missing.pop(utt), said) for utt, [said] in inputs.scoring.each(oracles()))
+    missing = dict(inputs.compared_references)
+    counts = (count(missing.pop(utt), said) for utt, [said] in inputs.scoring.each(best()))
     return ErrorCount.total(counts) + wer(missing, {})
 
 
