@@ -21,8 +21,8 @@ MEANINGS = {
     ),
     "oov": (
         "A language model does not know many words",
-        "An unknown word is expensive, so hypotheses with such words lose whether they are right or not. Most often the "
-        "text was prepared in another spelling than the recogniser's words.txt.",
+        "An unknown word is expensive, so hypotheses with such words lose whether they are right or not. Most often "
+        "the text was prepared in another spelling than the recogniser's words.txt.",
     ),
     "old_lm": (
         "The old language model does not seem to be the one in the lattices",
@@ -145,5 +145,7 @@ def _likely_cause(report: SystemReport) -> str:
 def _failures(comparison: Comparison) -> Iterator[Advice]:
     failures = list(comparison.failures())
     if failures:
-        meaning = "They count as deletions, or keep their first-pass result; failed.txt in the out-dir lists all of them."
+        meaning = (
+            "They count as deletions, or keep their first-pass result; failed.txt in the out-dir lists all of them."
+        )
         yield Advice(FAILED, meaning, tuple(failures), serious=True)

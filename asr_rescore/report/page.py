@@ -27,14 +27,21 @@ SECTIONS = {
     "details": "Details",
 }
 FIGURES = {
-    "systems": ("WER by system", "A line is the 95 % interval of a rate; the systems were scored on the same utterances, "
-                "so overlapping lines do not mean that a difference is chance: see Significance."),
-    "sizes": ("Size and WER", "Parameters of the language models against WER on the evaluation sets; dashed: the first "
-              "pass."),
+    "systems": (
+        "WER by system",
+        "A line is the 95 % interval of a rate. The systems were scored on the same utterances, so overlapping lines do "
+        "not mean that a difference is chance: see Significance.",
+    ),
+    "sizes": (
+        "Size and WER",
+        "Parameters of the language models against WER on the evaluation sets. Dashed: the first pass.",
+    ),
     "training": ("Training", "Perplexity of the valid text by epoch."),
-    "grid": ("LMWT and word insertion penalty", "WER of the best system at each LMWT and word insertion penalty (WIP); "
-             "the ring marks the weights that were used."),
-}  # fmt: skip
+    "grid": (
+        "LMWT and word insertion penalty",
+        "WER of the best system at each LMWT and word insertion penalty (WIP). The ring marks the weights that were used.",
+    ),
+}
 WORDS_SHOWN = 15
 
 
@@ -117,7 +124,8 @@ def _remarks(experiment: Experiment) -> Iterator[str]:
 def _missing(experiment: Experiment, left_out: int) -> Iterator[str]:
     if left_out:
         yield (
-            f"{left_out} utterances are left out, because the page would be too large; those that changed most are here."
+            f"{left_out} utterances are left out, because the page would be too large; those that changed most are "
+            "here."
         )
     yield from experiment.transcripts.missing
 
@@ -132,7 +140,9 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     places = experiment.first_passes
     lowest = {where: min(report.total.errors for report in comparison.of_first_pass(where)) for where in places}
 
-    def rate(where: FirstPass, count: ErrorCount | None, by_utterance: Sequence[ErrorCount], star: bool) -> dict[str, Any]:
+    def rate(
+        where: FirstPass, count: ErrorCount | None, by_utterance: Sequence[ErrorCount], star: bool
+    ) -> dict[str, Any]:
         if count is None:
             return _number(math.nan, NOTHING, half="", lowest=False)
         half = f"{confidence(by_utterance)[1]:.2f}" if by_utterance else ""
@@ -142,7 +152,14 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     unknown = _number(math.nan, NOTHING)
     firsts = {where: comparison.of_first_pass(where)[0] for where in places}
     cells = [rate(where, r.first_pass_total, list(r.first_pass.values()), r.tuned_here) for where, r in firsts.items()]
-    yield {"name": FIRST_PASS, "kind": "reference", "best": False, "parameters": unknown, "ppl": unknown, "cells": cells}
+    yield {
+        "name": FIRST_PASS,
+        "kind": "reference",
+        "best": False,
+        "parameters": unknown,
+        "ppl": unknown,
+        "cells": cells,
+    }
     for system in comparison.systems:
         reports = {where: comparison.cells.get((system, where)) for where in places}
         lms = next(report for report in reports.values() if report is not None).lms
@@ -200,7 +217,7 @@ def _group(comparison: Comparison, where: FirstPass, tests: PairTests) -> dict[s
 
 def _pair(pair: Pair, name: str) -> dict[str, Any]:
     gains = [pair.gain] + ([pair.by_speaker] if pair.by_speaker else [])
-    p_values = [pair.mapsswe and pair.mapsswe.p, pair.mapsswe_p, pair.mcnemar.p, pair.mcnemar_p]
+    p_values = [None if pair.mapsswe is None else pair.mapsswe.p, pair.mapsswe_p, pair.mcnemar.p, pair.mcnemar_p]
     cells = [
         _number(pair.gain.points, f"{pair.gain.points:+.2f}"),
         *(_number(gain.low, f"{gain.low:.2f} to {gain.high:.2f}") for gain in gains),

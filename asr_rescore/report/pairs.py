@@ -93,7 +93,7 @@ class PairTests:
                 first=first,
                 second=shown,
                 gain=bootstrap.gain(first, second),
-                by_speaker=by_speaker and by_speaker.gain(first, second),
+                by_speaker=None if by_speaker is None else by_speaker.gain(first, second),
                 mapsswe=mapsswe(one, other) if one is not None and other is not None else None,
                 mcnemar=mcnemar(right(first), right(second)),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from asr_rescore.report.experiment import Experiment
@@ -24,7 +24,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = "os^Dv*PX"
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
-STYLE = {
+LABELLED = 4  # systems of one size whose names are shown
+STYLE: Any = {  # matplotlib 3.11 and earlier ones have different types for it
     "svg.fonttype": "none",  # text stays text: small, readable, searchable
     "svg.hashsalt": "asr_rescore",  # the same plot always has the same ids
     "text.parse_math": False,  # a $ in a name is a $
@@ -53,7 +54,9 @@ def plots(experiment: Experiment) -> dict[str, str]:
 
 
 @contextmanager
-def _figure(name: str, width: float, height: float, panels: int = 1) -> Iterator[tuple[Figure, Sequence[Axes], list[str]]]:
+def _figure(
+    name: str, width: float, height: float, panels: int = 1
+) -> Iterator[tuple[Figure, Sequence[Axes], list[str]]]:
     """A figure with some panels side by side; its SVG is in the list when the block is left."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -134,37 +137,46 @@ def _sizes(experiment: Experiment) -> str:
         system: sum(lm.parameters for lm in report.lms)
         for (system, _), report in comparison.cells.items()
     }  # fmt: skip
-    if len(set(sizes.values())) < 2:
+    if len(set(sizes.values()) - {0}) < 2:
         return ""
-    with _figure("sizes", 8, 3.6) as (_, [axes], svg):
-        for number, where in enumerate(wheres):
-            colour = COLOURS[(experiment.first_passes.index(where)) % len(COLOURS)]
-            known = [(sizes[r.system], r.total.wer, r.system) for r in comparison.of_first_pass(where) if sizes[r.system]]
+    largest = max(sizes, key=lambda system: sizes[system])
+    with _figure("sizes", 8, 4.2) as (_, [axes], svg):
+        for where in wheres:
+            number = experiment.first_passes.index(where)
+            colour = COLOURS[number % len(COLOURS)]
+            known = [(sizes[r.system], r.total.wer) for r in comparison.of_first_pass(where) if sizes[r.system]]
             axes.scatter(
-                [size for size, *_ in known], [rate for _, rate, _ in known], color=colour,
-                marker=MARKERS[experiment.first_passes.index(where) % len(MARKERS)], label=comparison.label(where),
+                [size for size, _ in known], [rate for _, rate in known], color=colour, zorder=3,
+                marker=MARKERS[number % len(MARKERS)], label=comparison.label(where),
             )  # fmt: skip
             before = comparison.of_first_pass(where)[0].first_pass_total.wer
             axes.axhline(before, color=colour, linestyle="--", linewidth=1)
-            axes.text(0.005, before, f"{FIRST_PASS}, {comparison.label(where)}", color=INK, fontsize=8, va="bottom",
+            axes.text(1, before, f"{FIRST_PASS} ", fontsize=8, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
-            for size, systems in _by_size(sizes).items():
-                rates = [rate for other, rate, _ in known if other == size]
-                if number == 0 and rates:
-                    axes.annotate("\n".join(systems), (size, max(rates)), xytext=(0, 7), textcoords="offset points",
-                                  ha="center", va="bottom", fontsize=8)  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.2, y=0.15)
+        by_size = _by_size(sizes)
+        axes.set_xticks(list(by_size), [_size_label(size, sizes[largest], largest, by_size[size]) for size in by_size])
+        axes.set_xticks([], minor=True)
+        axes.tick_params(axis="x", labelsize=8)
         axes.set_xlabel("parameters of the language models, logarithmic")
         axes.set_ylabel("WER in %")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return svg[0]
 
 
+def _size_label(size: int, largest: int, name: str, systems: Sequence[str]) -> str:
+    """The size, what part of the largest it is, and the systems that have it, not more than a reader can tell apart."""
+    share = "" if size == largest else f"\n{100 * size / largest:.3g} % of {name}"
+    more = [f"and {len(systems) - LABELLED} more"] if len(systems) > LABELLED else []
+    return "\n".join([f"{size:,}{share}", *systems[:LABELLED], *more])
+
+
 def _by_size(sizes: Mapping[str, int]) -> dict[int, list[str]]:
     systems: dict[int, list[str]] = {}
     for system, size in sizes.items():
-        systems.setdefault(size, []).append(system)
+        if size:
+            systems.setdefault(size, []).append(system)
     return systems
 
 

@@ -63,11 +63,7 @@ class Transcripts:
         return found
 
     def _read_rescored(self, cell: tuple[str, FirstPass], report: SystemReport, directory: Path) -> None:
-        lmwt, wip = report.point.names
-        references = self.references.get(cell[1]) or _references(directory / SCORING)
-        path = directory / SCORING / f"penalty_{wip}" / f"{lmwt}{IN_WORDS.text}"
-        texts = read_table(path)
-        _check(path, references, texts, report.rescored)
+        references, texts = read_rescored(directory, report, self.references.get(cell[1]))
         self.references[cell[1]] = references
         self.rescored[cell] = texts
 
@@ -88,20 +84,40 @@ class Transcripts:
         for directory in sorted(alike, key=lambda path: not (path / SCORING / FIRST_PASS_FILE).exists()):
             path = directory / SCORING / FIRST_PASS_FILE
             if path.exists():
-                texts: Texts = read_table(path)
+                found: Texts = read_table(path)
             elif (directory / "archives.1").is_dir() and not report.scoring:
                 path = directory / "archives.1"
-                texts = dict(_best_of_lists(directory, report))
+                found = dict(_best_of_lists(directory, report))
             else:
                 continue
-            _check(path, self.references[cell[1]], texts, report.first_pass)
-            self.first_pass[cell] = texts
+            _check(path, self.references[cell[1]], found, report.first_pass)
+            self.first_pass[cell] = found
             return
         raise RescoreError(f"found neither {FIRST_PASS_FILE} nor N-best lists; rescore again")
 
     def alike(self, first_pass: FirstPass) -> list[str]:
         """The systems whose transcripts on a first pass are there."""
         return [system for system, other in self.rescored if other == first_pass]
+
+
+def read_rescored(directory: Path, report: SystemReport, references: Texts | None = None) -> tuple[Texts, Texts]:
+    """The references and the rescored transcripts in the output directory of a rescoring.
+
+    Args:
+        directory: the output directory.
+        report: its report.
+        references: those that are known already; None: they are read.
+
+    Raises:
+        InputError: a file is missing or damaged.
+        RescoreError: the transcripts are not those of the report.
+    """
+    lmwt, wip = report.point.names
+    references = references or _references(directory / SCORING)
+    path = directory / SCORING / f"penalty_{wip}" / f"{lmwt}{IN_WORDS.text}"
+    texts = read_table(path)
+    _check(path, references, texts, report.rescored)
+    return references, texts
 
 
 def _check(path: Path, references: Texts, texts: Texts, expected: Mapping[str, ErrorCount]) -> None:

@@ -16,8 +16,8 @@ from asr_rescore.word_errors import ErrorCount
 class Verdict:
     """The best system on the evaluation sets.
 
-    The evaluation sets are those on which no system's weights were tuned; if there are none, all sets. An utterance that
-    was decoded several times, for example with two dictionaries, is resampled with all of its decodings.
+    The evaluation sets are those on which no system's weights were tuned; if there are none, all sets. An utterance
+    that was decoded several times, for example with two dictionaries, is resampled with all of its decodings.
 
     Attributes:
         system: the system with the fewest errors, of those that were run on most of the sets.
@@ -87,7 +87,9 @@ class Verdict:
 
     def sentence(self, comparison: Comparison) -> str:
         """The verdict in one sentence."""
-        rates = ", ".join(f"{report.total.wer:.2f} on {comparison.label(where)}" for where, report in self.reports.items())
+        rates = ", ".join(
+            f"{report.total.wer:.2f} on {comparison.label(where)}" for where, report in self.reports.items()
+        )
         sets = "the sets that its weights were tuned on" if self.tuned_here else "the evaluation sets"
         only = len(self.reports) == 1
         if only:
@@ -95,7 +97,8 @@ class Verdict:
             sets = comparison.label(where) + (", on which its weights were tuned" if self.tuned_here else "")
         if self.gain.points <= 0:
             change = f"{-self.gain.points:.2f} points more than" if self.gain.points else "as much as"
-            start = f"Rescoring does not help: the best system, {self.system}, has a WER of {self.total.wer:.2f} % on {sets}"
+            start = f"Rescoring does not help: the best system, {self.system}, has a WER of {self.total.wer:.2f} % "
+            start += f"on {sets}"
         else:
             change = f"{self.gain.points:.2f} points less than"
             start = f"{self.system} is best, with a WER of {self.total.wer:.2f} % on {sets}"

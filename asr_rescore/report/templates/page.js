@@ -23,9 +23,10 @@
   for (const table of all("table.sortable")) {
     const heads = all("thead th", table);
     heads.forEach((head, column) => {
-      const button = make("button", head.textContent);
+      const button = make("button");
       button.type = "button";
-      head.replaceChildren(button);
+      button.append(...head.childNodes);
+      head.append(button);
       button.addEventListener("click", () => {
         const ascending = head.getAttribute("aria-sort") !== "ascending";
         heads.forEach((other) => other.removeAttribute("aria-sort"));
@@ -87,7 +88,11 @@
   };
 
   const cellOf = (said, heard, before) => {
-    if (said === null) return heard === undefined ? make("td") : make("td", `+${heard}`, "ins");
+    const cell = make("td");
+    if (said === null) {
+      if (heard !== undefined) cell.append(make("span", `+${heard}`, "ins"));
+      return cell;
+    }
     const right = said === heard;
     const kinds = right ? [] : [heard === null ? "del" : "sub"];
     const wasRight = before === undefined ? right : before === said;
@@ -99,7 +104,7 @@
       kinds.push("broken");
       text = `✗ ${text}`;
     }
-    const cell = make("td", text, kinds.join(" "));
+    cell.append(kinds.length ? make("span", text, kinds.join(" ")) : text);
     if (!right) cell.title = heard === null ? `“${said}” deleted` : `“${heard}” in place of “${said}”`;
     if (right && !wasRight) cell.title = `first pass: ${before === null ? "deleted" : `“${before}”`}`;
     return cell;
@@ -138,7 +143,14 @@
     const speaker = current[SPEAKER] ? `, speaker ${current[SPEAKER]}` : "";
     place.append(make("h3", `${current[UTT]}${speaker}`));
     // As many columns side by side as there is room for; the others go below.
-    const letters = (matchMedia("print").matches ? 700 : place.clientWidth) / 9 - (innerWidth < 600 ? 12 : 24);
+    const letters = (matchMedia("print").matches ? 700 : place.clientWidth) / 9 - (innerWidth < 600 ? 11 : 24);
+    const narrow = innerWidth < 600;
+    const label = (names, short) => {
+      const head = Object.assign(make("th"), { scope: "row", title: names.join(", ") });
+      const text = short && names.length > 1 ? `${names[0]} +${names.length - 1}` : names.join(", ");
+      for (const part of text.split(/(?<=_)/)) head.append(part, make("wbr"));
+      return head;
+    };
     let table = null;
     let room = 0;
     for (const column of columns) {
@@ -151,7 +163,7 @@
         for (const row of rows) {
           const line = table.insertRow();
           if (row.chosen) line.className = "chosen";
-          line.append(Object.assign(make("th", row.names.join(", ")), { scope: "row" }));
+          line.append(label(row.names, narrow || columns[0] !== column));
         }
         const wide = make("div", "", "wide");
         wide.append(table);
@@ -161,6 +173,10 @@
       room -= width;
       table.rows[0].append(make("td", column.said ?? ""));
       cells.forEach((cell, index) => table.rows[index + 1].append(cell));
+    }
+    const together = rows.filter((row) => row.names.length > 1);
+    if (narrow && together.length) {
+      place.append(make("p", `Alike: ${together.map((row) => row.names.join(" = ")).join("; ")}`, "remark"));
     }
     if (!columns.length) place.append(make("p", "Nothing was said and nothing heard."));
   };
