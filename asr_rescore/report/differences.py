@@ -141,7 +141,8 @@ def _gain(bootstrap: PairedBootstrap, better: str, other: str) -> str:
     gain = bootstrap.gain(better, other)
     return (
         f"{better} is better by {gain.points:.2f} points (95 % interval {gain.low:.2f} to {gain.high:.2f}); it makes "
-        f"fewer errors with probability {gain.fewer:.2f} % (Kaldi's counting), {gain.probability:.2f} % where ties count half"
+        f"fewer errors with probability {gain.fewer:.2f} % (Kaldi's counting), "
+        f"{gain.probability:.2f} % where ties count half"
     )
 
 

@@ -29,8 +29,8 @@ SECTIONS = {
 FIGURES = {
     "systems": (
         "WER by system",
-        "A line is the 95 % interval of a rate. The systems were scored on the same utterances, so overlapping lines do "
-        "not mean that a difference is chance: see Significance.",
+        "A line is the 95 % interval of a rate. The systems were scored on the same utterances, so overlapping lines "
+        "do not mean that a difference is chance: see Significance.",
     ),
     "sizes": (
         "Size and WER",
@@ -39,7 +39,8 @@ FIGURES = {
     "training": ("Training", "Perplexity of the valid text by epoch."),
     "grid": (
         "LMWT and word insertion penalty",
-        "WER of the best system at each LMWT and word insertion penalty (WIP). The ring marks the weights that were used.",
+        "WER of the best system at each LMWT and word insertion penalty (WIP). The ring marks the weights that "
+        "were used.",
     ),
 }
 WORDS_SHOWN = 15
@@ -187,8 +188,14 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     for row in comparison.published:
         published = [_number(math.nan, text or NOTHING) for text in (row.parameters, row.valid_ppl)]
         cells = [_number(math.nan, row.wer_on(where.data) or NOTHING, half="", lowest=False) for where in places]
-        yield {"name": row.name, "kind": "reference", "best": False, "parameters": published[0], "ppl": published[1],
-               "cells": cells}  # fmt: skip
+        yield {
+            "name": row.name,
+            "kind": "reference",
+            "best": False,
+            "parameters": published[0],
+            "ppl": published[1],
+            "cells": cells,
+        }
 
 
 def _oracle(comparison: Comparison, where: FirstPass, name: str) -> ErrorCount | None:
@@ -205,9 +212,11 @@ def _group(comparison: Comparison, where: FirstPass, tests: PairTests) -> dict[s
     by_speaker = tests.with_first_pass[0].by_speaker
     tables = [
         (f"Each system compared with the {FIRST_PASS}", [_pair(pair, pair.first) for pair in tests.with_first_pass]),
-        (f"{tests.best}, which has the fewest errors, compared with each other system",
-         [_pair(pair, pair.second) for pair in tests.with_best]),
-    ]  # fmt: skip
+        (
+            f"{tests.best}, which has the fewest errors, compared with each other system",
+            [_pair(pair, pair.second) for pair in tests.with_best],
+        ),
+    ]
     return {
         "label": f"{where.data}: {comparison.label(where)}",
         "by_speaker": by_speaker.units if by_speaker else 0,

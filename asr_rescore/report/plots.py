@@ -111,9 +111,16 @@ def _systems(experiment: Experiment) -> str:
                     rates.append(rate)
                     halves.append(half)
             axes.errorbar(
-                rates, places, xerr=halves, label=comparison.label(where), linestyle="", capsize=2, markersize=5,
-                marker=MARKERS[number % len(MARKERS)], color=COLOURS[number % len(COLOURS)],
-            )  # fmt: skip
+                rates,
+                places,
+                xerr=halves,
+                label=comparison.label(where),
+                linestyle="",
+                capsize=2,
+                markersize=5,
+                marker=MARKERS[number % len(MARKERS)],
+                color=COLOURS[number % len(COLOURS)],
+            )
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
@@ -133,10 +140,7 @@ def _sizes(experiment: Experiment) -> str:
     """Parameters against WER: how small a model may become."""
     comparison = experiment.comparison
     wheres = list(experiment.verdict.reports)
-    sizes = {
-        system: sum(lm.parameters for lm in report.lms)
-        for (system, _), report in comparison.cells.items()
-    }  # fmt: skip
+    sizes = {system: sum(lm.parameters for lm in report.lms) for (system, _), report in comparison.cells.items()}
     if len(set(sizes.values()) - {0}) < 2:
         return ""
     largest = max(sizes, key=lambda system: sizes[system])
@@ -146,13 +150,18 @@ def _sizes(experiment: Experiment) -> str:
             colour = COLOURS[number % len(COLOURS)]
             known = [(sizes[r.system], r.total.wer) for r in comparison.of_first_pass(where) if sizes[r.system]]
             axes.scatter(
-                [size for size, _ in known], [rate for _, rate in known], color=colour, zorder=3,
-                marker=MARKERS[number % len(MARKERS)], label=comparison.label(where),
-            )  # fmt: skip
+                [size for size, _ in known],
+                [rate for _, rate in known],
+                color=colour,
+                zorder=3,
+                marker=MARKERS[number % len(MARKERS)],
+                label=comparison.label(where),
+            )
             before = comparison.of_first_pass(where)[0].first_pass_total.wer
             axes.axhline(before, color=colour, linestyle="--", linewidth=1)
-            axes.text(1, before, f"{FIRST_PASS} ", fontsize=8, ha="right", va="bottom",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.text(
+                1, before, f"{FIRST_PASS} ", fontsize=8, ha="right", va="bottom", transform=axes.get_yaxis_transform()
+            )
         axes.set_xscale("log")
         axes.margins(x=0.2, y=0.15)
         by_size = _by_size(sizes)
@@ -188,10 +197,14 @@ def _training(experiment: Experiment) -> str:
     with _figure("training", 8, 3.4) as (_, [axes], svg):
         for number, curve in enumerate(curves):
             axes.plot(
-                curve.epochs, curve.valid_ppl, label=curve.name, markersize=4,
+                curve.epochs,
+                curve.valid_ppl,
+                label=curve.name,
+                markersize=4,
                 marker=MARKERS[number % len(MARKERS)] if len(curve.epochs) <= 30 else None,
-                color=COLOURS[number % len(COLOURS)], linestyle="-" if number < len(COLOURS) else "--",
-            )  # fmt: skip
+                color=COLOURS[number % len(COLOURS)],
+                linestyle="-" if number < len(COLOURS) else "--",
+            )
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
@@ -211,8 +224,13 @@ def _grid(experiment: Experiment) -> str:
         for axes, (where, grid) in zip(panels, grids.items(), strict=True):
             for number, wip in enumerate(sorted({wip for _, wip, _ in grid})):
                 line = [(lmwt, rate) for lmwt, other, rate in grid if other == wip]
-                axes.plot(*zip(*line, strict=True), label=f"WIP {wip:g}", color=COLOURS[number % len(COLOURS)],
-                          marker=MARKERS[number % len(MARKERS)], markersize=4)  # fmt: skip
+                axes.plot(
+                    *zip(*line, strict=True),
+                    label=f"WIP {wip:g}",
+                    color=COLOURS[number % len(COLOURS)],
+                    marker=MARKERS[number % len(MARKERS)],
+                    markersize=4,
+                )
             report = experiment.comparison.cells[experiment.verdict.system, where]
             axes.plot([report.point.lmwt], [report.total.wer], marker="o", markersize=13, color=INK, fillstyle="none")
             axes.set_title(experiment.comparison.label(where), fontsize=10)

@@ -48,11 +48,11 @@ def utterance_data(comparison: Comparison, transcripts: Transcripts) -> dict[str
     left_out = 0
     for where in places:
         rows = _rows(where, transcripts)
-        report = comparison.of_first_pass(where)[0]
+        reports = comparison.of_first_pass(where)
         budget = LARGEST // len(places)
         utts = []
-        for utt in _by_interest(report, transcripts.references[where]):
-            entry = _utterance(utt, report, transcripts.references[where][utt], list(rows.values()))
+        for utt in _by_interest(reports):
+            entry = _utterance(utt, reports[0], transcripts.references[where][utt], list(rows.values()))
             budget -= sum(map(len, entry[1:3])) + sum(len(text or "") + 4 for text in entry[3]) + 3 * len(rows) + 40
             if budget < 0:
                 break
@@ -74,15 +74,15 @@ def _rows(where: FirstPass, transcripts: Transcripts) -> dict[str, Mapping[str, 
     return rows
 
 
-def _by_interest(report: SystemReport, references: Mapping[str, Sequence[str]]) -> list[str]:
-    """Utterances that changed come first, then those with errors, then the others; in case there are too many."""
+def _by_interest(reports: Sequence[SystemReport]) -> list[str]:
+    """Utterances that changed most come first, then those with most errors; in case there are too many."""
 
     def interest(utt: str) -> tuple[int, int, str]:
-        before = report.first_pass[utt].errors if utt in report.first_pass else 0
-        after = report.rescored[utt].errors if utt in report.rescored else 0
-        return -abs(before - after), -after, utt
+        counts = [(report.first_pass[utt].errors, report.rescored[utt].errors) for report in reports]
+        changes = sum(abs(before - after) for before, after in counts)
+        return -changes, -sum(after for _, after in counts), utt
 
-    return sorted(references, key=interest)
+    return sorted(reports[0].rescored, key=interest)
 
 
 def _utterance(

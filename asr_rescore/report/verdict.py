@@ -47,10 +47,11 @@ class Verdict:
         """Find the best system of a comparison, given the tests on each first pass."""
         first_passes = evaluation_sets(comparison)
         by_system = {
-            system: {where: comparison.cells[system, where] for where in first_passes
-                     if (system, where) in comparison.cells}
+            system: {
+                where: comparison.cells[system, where] for where in first_passes if (system, where) in comparison.cells
+            }
             for system in comparison.systems
-        }  # fmt: skip
+        }
         most = max(map(len, by_system.values()))
         candidates = {system: reports for system, reports in by_system.items() if len(reports) == most}
         best, reports = min(candidates.items(), key=lambda item: _total(item[1], first=False).wer)
