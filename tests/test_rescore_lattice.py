@@ -12,6 +12,7 @@ from asr_rescore.checkpoint import load_model, save_model
 from asr_rescore.cli.main import main
 from asr_rescore.lattice import best_path, n_best
 from asr_rescore.report import SystemReport
+from asr_rescore.rescoring import diagnosis, lattice_engine
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
 from lattices import lattice_of
 from rescoring_runs import full_disk, hypotheses, save_random_lm
@@ -272,3 +273,16 @@ def test_a_full_disk_keeps_what_was_there(run, capsys):
 def test_wrong_usage(run, options, capsys):
     assert run(*options)[0] == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_paths_of_the_first_pass_are_costed_in_groups(run, monkeypatch):
+    """As if the G.fst did not fit, so that there is a warning with numbers about all paths."""
+    reports = []
+    for paths in (1, 7, 1000):
+        monkeypatch.setattr(lattice_engine, "GROUP_PATHS", paths)
+        monkeypatch.setattr(diagnosis, "ROUNDING", -1e9)
+        _, out = run("--lm-weight", 0.5)
+        reports.append((out / "report.json").read_text())
+    [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "old_lm"]
+    assert warning.numbers["hypotheses"] > 7
+    assert reports[0] == reports[1] == reports[2]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Set
+from collections.abc import Container, Iterator, Set
 from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
 from asr_rescore.report import IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
-from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.out_dir import TEXT_FILE
 from asr_rescore.scoring import InCharacters
-from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer
+from asr_rescore.word_errors import ErrorCount, count, errors_by_utterance, wer
 
 
 def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
@@ -29,28 +28,33 @@ def note_missing(inputs: Inputs, done: Set[str], failures: Failures) -> None:
             failures.add(utt, "no reference in the data directory's text; rescored, but not scored")
 
 
-def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Texts:
-    """Utterance → the word sequence of its lattice with the fewest errors (Kaldi: lattice-oracle).
+def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> ErrorCount:
+    """The errors of the word sequence of each lattice that has the fewest (Kaldi: lattice-oracle).
 
-    A word id that is not in words.txt becomes a word that no reference has.
+    A word id that is not in words.txt becomes a word that no reference has. An utterance without a lattice counts as
+    deletions.
 
     Args:
         inputs: the lattices and references.
         jobs: how many jobs there are; they decide which lattice of an utterance is used if there are several.
-        utterances: those that are wanted.
+        utterances: those whose lattices count.
     """
     references = inputs.references
     words = inputs.first_pass.words
     known = set(words.ids.values())
-    best = ChosenTexts()
-    for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
-        if utt in references and utt in utterances:
-            found = oracle(lattice, words.to_ids(references[utt]))
-            if found is not None:
-                path, _ = found
-                said = [words.word(index) if index in known else f"no word {index}" for index in path.words]
-                best.add(utt, [said])
-    return best.of(0)
+
+    def best() -> Iterator[tuple[str, str, list[list[str]]]]:
+        for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
+            if utt in references and utt in utterances:
+                found = oracle(lattice, words.to_ids(references[utt]))
+                if found is not None:
+                    path, _ = found
+                    said = [words.word(index) if index in known else f"no word {index}" for index in path.words]
+                    yield utt, utt, [said]
+
+    missing = dict(inputs.compared_references)
+    counts = (count(missing.pop(utt), said) for utt, [said] in inputs.scoring.each(best()))
+    return ErrorCount.total(counts) + wer(missing, {})
 
 
 def to_report(
@@ -61,9 +65,7 @@ def to_report(
     references = inputs.compared_references
     weights = outcome.weights
     best = outcome.rescored[weights.weights.point]
-    lattice_texts = lattice_oracle(inputs, jobs, best.keys()) if with_lattice_oracle and references else None
-    if lattice_texts is not None:
-        lattice_texts = inputs.scoring.hypotheses(lattice_texts)
+    oracle_errors = lattice_oracle(inputs, jobs, best.keys()) if with_lattice_oracle and references else None
 
     def total(texts: Texts | None) -> ErrorCount | None:
         return None if texts is None or not references else wer(references, texts)
@@ -83,7 +85,7 @@ def to_report(
         rescored=errors_by_utterance(references, best),
         first_pass=first_pass,
         nbest_oracle=total(outcome.nbest_oracle),
-        lattice_oracle=total(lattice_texts),
+        lattice_oracle=oracle_errors,
         failures=failures.reasons,
         oov=outcome.oov,
         tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
