@@ -257,12 +257,15 @@ class TestFilters:
 
     OUTPUT, REF, HYP = "wer_output_filter", "wer_ref_filter", "wer_hyp_filter"
 
-    def call(self, tmp_path, step: str, *options: str) -> list[str]:
-        """The last call of asr-rescore."""
-        arguments = ["--cmd", "echo", "--weights", "w", "--nj", "2", *options, "lang", "lm", "data", "decode", "out"]
-        done = run(STEPS / step, *arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return [line for line in done.stdout.splitlines() if " asr-rescore " in line][-1].split()
+    @pytest.fixture
+    def call(self, tmp_path, environment):
+        def last_call(step: str, *options: str) -> list[str]:
+            arguments = ["--cmd", "echo", "--weights", "w", *options, "lang", "lm", "data", "decode", "out"]
+            done = run(STEPS / step, *arguments, cwd=tmp_path, **environment)
+            assert done.returncode == 0, done.stderr
+            return [line for line in done.stdout.splitlines() if "asr-rescore rescore_" in line][-1].split()
+
+        return last_call
 
     @pytest.mark.parametrize("step", ["rescore_nbest.sh", "rescore_lattice.sh"])
     @pytest.mark.parametrize(
@@ -274,21 +277,22 @@ class TestFilters:
             ([REF], [], ["--ref-filter", "local/wer_ref_filter"]),
             ([OUTPUT], ["--filter", "none"], []),
             ([OUTPUT, HYP], ["--filter", "my/filter"], ["--filter", "my/filter"]),
+            ([OUTPUT, REF], ["--hyp-filter", "my/filter"], ["--hyp-filter", "my/filter"]),
             ([OUTPUT], ["--filter-dir", "s5/local"], []),
         ],
     )
-    def test_executable_ones_are_used(self, tmp_path, step, executable, options, expected):
+    def test_executable_ones_are_used(self, call, tmp_path, step, executable, options, expected):
         (tmp_path / "local").mkdir()
         for name in (self.OUTPUT, self.REF, self.HYP):
             (tmp_path / "local" / name).touch(mode=0o755 if name in executable else 0o644)
-        call = self.call(tmp_path, step, *options)
-        given = [index for index, word in enumerate(call) if word.endswith("filter") and word.startswith("--")]
-        assert [word for index in given for word in call[index : index + 2]] == expected
+        words = call(step, *options)
+        given = [index for index, word in enumerate(words) if word.endswith("filter") and word.startswith("--")]
+        assert [word for index in given for word in words[index : index + 2]] == expected
 
-    def test_other_options_of_scoring(self, tmp_path):
-        call = " ".join(self.call(tmp_path, "rescore_nbest.sh", "--lmwt", "0.7:1.5:0.1", "--cer", "true"))
-        assert " --lmwt 0.7:1.5:0.1 " in call
-        assert " --cer " in call
+    def test_other_options_of_scoring(self, call):
+        line = " ".join(call("rescore_nbest.sh", "--lmwt", "0.7:1.5:0.1", "--cer", "true"))
+        assert " --lmwt 0.7:1.5:0.1 " in line
+        assert " --cer " in line
 
 
 class TestSideBySide:

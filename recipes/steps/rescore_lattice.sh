@@ -19,11 +19,11 @@
 #   --max-arcs N              maximum number of arcs of a lattice (default: 100000)
 #   --min-lmwt N, --max-lmwt N, --word-ins-penalty N,N,...
 #                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
-#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas
-#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
-#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
-#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
-#                             Kaldi's score.sh uses them
+#   --lmwt GRID               LMWTs with fractions, in place of --min-lmwt and --max-lmwt, such as 0.7:1.5:0.1
+#   --filter F, --ref-filter F, --hyp-filter F
+#                             programs that rewrite references and hypotheses before errors are counted. If none is
+#                             given, the executable ones of wer_output_filter, wer_ref_filter and wer_hyp_filter in
+#                             --filter-dir are used, as Kaldi's score.sh uses them; --filter none: no filter
 #   --filter-dir DIR          where those are (default: local)
 #   --cer true                also counts character errors (default: false)
 #   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
@@ -56,6 +56,8 @@ max_lmwt=
 word_ins_penalty=
 lmwt=
 filter=
+ref_filter=
+hyp_filter=
 filter_dir=local
 cer=false
 normaliser=
@@ -85,8 +87,6 @@ fi
 
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
-. "$steps/filters.sh" # sets filters
-add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt word_ins_penalty lmwt cer \
+add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt lmwt cer word_ins_penalty \
   normaliser allow_oov no_lattice_oracle device
-options+=("${filters[@]}")
 rescore rescore_lattice "$@"

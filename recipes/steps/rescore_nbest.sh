@@ -18,11 +18,11 @@
 #   --use-phi true            the old language model was added by Kaldi's lmrescore.sh (default: false)
 #   --min-lmwt N, --max-lmwt N, --word-ins-penalty N,N,...
 #                             LMWTs and word insertion penalties to score (defaults: 7, 17, 0.0,0.5,1.0)
-#   --lmwt 0.7:1.5:0.1        the LMWTs to score: first:last, first:last:step, or numbers separated by commas
-#   --filter F                program that rewrites references and hypotheses before errors are counted, such as
-#                             local/wer_output_filter; none: no filter. Without it, the executable ones of
-#                             wer_output_filter, wer_ref_filter and wer_hyp_filter in --filter-dir are used, as
-#                             Kaldi's score.sh uses them
+#   --lmwt GRID               LMWTs with fractions, in place of --min-lmwt and --max-lmwt, such as 0.7:1.5:0.1
+#   --filter F, --ref-filter F, --hyp-filter F
+#                             programs that rewrite references and hypotheses before errors are counted. If none is
+#                             given, the executable ones of wer_output_filter, wer_ref_filter and wer_hyp_filter in
+#                             --filter-dir are used, as Kaldi's score.sh uses them; --filter none: no filter
 #   --filter-dir DIR          where those are (default: local)
 #   --cer true                also counts character errors, and tunes for them (default: false)
 #   --normaliser NAME         faster: int8 or bfloat16 on CPUs that support them, float16 on a GPU; none: only for
@@ -58,6 +58,8 @@ max_lmwt=
 word_ins_penalty=
 lmwt=
 filter=
+ref_filter=
+hyp_filter=
 filter_dir=local
 cer=false
 normaliser=
@@ -91,9 +93,7 @@ fi
 
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
-. "$steps/filters.sh" # sets filters
 n=${n:-$N}
-add_options weights tune old_lm no_old_lm n inv_acwt use_phi min_lmwt max_lmwt word_ins_penalty lmwt cer normaliser score_cache \
-  carry_over allow_oov no_lattice_oracle device
-options+=("${filters[@]}")
+add_options weights tune old_lm no_old_lm n inv_acwt use_phi min_lmwt max_lmwt lmwt cer word_ins_penalty normaliser \
+  score_cache carry_over allow_oov no_lattice_oracle device
 rescore rescore_nbest "$@"

@@ -1,5 +1,5 @@
 # What rescore_nbest.sh and rescore_lattice.sh share. Source this file after jobs.sh; it uses the options $nj, $stage,
-# $lm_weight and $skip_scoring of the script.
+# $lm_weight, $skip_scoring, and those about filters of the script.
 # shellcheck shell=bash
 
 # _without_references <data-dir> <out-dir>: prints a copy of the data directory in which no text is to be scored.
@@ -16,7 +16,8 @@ _without_references() {
 # result. The status is 1 if anything failed.
 rescore() {
   local out_dir=${*: -1} status=0 weight
-  options+=(--nj "$nj")
+  . "$steps/filters.sh"
+  options+=(--nj "$nj" "${filters[@]}")
   for weight in $lm_weight; do options+=(--lm-weight "$weight"); done
   if [ "$skip_scoring" = true ]; then
     set -- "${@:1:$#-3}" "$(_without_references "${*: -3:1}" "$out_dir")" "${@: -2}"
@@ -27,6 +28,7 @@ rescore() {
   submit 1 "$out_dir/log/finish.log" "$1" "${options[@]}" "${@:2}" || status=1
   if [ "$status" -ne 0 ] && [ ! -f "$out_dir/failed.txt" ]; then return 1; fi
   echo "$out_dir:"
-  grep -E '%WER|%CER|^scoring: |^tuned here:|: warning: |failed' "$out_dir/log/finish.log" || true # without references there is no WER
+  # without references there is no WER
+  grep -E '%WER|%CER|^scoring:|^tuned here:|: warning: |failed' "$out_dir/log/finish.log" || true
   return "$status"
 }

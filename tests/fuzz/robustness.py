@@ -82,8 +82,9 @@ def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
     number = arguments.case or 0
     last = number + 1 if arguments.case is not None else arguments.cases
     while end or number < last:
-        for attack in arguments.attack:
-            for command in arguments.command:
+        # In an order of its own for each round: if the time is short, it is not always for the same commands.
+        for command in Random(f"{arguments.seed} {number}").sample(arguments.command, len(arguments.command)):
+            for attack in arguments.attack:
                 if end and time.monotonic() > end:
                     return
                 if command in ATTACKS[attack].COMMANDS:
@@ -93,15 +94,15 @@ def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
 
 def _table(attacks: list[str], cases: Counter[tuple[str, str]], clean: Counter[tuple[str, str]]) -> str:
     """Cases and clean cases, by command and attack."""
-    rows = [f"{'command':<32}" + "".join(f"{attack:>10}{'clean':>7}" for attack in attacks)]
+    rows = [f"{'command':<36}" + "".join(f"{attack:>10}{'clean':>7}" for attack in attacks)]
     for command in sorted({command for command, _ in cases}):
         figures = (f"{cases[command, attack]:>10}{clean[command, attack]:>7}" for attack in attacks)
-        rows.append(f"{command:<32}" + "".join(figures))
+        rows.append(f"{command:<36}" + "".join(figures))
     totals = []
     for attack in attacks:
         totals.append(sum(number for (_, other), number in cases.items() if other == attack))
         totals.append(sum(number for (_, other), number in clean.items() if other == attack))
-    rows.append(f"{'all':<32}" + "".join(f"{number:>{(10, 7)[index % 2]}}" for index, number in enumerate(totals)))
+    rows.append(f"{'all':<36}" + "".join(f"{number:>{(10, 7)[index % 2]}}" for index, number in enumerate(totals)))
     return "\n".join(rows)
 
 
