@@ -55,8 +55,8 @@ class ListEngine:
             )
         if self.config.normaliser == "int8" and self.score_cache is not None:
             raise UsageError(
-                "with `normaliser` int8 a sentence's cost depends a little on the sentences that are costed with it; leave "
-                "out `score_cache`"
+                "with `normaliser` int8 a sentence's cost depends a little on the sentences that are costed with it; "
+                "leave out `score_cache`"
             )
         if self.config.carry_over == "none":
             return
