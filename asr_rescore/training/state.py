@@ -125,7 +125,7 @@ class TrainingState:
             count = saved.facts.get("processes", 1)
             begun = f"{path.parent} was begun with {count} process{'' if count == 1 else 'es'}"
             raise UsageError(
-                f"{begun}, and this is a training with {ranks.count}; start {count} to continue, or name another directory"
+                f"{begun}, but this training has {ranks.count}; start {count} to continue, or name another directory"
             )
         if differences:
             raise UsageError(
