@@ -12,7 +12,7 @@ from conftest import ROOT
 
 STEPS = ROOT / "recipes/steps"
 HANGS = 3600  # seconds: a loop over a missing value ends here, and no script is as slow on the busiest machine
-SHELL_SCRIPTS = sorted((ROOT / "recipes").rglob("*.sh"))
+SHELL_SCRIPTS = sorted(script for folder in ("recipes", "benchmarks") for script in (ROOT / folder).rglob("*.sh"))
 SCRIPT = f"""#!/usr/bin/env bash
 # Counts things.
 #
