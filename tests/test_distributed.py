@@ -111,8 +111,9 @@ def test_killed_processes_continue_bit_for_bit(folder):
 
 
 def test_what_is_refused(found):
-    assert "killed holds another training run (different: processes)" in found[0]["other count"]
+    assert "killed was begun with 2 processes, but this training has 1; start 2" in found[0]["other count"]
     for one in found:
+        assert "different runs (different: config, facts); give all" in one["different runs"]
         assert one["few streams"].startswith("UsageError: train: 1 streams for 2 processes")
         assert one["equal"] == ""
         assert one["unequal"].startswith("RescoreError: the weights of the 2 processes differ")
