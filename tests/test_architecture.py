@@ -59,7 +59,7 @@ LIGHT = [
     "report",
     "programs",
 ]
-ONLY_USER = {"kaldiio": "kaldi", "jiwer": "word_errors"}
+ONLY_USER = {"kaldiio": "kaldi", "jiwer": "word_errors", "jinja2": "report", "matplotlib": "report"}
 LONGEST = 400
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

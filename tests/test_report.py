@@ -1,41 +1,14 @@
-"""report.json, the table, the page, and the command that writes them."""
+"""report.json, and the table of several reports."""
 
 import json
-from html.parser import HTMLParser
 
 import pytest
 
-from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, RescoreError, UsageError
-from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import Comparison, LmFacts, PublishedRow, SystemReport, to_html, to_text
+from asr_rescore.report import Comparison, Experiment, LmFacts, PublishedRow, SystemReport, to_text
+from asr_rescore.report.exports import to_markdown
 from asr_rescore.word_errors import ErrorCount
-
-
-def errors(*wrong: int) -> dict[str, ErrorCount]:
-    """Utterances of ten words with that many substitutions each."""
-    return {f"utt{number}": ErrorCount(0, 0, bad, 10, 1, int(bad > 0)) for number, bad in enumerate(wrong)}
-
-
-def report(system="student", decoding="decode_tg_dev", **changes) -> SystemReport:
-    facts = {
-        "system": system,
-        "decoding": decoding,
-        "data": decoding.split("_")[-1],
-        "lms": (LmFacts(system, "0123456789abcdef", 1_234_567, 59.876),),
-        "lm_weights": (0.75,),
-        "point": OperatingPoint(14, 0.5),
-        "first_pass_point": OperatingPoint(12.0, 1.0),
-        "source": "tuned on data/dev",
-        "search": "N 1000",
-        "rescored": errors(1, 0, 3),
-        "first_pass": errors(4, 2, 0),
-        "nbest_oracle": ErrorCount(0, 0, 2, 30, 3, 1),
-        "lattice_oracle": ErrorCount(0, 0, 1, 30, 3, 1),
-        "failures": {"utt9": "no lattice"},
-        "tuned_here": changes.get("source", "tuned").startswith("tuned"),
-    }
-    return SystemReport(**{**facts, **changes})
+from made_reports import FROZEN, errors, report
 
 
 @pytest.mark.parametrize(
@@ -124,7 +97,6 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
 
 
-FROZEN = {"source": "frozen: tuned on data/dev"}
 TEACHER = LmFacts("teacher", "fedcba9876543210", 20_000_000, None)
 
 
@@ -234,7 +206,7 @@ def test_two_parts_of_one_decode_directory():
     text = to_text(Comparison.of(parts))
     assert "dev_a %WER | dev_b %WER" in text
     assert "student, decode_tg_dev (dev_b): " in text
-    assert "decode_tg_dev (dev_a)" in to_html(Comparison.of(parts))
+    assert "dev_a, decode_tg_dev (dev_a)" in to_markdown(Experiment.of(Comparison.of(parts)))
 
 
 def test_published_rows_are_the_last_ones():
@@ -274,82 +246,3 @@ def test_failures_are_listed_but_not_without_end(number, last):
     lines = list(Comparison.of([report(failures={f"utt{k}": "lost" for k in range(number)})]).failures())
     assert len(lines) == min(number, 6)
     assert (lines[-1] if lines else None) == (last and f"student, decode_tg_dev: {last}")
-
-
-# Page
-
-
-class Page(HTMLParser):
-    """Checks that each tag is closed, and collects the text and the links that a browser would fetch."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.fetched: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        if tag != "meta":
-            self.open.append(tag)
-        self.fetched += [value for name, value in attributes if name in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
-def test_the_page_is_whole_and_needs_nothing_else():
-    html = to_html(Comparison.of([report(), report("teacher")]))
-    page = Page(html)
-    assert page.open == page.fetched == []
-    assert "url(" not in html and "@import" not in html
-    text = " ".join(page.texts)
-    for wanted in ("13.33*", "N-best oracle", "LMWT 14, WIP 0.5", "with probability", "utt9: no lattice"):
-        assert wanted in text
-
-
-def test_the_page_escapes_what_it_did_not_write():
-    name = "<script>alert(1)</script>&amp;"
-    page = Page(to_html(Comparison.of([report(name, failures={name: name}, source=name)])))
-    assert "script" not in page.open
-    assert sum(name in text for text in page.texts) >= 5
-
-
-def test_the_page_shows_who_changed_most():
-    changed = report(rescored=errors(*[0] * 20, 10, 5), first_pass=errors(*range(10), *[0] * 10, 0, 4))
-    page = Page(to_html(Comparison.of([changed])))
-    texts = [text for text in page.texts if text.strip()]
-    assert "student, decode_tg_dev: 9 utterances better, 2 worse" in texts
-    start = texts.index("change") + 1
-    assert texts[start : start + 4] == ["utt9", "9", "0", "-9"]
-    assert texts[-8:] == ["utt20", "0", "10", "+10", "utt21", "4", "5", "+1"]
-
-
-# Command
-
-
-def test_the_command_writes_text_and_page_and_prints_the_text(tmp_path, capsys):
-    report().save(tmp_path / "student")
-    report("teacher").save(tmp_path / "teacher")
-    arguments = [str(tmp_path / name) for name in ("student", "teacher", "report")]
-    assert main(["report", *arguments]) == 0
-    text = (tmp_path / "report/report.txt").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == text
-    assert [row[0] for row in cells(text)[2:]] == [
-        "first pass",
-        "student",
-        "teacher",
-        "N-best oracle",
-        "lattice oracle",
-    ]
-    assert "<h1>" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
-
-
-def test_the_command_names_a_directory_without_report(tmp_path, capsys):
-    assert main(["report", str(tmp_path), str(tmp_path / "report")]) == 1
-    assert f"{tmp_path / 'report.json'}: found no such file" in capsys.readouterr().err
-    assert not (tmp_path / "report").exists()

@@ -43,6 +43,7 @@ COMMANDS = {
     "rescore_lattice": "asr_rescore.cli.rescore_lattice",
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",
+    "compare": "asr_rescore.cli.compare",
 }
 PROGRAM = "asr-rescore"
 USAGE = f"usage: {PROGRAM} <command> [<argument> ...]\n       {PROGRAM} <command> --help | --help | --version"

@@ -1,18 +1,22 @@
 """Results as Kaldi's files, as a table of several systems, and as an HTML page."""
 
+from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.kaldi_files import IN_CHARACTERS, IN_WORDS, write_details, write_scoring
 from asr_rescore.report.page import to_html
 from asr_rescore.report.published import PublishedRow, read_published
 from asr_rescore.report.system import REPORT_FILE, CharacterErrors, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
+from asr_rescore.report.transcripts import FIRST_PASS_FILE
 from asr_rescore.report.warning import OovCount, ReportWarning
 
 __all__ = [
+    "FIRST_PASS_FILE",
     "IN_CHARACTERS",
     "IN_WORDS",
     "REPORT_FILE",
     "CharacterErrors",
     "Comparison",
+    "Experiment",
     "LmFacts",
     "OovCount",
     "PublishedRow",

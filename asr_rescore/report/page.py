@@ -1,65 +1,250 @@
-"""The comparison as one self-contained HTML page."""
+"""The report of an experiment as one self-contained HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import FIRST_PASS, Comparison
+from asr_rescore import __version__
+from asr_rescore.report.experiment import Experiment
+from asr_rescore.report.pairs import METHODS, Pair, PairTests
+from asr_rescore.report.plots import plots
+from asr_rescore.report.significance import confidence
+from asr_rescore.report.table import FIRST_PASS, NOTHING, Comparison, FirstPass
+from asr_rescore.report.utterances import utterance_data
+from asr_rescore.report.word_changes import WordChanges, most
 from asr_rescore.word_errors import ErrorCount
 
 TITLE = "Word error rates after rescoring"
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #ccc; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #333; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-li { margin: .2rem 0; }
-@media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; }
-  details::details-content { content-visibility: visible; } }
-"""
-MAX_CHANGED = 15
+SECTIONS = {
+    "systems": "Systems",
+    "diagnosis": "Diagnosis",
+    "significance": "Significance",
+    "utterances": "Utterances",
+    "words": "Words",
+    "details": "Details",
+}
+FIGURES = {
+    "systems": (
+        "WER by system",
+        "A line is the 95 % interval of a rate. The systems were scored on the same utterances, so overlapping lines "
+        "do not mean that a difference is chance: see Significance.",
+    ),
+    "sizes": (
+        "Size and WER",
+        "Parameters of the language models against WER on the evaluation sets. Dashed: the first pass.",
+    ),
+    "training": ("Training", "Perplexity of the valid text by epoch."),
+    "grid": (
+        "LMWT and word insertion penalty",
+        "WER of the best system at each LMWT and word insertion penalty (WIP). The ring marks the weights that "
+        "were used.",
+    ),
+}
+WORDS_SHOWN = 15
 
 
-def to_html(comparison: Comparison) -> str:
-    """The page: the table, its notes, errors by kind, and the utterances that changed most."""
-    parts = [
-        f"<h1>{TITLE}</h1>",
-        _table("Systems", comparison.header(), comparison.rows()),
-        *(_list(heading, lines) for heading, lines in comparison.notes().items()),
-        "<h2>Errors by kind</h2>",
-        _table(
-            "First pass and after rescoring",
-            ["system", "decoding", "words", "ins", "del", "sub", "%WER", "%SER"],
-            _error_rows(comparison),
-        ),
-        "<h2>Utterances that changed most</h2>",
-        *(
-            _changes(f"{system}, {comparison.label(first_pass)}", report)
-            for (system, first_pass), report in comparison.cells.items()
+def to_html(experiment: Experiment) -> str:
+    """The page: verdict, table, plots, diagnosis, tests, utterances, words, and all the details."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("asr_rescore", "report/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
+    return environment.get_template("page.html").render(_values(experiment))
+
+
+def _values(experiment: Experiment) -> dict[str, Any]:
+    """What the template shows."""
+    comparison = experiment.comparison
+    drawn = plots(experiment)
+    data = utterance_data(comparison, experiment.transcripts)
+    places = experiment.first_passes
+    first_shown = next(iter(experiment.verdict.reports))
+    return {
+        "title": TITLE,
+        "sections": SECTIONS.items(),
+        "sentence": experiment.sentence,
+        "remarks": list(_remarks(experiment)),
+        "labels": [f"{where.data}: {comparison.label(where)}" for where in places],
+        "starred": any(report.tuned_here for report in comparison.cells.values()),
+        "rows": list(_rows(experiment)),
+        "figures": [(name, *FIGURES[name]) for name in drawn],
+        "plots": drawn,
+        "all_advice": [
+            {
+                "title": advice.title,
+                "meaning": advice.meaning,
+                "places": [with_flags(place) for place in advice.places],
+                "serious": advice.serious,
+            }
+            for advice in experiment.advice
+        ],
+        "groups": [_group(comparison, where, experiment.tests[where]) for where in places],
+        "methods": METHODS,
+        "missing": list(_missing(experiment, data["left_out"])),
+        "data": data,
+        "shown_set": comparison.label(first_shown),
+        "best": experiment.verdict.system,
+        "words": list(_words(experiment)),
+        "evaluation": ", ".join(map(comparison.label, experiment.verdict.reports)),
+        "oov": list(_oov(experiment)),
+        "kinds": list(error_rows(comparison)),
+        "notes": [(heading, list(map(with_flags, lines))) for heading, lines in comparison.notes().items()],
+        "version": __version__,
+    }
+
+
+def with_flags(text: str) -> str:
+    """The text with the options of the commands in place of the library's names of its fields."""
+    return re.sub(r"`(\w+)`", lambda field: "--" + field[1].replace("_", "-"), text)
+
+
+def _remarks(experiment: Experiment) -> Iterator[str]:
+    verdict = experiment.verdict
+    if verdict.by_speaker is not None:
+        yield (
+            f"Resampling the {verdict.by_speaker.units} speakers instead of utterances, the interval of the gain is "
+            f"{verdict.by_speaker.low:.2f} to {verdict.by_speaker.high:.2f} points."
+        )
+    if len(experiment.comparison.systems) > 1:
+        yield "The best system was found on these very sets, so its gain is a little too good."
+    serious = [advice.title for advice in experiment.advice if advice.serious]
+    if serious:
+        yield "Before you trust these figures: " + "; ".join(serious) + " (see Diagnosis)."
+
+
+def _missing(experiment: Experiment, left_out: int) -> Iterator[str]:
+    if left_out:
+        yield (
+            f"{left_out} utterances are left out, because the page would be too large; those that changed most are "
+            "here."
+        )
+    yield from experiment.transcripts.missing
+
+
+def _number(value: float, text: str, **more: Any) -> dict[str, Any]:
+    """A cell: its text, and the value that it is sorted by."""
+    return {"value": "" if math.isnan(value) else repr(value), "text": text, **more}
+
+
+def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    comparison = experiment.comparison
+    places = experiment.first_passes
+    lowest = {where: min(report.total.errors for report in comparison.of_first_pass(where)) for where in places}
+
+    def rate(
+        where: FirstPass, count: ErrorCount | None, by_utterance: Sequence[ErrorCount], star: bool
+    ) -> dict[str, Any]:
+        if count is None:
+            return _number(math.nan, NOTHING, half="", lowest=False)
+        half = f"{confidence(by_utterance)[1]:.2f}" if by_utterance else ""
+        is_lowest = bool(by_utterance) and count.errors == lowest[where]
+        return _number(count.wer, f"{count.wer:.2f}{'*' if star else ''}", half=half, lowest=is_lowest)
+
+    unknown = _number(math.nan, NOTHING)
+    firsts = {where: comparison.of_first_pass(where)[0] for where in places}
+    cells = [rate(where, r.first_pass_total, list(r.first_pass.values()), r.tuned_here) for where, r in firsts.items()]
+    yield {
+        "name": FIRST_PASS,
+        "kind": "reference",
+        "best": False,
+        "parameters": unknown,
+        "ppl": unknown,
+        "cells": cells,
+    }
+    for system in comparison.systems:
+        reports = {where: comparison.cells.get((system, where)) for where in places}
+        lms = next(report for report in reports.values() if report is not None).lms
+        ppls = [lm.valid_ppl for lm in lms]
+        size = sum(lm.parameters for lm in lms)
+        yield {
+            "name": system,
+            "kind": "system",
+            "best": system == experiment.verdict.system,
+            "parameters": _number(size, f"{size:,}"),
+            "ppl": _number(
+                ppls[0] if len(ppls) == 1 and ppls[0] is not None else math.nan,
+                " + ".join(NOTHING if ppl is None else f"{ppl:.2f}" for ppl in ppls),
+            ),
+            "cells": [
+                rate(where, None, [], False)
+                if report is None
+                else rate(where, report.total, list(report.rescored.values()), report.tuned_here)
+                for where, report in reports.items()
+            ],
+        }
+    for name in ("N-best oracle", "lattice oracle"):
+        cells = [rate(where, _oracle(comparison, where, name), [], False) for where in places]
+        yield {"name": name, "kind": "reference", "best": False, "parameters": unknown, "ppl": unknown, "cells": cells}
+    for row in comparison.published:
+        published = [_number(math.nan, text or NOTHING) for text in (row.parameters, row.valid_ppl)]
+        cells = [_number(math.nan, row.wer_on(where.data) or NOTHING, half="", lowest=False) for where in places]
+        yield {
+            "name": row.name,
+            "kind": "reference",
+            "best": False,
+            "parameters": published[0],
+            "ppl": published[1],
+            "cells": cells,
+        }
+
+
+def _oracle(comparison: Comparison, where: FirstPass, name: str) -> ErrorCount | None:
+    """The first oracle that a report on the first pass has, as in the table of report.txt."""
+    for report in comparison.of_first_pass(where):
+        count = report.nbest_oracle if name == "N-best oracle" else report.lattice_oracle
+        if count is not None:
+            return count
+    return None
+
+
+def _group(comparison: Comparison, where: FirstPass, tests: PairTests) -> dict[str, Any]:
+    """The tests on one first pass, as two tables."""
+    by_speaker = tests.with_first_pass[0].by_speaker
+    tables = [
+        (f"Each system compared with the {FIRST_PASS}", [_pair(pair, pair.first) for pair in tests.with_first_pass]),
+        (
+            f"{tests.best}, which has the fewest errors, compared with each other system",
+            [_pair(pair, pair.second) for pair in tests.with_best],
         ),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{TITLE}</title><style>{STYLE}</style></head>\n<body>" + "\n".join(parts) + "</body></html>\n"
-    )
+    return {
+        "label": f"{where.data}: {comparison.label(where)}",
+        "by_speaker": by_speaker.units if by_speaker else 0,
+        "tables": [table for table in tables if table[1]],
+    }
 
 
-def _list(heading: str, lines: Sequence[str]) -> str:
-    return f"<h2>{escape(heading)}</h2><ul>" + "".join(f"<li>{escape(line)}</li>\n" for line in lines) + "</ul>"
+def _pair(pair: Pair, name: str) -> dict[str, Any]:
+    gains = [pair.gain] + ([pair.by_speaker] if pair.by_speaker else [])
+    p_values = [None if pair.mapsswe is None else pair.mapsswe.p, pair.mapsswe_p, pair.mcnemar.p, pair.mcnemar_p]
+    cells = [
+        _number(pair.gain.points, f"{pair.gain.points:+.2f}"),
+        *(_number(gain.low, f"{gain.low:.2f} to {gain.high:.2f}") for gain in gains),
+        _number(pair.gain.fewer, f"{pair.gain.fewer:.2f}"),
+        _number(pair.gain.probability, f"{pair.gain.probability:.2f}"),
+        *(_number(math.nan, NOTHING) if p is None else _number(p, p_value(p)) for p in p_values),
+    ]
+    return {"name": name, "cells": cells, "significant": pair.significant}
 
 
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+def p_value(p: float) -> str:
+    """A p-value with three digits after the point."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _error_rows(comparison: Comparison) -> Iterator[list[str]]:
+def error_rows(comparison: Comparison) -> Iterator[list[str]]:
+    """Errors by kind: the header, then a row for each first pass and each result."""
+    yield ["system", "first pass", "words", "ins", "del", "sub", "%WER", "%SER"]
     shown = set()
     for (system, first_pass), report in comparison.cells.items():
         label = comparison.label(first_pass)
@@ -74,14 +259,48 @@ def _error_cells(total: ErrorCount) -> list[str]:
     return [*map(str, counts), f"{total.wer:.2f}", f"{total.ser:.2f}"]
 
 
-def _changes(title: str, report: SystemReport) -> str:
-    change = {utt: report.rescored[utt].errors - report.first_pass[utt].errors for utt in report.rescored}
-    worse = sorted((utt for utt in change if change[utt] > 0), key=lambda utt: (-change[utt], utt))
-    better = sorted((utt for utt in change if change[utt] < 0), key=lambda utt: (change[utt], utt))
+def _words(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """The words of each system, the best one first."""
+    best = experiment.verdict.system
+    for system in sorted(experiment.comparison.systems, key=lambda name: name != best):
+        changes = experiment.words(system)
+        if changes is not None:
+            yield {"name": system, "tables": list(_word_tables(experiment, system, changes))}
+
+
+def _word_tables(experiment: Experiment, system: str, changes: WordChanges) -> Iterator[dict[str, Any]]:
+    for caption, counts, opposite, column in (
+        ("Most often fixed", changes.fixed, changes.broken, "broken"),
+        ("Most often broken", changes.broken, changes.fixed, "fixed"),
+    ):
+        rows = [(word, times, opposite[word]) for word, times in most(counts, WORDS_SHOWN)]
+        yield {"caption": caption, "header": ("word", caption.split()[-1], column), "rows": rows}
     rows = [
-        [utt, str(report.first_pass[utt].errors), str(report.rescored[utt].errors), f"{change[utt]:+d}"]
-        for utt in [*better[:MAX_CHANGED], *worse[:MAX_CHANGED]]
+        (f"{said} → {heard}", times, changes.confusions_before[said, heard])
+        for (said, heard), times in _most_confused(changes)
     ]
-    summary = f"{title}: {len(better)} utterances better, {len(worse)} worse"
-    table = _table("Most helped and most harmed", ["utterance", "errors before", "after", "change"], rows)
-    return f"<details><summary>{escape(summary)}</summary>{table}</details>"
+    yield {"caption": "Most often confused", "header": ("said → heard", "after", "before"), "rows": rows}
+    for name in _lm_names(experiment, system):
+        vocabulary = (experiment.vocabularies or {}).get(name)
+        if vocabulary is not None:
+            found = changes.oov(vocabulary.is_oov)
+            caption = f"Words of the references that {name} does not know: {len(found)}"
+            yield {"caption": caption, "header": ("word", "said", "wrong"), "rows": found[:WORDS_SHOWN]}
+
+
+def _most_confused(changes: WordChanges) -> list[tuple[tuple[str, str], int]]:
+    return sorted(changes.confusions.items(), key=lambda item: (-item[1], item[0]))[:WORDS_SHOWN]
+
+
+def _lm_names(experiment: Experiment, system: str) -> Sequence[str]:
+    reports: Mapping[Any, Any] = experiment.comparison.cells
+    return list(dict.fromkeys(lm.name for (name, _), report in reports.items() if name == system for lm in report.lms))
+
+
+def _oov(experiment: Experiment) -> Iterator[str]:
+    """How many words of the first pass's hypotheses each language model does not know."""
+    comparison = experiment.comparison
+    for (_, where), report in comparison.cells.items():
+        for count in report.oov:
+            if count.oov_tokens:
+                yield f"{comparison.label(where)}: {count}"

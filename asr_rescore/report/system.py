@@ -69,6 +69,7 @@ class SystemReport:
         tuned_here: whether the weights were tuned on this same data set, so that the WER is a little too good.
         scoring: the filters of references and hypotheses; empty if they were compared as they are.
         characters: character errors; None if they were not counted.
+        speakers: utterance → speaker, for statistics by speaker; empty in reports of earlier versions.
         version: the version of asr_rescore.
 
     Raises:
@@ -94,6 +95,7 @@ class SystemReport:
     tuned_here: bool = False
     scoring: str = ""
     characters: CharacterErrors | None = None
+    speakers: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -202,6 +204,7 @@ class SystemReport:
                 tuned_here=tree.flag("tuned_here") if "tuned_here" in tree else _tuned_on_its_name(tree),
                 scoring=tree.text("scoring") if "scoring" in tree else "",
                 characters=_characters(tree.record("characters")) if "characters" in tree else None,
+                speakers=tree.texts_by_name("speakers") if "speakers" in tree else {},
                 version=tree.text("version"),
             ),
         )

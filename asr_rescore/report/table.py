@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from asr_rescore.errors import UsageError
 from asr_rescore.report.published import PublishedRow
-from asr_rescore.report.significance import probability_of_improvement
+from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.word_errors import ErrorCount
 
@@ -191,12 +191,16 @@ class Comparison:
             for first_pass in first_passes:
                 reports = self.of_first_pass(first_pass)
                 best = min(reports, key=lambda report: report.total.errors)
+                bootstrap = PairedBootstrap(
+                    {report.system: report.rescored for report in reports}
+                    | {f"{FIRST_PASS}\n{report.system}": report.first_pass for report in reports}
+                )
                 for report in reports:
-                    probability = probability_of_improvement(report.rescored, report.first_pass)
+                    probability = bootstrap.gain(report.system, f"{FIRST_PASS}\n{report.system}").probability
                     line = f"{report.system}, {self.label(first_pass)}: better than the {FIRST_PASS} "
                     line += f"with probability {probability:.2f} %"
                     if report is not best:
-                        probability = probability_of_improvement(best.rescored, report.rescored)
+                        probability = bootstrap.gain(best.system, report.system).probability
                         line += f"; {best.system} is better than {report.system} with probability {probability:.2f} %"
                     yield line
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
-from asr_rescore.report import IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
+from asr_rescore.report import FIRST_PASS_FILE, IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
@@ -92,6 +92,7 @@ def to_report(
         scoring=str(inputs.scoring),
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
         warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
+        speakers={utt: inputs.data.utt2spk[utt] for utt in first_pass if utt in inputs.data.utt2spk},
     )
 
 
@@ -113,6 +114,7 @@ def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
     point = outcome.weights.weights.point
     speakers = inputs.data.utt2spk
     write_scoring(out_dir, inputs.compared_references, outcome.rescored, speakers, point)
+    kaldi.write_table(out_dir / "scoring_kaldi" / FIRST_PASS_FILE, outcome.first_pass)
     if inputs.scoring.cer:
         characters = {point: InCharacters(texts) for point, texts in outcome.rescored.items()}
         references = InCharacters(inputs.compared_references)

@@ -1,0 +1,151 @@
+"""What the warnings of reports and weak results mean, and what to do, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from asr_rescore.report.pairs import PairTests
+from asr_rescore.report.system import SystemReport
+from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
+
+# Code of a warning → what it is about, and what it means.
+MEANINGS = {
+    "missing_lattices": (
+        "Many utterances have no lattice",
+        "All of their words count as deletions, so the word error rate says little about the language model.",
+    ),
+    "skipped_lattices": (
+        "Lattices were skipped",
+        "The data directory does not list their utterances. If it should, its utt2spk is incomplete.",
+    ),
+    "oov": (
+        "A language model does not know many words",
+        "An unknown word is expensive, so hypotheses with such words lose whether they are right or not. Most often "
+        "the text was prepared in another spelling than the recogniser's words.txt.",
+    ),
+    "old_lm": (
+        "The old language model does not seem to be the one in the lattices",
+        "A cost is subtracted that was never added, so all rates after rescoring are wrong. Give the language model of "
+        "the decoding graph, or of the last rescoring.",
+    ),
+    "new_lm": (
+        "A language model does not fit the speech",
+        "It finds what was said far less likely than the old one does: it was trained on other text, or the words are "
+        "mapped wrongly.",
+    ),
+    "first_pass_wer": (
+        "The first pass recognises almost nothing",
+        "Check the lattices and references before anything else; rescoring can only choose among what is in the "
+        "lattices.",
+    ),
+    "lmwt_edge": ("The best LMWT lies on the edge of the search", "A better one may lie beyond; search a wider range."),
+    "first_pass_lmwt_edge": (
+        "The first pass's best LMWT lies on the edge of the search",
+        "The first pass may look worse than it is, and the gain larger.",
+    ),
+    "wip_edge": (
+        "The best word insertion penalty lies on the edge of the search",
+        "A better one may lie beyond; search a wider range. The difference is usually small.",
+    ),
+    "lm_weight_zero": (
+        "A language model was given no weight",
+        "It does not help on the data that the weights were tuned on, so it can be left out.",
+    ),
+    "lm_weight_one": (
+        "The old language model was given no weight",
+        "The new one replaces it altogether. This is plausible if it was trained on much more text.",
+    ),
+}
+OTHER = ("Another warning", "")
+NO_HELP = "Rescoring does not help"
+BY_CHANCE = "The gain may be chance"
+TUNED = "All weights were tuned on the sets that are shown"
+FAILED = "Some utterances failed"
+# The share of the first pass's errors that even the best path of the lattices has.
+NOTHING_TO_GAIN = 0.9
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to know about results.
+
+    Attributes:
+        title: what was found.
+        meaning: what it means and what to do.
+        places: where, one line each; numbers are in these.
+        serious: whether results may be wrong or useless, rather than only not quite the best.
+    """
+
+    title: str
+    meaning: str
+    places: tuple[str, ...]
+    serious: bool = False
+
+
+MILD = ("lmwt_edge", "first_pass_lmwt_edge", "wip_edge", "lm_weight_one", "lm_weight_zero", "skipped_lattices")
+
+
+def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:
+    """Everything to know about the results of a comparison, serious things first."""
+    found = [*_warnings(comparison), *_weak_results(comparison, tests), *_failures(comparison)]
+    if all(report.tuned_here for report in comparison.cells.values()):
+        meaning = "The rates are a little too good. Rescore another set with these weights: --weights <out-dir>."
+        found.append(Advice(TUNED, meaning, ()))
+    return tuple(sorted(found, key=lambda advice: not advice.serious))
+
+
+def _warnings(comparison: Comparison) -> Iterator[Advice]:
+    by_code: dict[str, list[str]] = {}
+    for (system, where), report in comparison.cells.items():
+        for warning in report.warnings:
+            by_code.setdefault(warning.code, []).append(f"{system}, {comparison.label(where)}: {warning.text}")
+    for code, places in by_code.items():
+        title, meaning = MEANINGS.get(code, OTHER)
+        yield Advice(title, meaning, tuple(places), code not in MILD)
+
+
+def _weak_results(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> Iterator[Advice]:
+    no_help = []
+    by_chance = []
+    for (system, where), report in comparison.cells.items():
+        pair = tests[where].of(system)
+        place = f"{system}, {comparison.label(where)}"
+        if pair.gain.points <= 0:
+            no_help.append(f"{place}: {_rates(report)}; {_likely_cause(report)}")
+        elif pair.significant is False:
+            by_chance.append(f"{place}: {_rates(report)}; MAPSSWE, Holm: p = {pair.mapsswe_p:.3f}")
+    if no_help:
+        meaning = f"These systems make no fewer errors than the {FIRST_PASS}."
+        yield Advice(NO_HELP, meaning, tuple(no_help), serious=True)
+    if by_chance:
+        meaning = "On other data of the same kind the difference may be gone. More utterances tell more."
+        yield Advice(BY_CHANCE, meaning, tuple(by_chance))
+
+
+def _rates(report: SystemReport) -> str:
+    return f"{report.first_pass_total.wer:.2f} % before, {report.total.wer:.2f} % after"
+
+
+def _likely_cause(report: SystemReport) -> str:
+    """The first cause of a rescoring without effect that the report shows."""
+    oracle = report.lattice_oracle or report.nbest_oracle
+    codes = {warning.code for warning in report.warnings}
+    if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
+        return f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a wider beam"
+    if codes & {"old_lm", "new_lm", "oov"}:
+        return "see the other warnings about its language models"
+    if not any(report.lm_weights):
+        return "its language models have weight 0"
+    if not report.tuned_here and report.source == "given":
+        return "its weights were given: tune them on a dev set (--tune)"
+    return "its language model does not know better than the old one: train it on more text, or on text of this kind"
+
+
+def _failures(comparison: Comparison) -> Iterator[Advice]:
+    failures = list(comparison.failures())
+    if failures:
+        meaning = (
+            "They count as deletions, or keep their first-pass result; failed.txt in the out-dir lists all of them."
+        )
+        yield Advice(FAILED, meaning, tuple(failures), serious=True)

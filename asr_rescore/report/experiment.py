@@ -1,0 +1,141 @@
+"""All that the report of an experiment shows: the comparison, and what the directories of its systems hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from asr_rescore.errors import RescoreError
+from asr_rescore.files import read_lines
+from asr_rescore.report.advice import Advice, advice_on
+from asr_rescore.report.kaldi_files import IN_WORDS
+from asr_rescore.report.pairs import PairTests
+from asr_rescore.report.published import PublishedRow
+from asr_rescore.report.system import SystemReport
+from asr_rescore.report.table import Comparison, FirstPass
+from asr_rescore.report.training_curve import LOG_FILE, TrainingCurve, lm_directories
+from asr_rescore.report.transcripts import Transcripts
+from asr_rescore.report.verdict import Verdict
+from asr_rescore.report.word_changes import WordChanges
+from asr_rescore.vocab import Vocabulary
+from asr_rescore.vocab_files import VOCABULARY_FILE, load_vocabulary
+
+Cell = tuple[str, FirstPass]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A comparison with its transcripts, trainings and vocabularies.
+
+    Attributes:
+        comparison: the reports.
+        directories: (system, first pass) → the output directory of the rescoring.
+        transcripts: what these directories hold of transcripts.
+        curves: the trainings of the language models, as far as their logs were found.
+        vocabularies: name of a language model → its vocabulary, as far as they were found.
+    """
+
+    comparison: Comparison
+    directories: Mapping[Cell, Path]
+    transcripts: Transcripts
+    curves: tuple[TrainingCurve, ...] = ()
+    vocabularies: Mapping[str, Vocabulary] | None = None
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> Experiment:
+        """An experiment of which only the reports are known."""
+        return cls(comparison, {}, Transcripts())
+
+    @classmethod
+    def read(
+        cls, out_dirs: Sequence[Path], published: Iterable[PublishedRow] = (), lm_dirs: Iterable[Path] = ()
+    ) -> Experiment:
+        """Read the output directories of rescorings.
+
+        Args:
+            out_dirs: the directories, each with a report.json.
+            published: rows that come from elsewhere.
+            lm_dirs: directories of language models; those that the out-dirs lie in are found without this.
+
+        Raises:
+            InputError: a report, or the log of a given language model, is missing or damaged.
+            UsageError: the reports cannot be compared.
+        """
+        reports = [SystemReport.load(path) for path in out_dirs]
+        comparison = Comparison.of(reports, published)
+        directories = {
+            (report.system, FirstPass(report.data, report.decoding)): path
+            for report, path in zip(reports, out_dirs, strict=True)
+        }
+        given = list(lm_dirs)
+        found = lm_directories(given, out_dirs)
+        vocabularies = {
+            path.resolve().name: load_vocabulary(path) for path in found if (path / VOCABULARY_FILE).is_file()
+        }
+        return cls(
+            comparison,
+            directories,
+            Transcripts.read(comparison, directories),
+            tuple(TrainingCurve.read(path) for path in found if path in given or (path / LOG_FILE).is_file()),
+            vocabularies,
+        )
+
+    @cached_property
+    def tests(self) -> dict[FirstPass, PairTests]:
+        """First pass → the comparisons of systems on it."""
+        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in self.first_passes}
+
+    @property
+    def first_passes(self) -> list[FirstPass]:
+        """All first passes, in the order of the table."""
+        return [where for first_passes in self.comparison.sets.values() for where in first_passes]
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The best system."""
+        return Verdict.of(self.comparison, self.tests)
+
+    @cached_property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return self.verdict.sentence(self.comparison)
+
+    @cached_property
+    def advice(self) -> tuple[Advice, ...]:
+        """The warnings and weak results, in plain words."""
+        return advice_on(self.comparison, self.tests)
+
+    def words(self, system: str) -> WordChanges | None:
+        """The words that a system mends and spoils on the evaluation sets; None without transcripts."""
+        changes = WordChanges()
+        known = False
+        for where in self.verdict.reports:
+            cell = (system, where)
+            if cell in self.transcripts.rescored and cell in self.transcripts.first_pass:
+                known = True
+                changes.add(
+                    self.transcripts.references[where],
+                    self.transcripts.first_pass[cell],
+                    self.transcripts.rescored[cell],
+                )
+        return changes if known else None
+
+    def grid(self, where: FirstPass) -> list[tuple[float, float, float]]:
+        """LMWT, word insertion penalty and WER of the best system's wer_LMWT_WIP files; empty if there are none."""
+        directory = self.directories.get((self.verdict.system, where))
+        if directory is None:
+            return []
+        return sorted(_grid_of(directory))
+
+
+def _grid_of(directory: Path) -> Iterator[tuple[float, float, float]]:
+    for path in directory.glob(f"{IN_WORDS.rate}_*_*"):
+        try:
+            _, lmwt, wip = path.name.split("_")
+            marker, rate = next(read_lines(path))[1].split()[:2]
+            if marker == "%WER":
+                yield float(lmwt), float(wip), float(rate)
+        except (ValueError, StopIteration, RescoreError):
+            continue  # a file of someone else

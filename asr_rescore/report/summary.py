@@ -1,0 +1,38 @@
+"""The report in a terminal: the verdict, the table, and at most five lines of what else matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asr_rescore.report.experiment import Experiment
+from asr_rescore.report.table import markdown
+
+MOST_LINES = 5
+
+
+def to_summary(experiment: Experiment) -> str:
+    """The verdict, the table of report.txt, and at most five lines."""
+    comparison = experiment.comparison
+    lines = list(_lines(experiment))
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], "and more: --details, or see the page"]
+    table = markdown([comparison.header(), *comparison.rows()])
+    return f"{experiment.sentence}\n\n{table}\n" + "".join(f"- {line}\n" for line in lines)
+
+
+def _lines(experiment: Experiment) -> Iterator[str]:
+    """What matters most comes first."""
+    comparison = experiment.comparison
+    serious = [advice for advice in experiment.advice if advice.serious]
+    for advice in serious:
+        yield f"{advice.title}: {advice.places[0] if advice.places else advice.meaning}"
+    if any(report.tuned_here for report in comparison.cells.values()):
+        yield "*: weights tuned on this very set"
+    several = [(data, places) for data, places in comparison.sets.items() if len(places) > 1]
+    if several:
+        yield "; ".join(f"{data}: {' / '.join(place.decoding for place in places)}" for data, places in several)
+    mild = [advice.title for advice in experiment.advice if not advice.serious]
+    if mild:
+        yield f"{'; '.join(mild)} (--details)"
+    if experiment.transcripts.missing:
+        yield "some transcripts are missing, so the page does not show all utterances; it says which"

@@ -1,0 +1,314 @@
+"use strict";
+(() => {
+  const find = (selector, inside = document) => inside.querySelector(selector);
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  const make = (tag, text = "", names = "") => {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    if (names) element.className = names;
+    return element;
+  };
+
+  // Tables: a click on the head of a column sorts by it.
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = cell.dataset.value ?? cell.textContent.trim();
+    const value = Number(text);
+    return text === "" || Number.isNaN(value) ? text : value;
+  };
+  const inOrder = (one, other) => {
+    if (typeof one === typeof other) return one < other ? -1 : one > other ? 1 : 0;
+    return typeof one === "number" ? -1 : 1; // what has no number comes last
+  };
+  for (const table of all("table.sortable")) {
+    const heads = all("thead th", table);
+    heads.forEach((head, column) => {
+      const button = make("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const ascending = head.getAttribute("aria-sort") !== "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+        const rows = [...table.tBodies[0].rows];
+        const sign = ascending ? 1 : -1;
+        rows.sort((one, other) => sign * inOrder(valueOf(one, column), valueOf(other, column)));
+        table.tBodies[0].append(...rows);
+      });
+    });
+  }
+
+  for (const button of all("button.copy")) {
+    const text = find("pre", button.closest("details"));
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text.textContent);
+        button.textContent = "copied";
+      } catch { // a browser that forbids it
+        getSelection().selectAllChildren(text);
+        button.textContent = "selected";
+      }
+    });
+  }
+
+  // Utterances
+  const source = find("#data");
+  if (!source) return;
+  const { sets } = JSON.parse(source.textContent);
+  const [UTT, SPEAKER, REFERENCE, TEXTS, NUMBERS] = [0, 1, 2, 3, 4];
+  const MORE = 30;
+  const FIRST_PASS = "first pass";
+  const controls = { set: find("#set"), system: find("#system"), filter: find("#filter"), query: find("#query") };
+  const body = find("#list tbody");
+  let chosen = []; // the utterances that the filters leave
+  let current = null;
+  let shown = MORE;
+
+  const currentSet = () => sets[Number(controls.set.value)];
+  const rowOf = (name) => currentSet().rows.indexOf(name);
+  const words = (text) => (text === "" ? [] : text.split(" "));
+  const textOf = (utt, row) => utt[TEXTS][utt[NUMBERS][row]];
+  const errorsOf = (utt, row) => {
+    const text = textOf(utt, row);
+    return text === null ? words(utt[REFERENCE]).length : words(text).length;
+  };
+
+  // The errors of a hypothesis, decoded: for each reference word what was heard (null: nothing), and the words
+  // inserted before each reference word and after the last.
+  const decoded = (reference, text) => {
+    const heard = text === null ? reference.map(() => null) : [...reference];
+    const inserted = Array.from({ length: reference.length + 1 }, () => []);
+    for (const edit of words(text ?? "")) {
+      const [, place, kind, word] = /^(\d+)([-=+])(.*)$/s.exec(edit);
+      if (kind === "+") inserted[Number(place)].push(word);
+      else heard[Number(place)] = kind === "-" ? null : word;
+    }
+    return { heard, inserted };
+  };
+
+  const cellOf = (said, heard, before) => {
+    const cell = make("td");
+    if (said === null) {
+      if (heard !== undefined) cell.append(make("span", `+${heard}`, "ins"));
+      return cell;
+    }
+    const right = said === heard;
+    const kinds = right ? [] : [heard === null ? "del" : "sub"];
+    const wasRight = before === undefined ? right : before === said;
+    let text = heard ?? "—";
+    if (right && !wasRight) {
+      kinds.push("fixed");
+      text = `✓ ${text}`;
+    } else if (!right && wasRight && before !== undefined) {
+      kinds.push("broken");
+      text = `✗ ${text}`;
+    }
+    cell.append(kinds.length ? make("span", text, kinds.join(" ")) : text);
+    if (!right) cell.title = heard === null ? `“${said}” deleted` : `“${heard}” in place of “${said}”`;
+    if (right && !wasRight) cell.title = `first pass: ${before === null ? "deleted" : `“${before}”`}`;
+    return cell;
+  };
+
+  const tableRows = (utt) => {
+    const { rows } = currentSet();
+    const grouped = new Map();
+    rows.forEach((name, row) => {
+      const text = textOf(utt, row);
+      const key = name === FIRST_PASS ? FIRST_PASS : `hypothesis ${text}`;
+      if (!grouped.has(key)) grouped.set(key, { names: [], text, first: name === FIRST_PASS });
+      grouped.get(key).names.push(name);
+    });
+    const system = controls.system.value;
+    return [...grouped.values()].map((row) => ({ ...row, chosen: row.names.includes(system) }))
+      .sort((one, other) => other.first - one.first || other.chosen - one.chosen);
+  };
+
+  const showUtterance = () => {
+    const place = find("#utterance");
+    place.replaceChildren();
+    if (!current) return;
+    const reference = words(current[REFERENCE]);
+    const rows = tableRows(current).map((row) => ({ ...row, ...decoded(reference, row.text) }));
+    const before = rows.find((row) => row.first);
+    const columns = [];
+    for (let index = 0; index <= reference.length; index += 1) {
+      const most = Math.max(...rows.map((row) => row.inserted[index].length));
+      for (let extra = 0; extra < most; extra += 1) columns.push({ index, extra, said: null });
+      if (index < reference.length) columns.push({ index, said: reference[index] });
+    }
+    const cellsAt = (column) => rows.map((row) => (column.said === null
+      ? cellOf(null, row.inserted[column.index][column.extra])
+      : cellOf(column.said, row.heard[column.index], row.first || !before ? undefined : before.heard[column.index])));
+    const speaker = current[SPEAKER] ? `, speaker ${current[SPEAKER]}` : "";
+    place.append(make("h3", `${current[UTT]}${speaker}`));
+    // As many columns side by side as there is room for; the others go below.
+    const letters = (matchMedia("print").matches ? 700 : place.clientWidth) / 9 - (innerWidth < 600 ? 11 : 24);
+    const narrow = innerWidth < 600;
+    const label = (names, short) => {
+      const head = Object.assign(make("th"), { scope: "row", title: names.join(", ") });
+      const text = short && names.length > 1 ? `${names[0]} +${names.length - 1}` : names.join(", ");
+      for (const part of text.split(/(?<=_)/)) head.append(part, make("wbr"));
+      return head;
+    };
+    let table = null;
+    let room = 0;
+    for (const column of columns) {
+      const cells = cellsAt(column);
+      const width = Math.max(column.said?.length ?? 1, ...cells.map((cell) => cell.textContent.length)) + 1.5;
+      if (!table || width > room) {
+        table = make("table");
+        const head = table.insertRow();
+        head.append(Object.assign(make("th", "reference"), { scope: "row" }));
+        for (const row of rows) {
+          const line = table.insertRow();
+          if (row.chosen) line.className = "chosen";
+          line.append(label(row.names, narrow || columns[0] !== column));
+        }
+        const wide = make("div", "", "wide");
+        wide.append(table);
+        place.append(wide);
+        room = letters;
+      }
+      room -= width;
+      table.rows[0].append(make("td", column.said ?? ""));
+      cells.forEach((cell, index) => table.rows[index + 1].append(cell));
+    }
+    const together = rows.filter((row) => row.names.length > 1);
+    if (narrow && together.length) {
+      place.append(make("p", `Alike: ${together.map((row) => row.names.join(" = ")).join("; ")}`, "remark"));
+    }
+    if (!columns.length) place.append(make("p", "Nothing was said and nothing heard."));
+  };
+
+  const choose = (utt, andFocus = false) => {
+    current = utt;
+    const index = chosen.indexOf(utt);
+    if (index >= shown) shown = index + 1;
+    showUtterance();
+    showList();
+    if (utt) history.replaceState(null, "", `#utt=${encodeURIComponent(`${currentSet().name}/${utt[UTT]}`)}`);
+    if (andFocus) find("#utterance").scrollIntoView({ block: "nearest" });
+  };
+
+  const showList = () => {
+    const system = rowOf(controls.system.value);
+    const first = rowOf(FIRST_PASS);
+    body.replaceChildren(...chosen.slice(0, shown).map((utt) => {
+      const row = make("tr", "", utt === current ? "current" : "");
+      const button = make("button", utt[UTT]);
+      button.type = "button";
+      button.addEventListener("click", () => choose(utt, true));
+      row.insertCell().append(button);
+      row.append(make("td", first < 0 ? "" : errorsOf(utt, first)), make("td", errorsOf(utt, system)));
+      row.append(make("td", utt[REFERENCE]));
+      return row;
+    }));
+    find("#more").hidden = shown >= chosen.length;
+    find("#count").textContent = `${chosen.length} of ${currentSet().utts.length} utterances`;
+  };
+
+  const PASSES = {
+    all: () => true,
+    changed: (utt, first, system) => first < 0 || textOf(utt, first) !== textOf(utt, system),
+    better: (utt, first, system) => first >= 0 && errorsOf(utt, system) < errorsOf(utt, first),
+    worse: (utt, first, system) => first >= 0 && errorsOf(utt, system) > errorsOf(utt, first),
+    wrong: (utt, first, system) => errorsOf(utt, system) > 0,
+  };
+  const filter = (keep = false) => {
+    const query = controls.query.value.trim().toLowerCase();
+    const system = rowOf(controls.system.value);
+    const first = rowOf(FIRST_PASS);
+    const passes = PASSES[controls.filter.value];
+    const matches = (utt) => !query
+      || [utt[UTT], utt[REFERENCE], ...utt[TEXTS]].some((text) => (text ?? "").toLowerCase().includes(query));
+    chosen = currentSet().utts.filter((utt) => passes(utt, first, system) && matches(utt));
+    shown = MORE;
+    const staying = keep && current ? current : chosen.includes(current) ? current : chosen[0] ?? null;
+    current = staying;
+    showUtterance();
+    showList();
+  };
+
+  const fill = (select, names) => select.replaceChildren(
+    ...names.map(([value, name]) => Object.assign(make("option", name), { value })));
+  const changeSet = () => {
+    const system = controls.system.value;
+    const names = currentSet().rows.filter((name) => name !== FIRST_PASS);
+    fill(controls.system, names.map((name) => [name, name]));
+    if (names.includes(system)) controls.system.value = system;
+    current = null;
+    filter();
+  };
+
+  const step = (by) => {
+    const index = chosen.indexOf(current) + by;
+    if (index >= 0 && index < chosen.length) choose(chosen[index], true);
+    return index >= 0 && index < chosen.length;
+  };
+  const errorCells = () => all("#utterance tr.chosen :is(.sub, .del, .ins)");
+  const nextError = () => {
+    let cells = errorCells();
+    let index = cells.indexOf(document.activeElement) + 1;
+    while (index >= cells.length) {
+      if (!step(1)) return;
+      cells = errorCells();
+      index = 0;
+    }
+    cells[index].tabIndex = -1;
+    cells[index].focus();
+  };
+  const KEYS = {
+    n: () => step(1),
+    p: () => step(-1),
+    e: nextError,
+    "/": () => controls.query.focus(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    if (KEYS[event.key]) {
+      event.preventDefault();
+      KEYS[event.key]();
+    }
+  });
+
+  const followAddress = () => {
+    const match = /^#utt=(.+)$/.exec(location.hash);
+    if (!match) return false;
+    let wanted = match[1];
+    try { wanted = decodeURIComponent(wanted); } catch { /* an address that someone wrote by hand */ }
+    for (const [number, set] of sets.entries()) {
+      const utt = set.utts.find((entry) => wanted === `${set.name}/${entry[UTT]}` || wanted === entry[UTT]);
+      if (utt) {
+        controls.set.value = String(number);
+        changeSet();
+        if (!chosen.includes(utt)) {
+          controls.filter.value = "all";
+          controls.query.value = "";
+          filter();
+        }
+        choose(utt);
+        find("#utterances").scrollIntoView();
+        return true;
+      }
+    }
+    return false;
+  };
+
+  fill(controls.set, sets.map((set, number) => [String(number), set.name]));
+  controls.set.value = String(Math.max(0, sets.findIndex((set) => set.name === source.dataset.set)));
+  changeSet();
+  if (controls.system.querySelector(`option[value="${CSS.escape(source.dataset.system)}"]`)) {
+    controls.system.value = source.dataset.system;
+    filter();
+  }
+  controls.set.addEventListener("change", changeSet);
+  controls.system.addEventListener("change", () => filter(true));
+  controls.filter.addEventListener("change", () => filter());
+  controls.query.addEventListener("input", () => filter());
+  find("#filters").addEventListener("submit", (event) => event.preventDefault());
+  find("#more").addEventListener("click", () => { shown += 10 * MORE; showList(); });
+  addEventListener("hashchange", followAddress);
+  addEventListener("resize", showUtterance);
+  followAddress();
+})();

@@ -1,0 +1,229 @@
+"""The page of a comparison: its parts, what is in them, and that nothing in a word becomes part of the page."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+from urllib.parse import quote
+
+import pytest
+
+from asr_rescore.report import Comparison, Experiment, PublishedRow, ReportWarning, to_html
+from asr_rescore.report.utterances import edits, utterance_data
+from asr_rescore.report.word_changes import NOTHING, WordChanges, aligned
+from made_reports import Page, out_dir, report
+
+REFERENCES = {"a-1": "the cat sat", "a-2": "on the mat", "b-1": "all day long"}
+BEFORE = {"a-1": "a cat sat", "a-2": "on mat", "b-1": "all day long"}
+AFTER = {"a-1": "the cat sat down", "a-2": "on the mat", "b-1": "all way long"}
+SPEAKERS = {"a-1": "ann", "a-2": "ann", "b-1": "bob"}
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory) -> Experiment:
+    folder = tmp_path_factory.mktemp("exp")
+    dev = out_dir(
+        folder / "student/decode_tg_dev", REFERENCES, BEFORE, REFERENCES, source="tuned on data/dev", tuned_here=True
+    )
+    test = out_dir(folder / "student/decode_tg_eval", REFERENCES, BEFORE, AFTER, speakers=SPEAKERS)
+    teacher = out_dir(folder / "teacher/decode_tg_eval", REFERENCES, BEFORE, REFERENCES, 5000, speakers=SPEAKERS)
+    log = '{"epoch": 1.0, "valid_ppl": 90.5}\n{"epoch": 2.0, "valid_ppl": 70.25}\n'
+    (folder / "student/log.jsonl").write_text(log)
+    for lmwt in (13, 15):
+        (teacher / f"wer_{lmwt}_0.5").write_text("%WER 30.00 [ 3 / 10 ]\n")
+    return Experiment.read([dev, test, teacher], [PublishedRow("paper", "12M", "", {"eval": "6.30"})])
+
+
+@pytest.fixture(scope="module")
+def page(experiment) -> Page:
+    return Page(to_html(experiment))
+
+
+def test_the_page_needs_nothing_else_and_each_id_is_there_once(page):
+    assert page.fetched == page.handlers == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "default-src 'none'" in str([meta.attributes for meta in page.root.all("meta")])
+    assert {style.raw.count("url(") + style.raw.count("@import") for style in page.root.all("style")} == {0}
+
+
+def test_the_answer_comes_first(page, experiment):
+    assert page.root.one("p", **{"class": "answer"}).text == experiment.sentence.replace("\u00a0", " ")
+    sections = [section.attributes["id"] for section in page.root.all("section")]
+    assert sections == ["systems", "diagnosis", "significance", "utterances", "words", "details"]
+    links = [link.attributes["href"] for link in page.root.one("nav").all("a")]
+    assert links == [f"#{section}" for section in sections]
+
+
+def test_the_table_has_a_row_for_each_system_and_values_to_sort_by(page):
+    table = page.root.one("table", id="summary")
+    rows = {row[0]: row[1:] for row in table.rows()}
+    assert rows["system"] == ["parameters", "valid ppl", "dev: decode_tg_dev", "eval: decode_tg_eval"]
+    assert [*rows][1:] == ["first pass", "student", "teacher best", "N-best oracle", "lattice oracle", "paper"]
+    assert [cell.split()[0] for cell in rows["student"]] == ["1,000", "50.00", "0.00*", "22.22"]
+    assert rows["paper"] == ["12M", "–", "–", "6.30"]
+    assert rows["teacher best"][2] == "–", "it was not run on dev"
+    values = [cell.attributes["data-value"] for cell in table.all("tr")[2].all("td")]
+    assert [float(value) for value in values] == pytest.approx([1000, 50, 0, 200 / 9])
+
+
+def test_a_plot_is_described_and_takes_the_colours_of_the_page(page):
+    figures = page.root.one("section", id="systems").all("figure")
+    assert [figure.one("strong").text for figure in figures] == [
+        *("WER by system.", "Size and WER.", "Training.", "LMWT and word insertion penalty."),
+    ]
+    assert all(figure.one("div", role="img").attributes["aria-label"] for figure in figures)
+    drawn = figures[0].one("svg")
+    assert {"first pass", "student", "teacher"} <= {text.text for text in drawn.all("text")}
+
+
+def test_each_system_is_compared_with_the_first_pass_and_the_best(page):
+    section = page.root.one("section", id="significance")
+    captions = [table.one("caption").text for table in section.all("table")]
+    compared = "Each system compared with the first pass"
+    assert captions == [compared, compared, "teacher, which has the fewest errors, compared with each other system"]
+    header, student, _ = section.all("table")[1].rows()
+    assert "by 2 speakers" in header
+    assert student[:2] == ["student", "+0.00"]
+
+
+def test_utterances_are_stored_as_what_differs_from_the_reference(page, experiment):
+    data = json.loads(page.root.one("script", id="data").raw)
+    assert data == utterance_data(experiment.comparison, experiment.transcripts)
+    [dev, test] = data["sets"]
+    assert (dev["name"], dev["rows"]) == ("decode_tg_dev", ["first pass", "student"])
+    assert test["rows"] == ["first pass", "student", "teacher"]
+    assert test["utts"] == [
+        ["a-1", "ann", "the cat sat", ["0=a", "3+down", ""], [0, 1, 2]],
+        ["a-2", "ann", "on the mat", ["1-", ""], [0, 1, 1]],
+        ["b-1", "bob", "all day long", ["", "1=way"], [0, 1, 0]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "text"),
+    [
+        ("a b c", "a x c d", "1=x 3+d"),
+        ("a", "", "0-"),
+        ("", "a b", "0+a 0+b"),
+        ("a b", "a b", ""),
+        ("a b", "a =+- b", "1+=+-"),
+    ],
+)
+def test_edits_by_hand(reference, hypothesis, text):
+    assert edits(aligned(reference.split(), hypothesis.split())) == text
+
+
+def test_words_fixed_broken_and_confused_by_hand():
+    changes = WordChanges()
+    said, before, after = ({utt: text.split() for utt, text in texts.items()} for texts in (REFERENCES, BEFORE, AFTER))
+    changes.add(said, before, after)
+    assert changes.fixed == {"the": 2}
+    assert changes.broken == changes.wrong == {"day": 1}
+    assert changes.confusions == {("day", "way"): 1, (NOTHING, "down"): 1}
+    assert changes.confusions_before == {("the", "a"): 1, ("the", NOTHING): 1}
+    assert changes.oov({"the", "mat"}.__contains__) == [("the", 2, 0), ("mat", 1, 0)]
+
+
+def test_the_words_of_the_best_system_come_first(page):
+    section = page.root.one("section", id="words")
+    names = [details.one("summary").text for details in section.all("details")]
+    assert names == ["teacher, on decode_tg_eval", "student, on decode_tg_eval"]
+    fixed = section.all("details")[1].all("table")[0]
+    assert fixed.rows() == [["word", "fixed", "broken"], ["the", "2", "0"]]
+
+
+def test_nothing_in_a_word_or_name_becomes_part_of_the_page(tmp_path):
+    word = HOSTILE
+    out = out_dir(
+        tmp_path / "student/decode_tg_eval",
+        {f"{word}-1": f"a {word} b", "2": "]]> --> {{7*7}} $x$"},
+        {f"{word}-1": f"a {word}{word} b", "2": "\"' onerror=alert(1)"},
+        {f"{word}-1": f"{word}&amp; b", "2": "</script><img src=x>"},
+        system=word,
+        failures={word: word},
+        speakers={f"{word}-1": word, "2": "two"},
+        warnings=(ReportWarning("oov", word),),
+    )
+    other = out_dir(tmp_path / "b/decode_tg_eval", *[{f"{word}-1": f"a {word} b", "2": "]]> --> {{7*7}} $x$"}] * 3, 7)
+    page = Page(to_html(Experiment.read([out, other])))
+    assert page.fetched == page.handlers == []
+    assert len(page.root.all("script")) == 2, "the data and the page's own"
+    assert page.root.all("img") == []
+    data = page.root.one("script", id="data").raw
+    assert "<" not in data and "&" not in data
+    [shown] = json.loads(data)["sets"]
+    assert shown["rows"] == ["first pass", word, "b"]
+    assert ["2", "two", "]]> --> {{7*7}} $x$"] in [utt[:3] for utt in shown["utts"]]
+    text = page.root.text
+    assert "{{7*7}}" in text and word in page.root.one("table", id="summary").text
+
+
+def test_without_transcripts_the_page_says_so(tmp_path):
+    folder = out_dir(tmp_path / "student/decode_tg_eval", REFERENCES, BEFORE, AFTER)
+    shutil.rmtree(folder / "scoring_kaldi")
+    page = Page(to_html(Experiment.read([folder])))
+    section = page.root.one("section", id="utterances").text
+    assert "There are no transcripts to show" in section
+    assert "student, decode_tg_eval: no transcripts: " in section
+    assert "cannot be tested by MAPSSWE" in page.root.one("p", **{"class": "answer"}).text
+
+
+def test_reports_alone_make_a_page():
+    page = Page(to_html(Experiment.of(Comparison.of([report(), report("teacher")]))))
+    assert "utt9: no lattice" in page.root.one("section", id="diagnosis").text
+
+
+def test_utterances_beyond_the_largest_page_are_left_out_and_those_that_changed_stay(experiment, monkeypatch):
+    monkeypatch.setattr("asr_rescore.report.utterances.LARGEST", 200)
+    data = utterance_data(experiment.comparison, experiment.transcripts)
+    assert [[utt[0] for utt in shown["utts"]] for shown in data["sets"]] == [["a-1"], ["a-2"]]
+    assert data["left_out"] == 4
+    assert "4 utterances are left out" in Page(to_html(experiment)).root.one("section", id="utterances").text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [0.1, 0.6], ids=["few errors", "many errors"])
+def test_ten_systems_on_four_sets_of_500_utterances_take_at_most_3_megabytes(tmp_path, wrong):
+    draw = random.Random(0)
+    words = [f"word{number}" for number in range(2000)]
+
+    def heard(text):
+        return " ".join(draw.choice(words) if draw.random() < wrong else word for word in text.split())
+
+    directories = []
+    for data in ("dev", "test", "eval", "other"):
+        said = {f"speaker{k % 9}-utterance{k:04}": " ".join(draw.choices(words, k=17)) for k in range(500)}
+        before = {utt: heard(text) for utt, text in said.items()}
+        for number in range(10):
+            after = {utt: heard(text) for utt, text in said.items()}
+            speakers = {utt: utt.split("-")[0] for utt in said}
+            folder = tmp_path / f"system{number}/decode_{data}"
+            directories.append(out_dir(folder, said, before, after, 1000 + number, speakers=speakers))
+    html = to_html(Experiment.read(directories))
+    assert len(html.encode()) <= 3 << 20
+    data = json.loads(Page(html).root.one("script", id="data").raw)
+    assert (data["left_out"] == 0) == (wrong < 0.5)
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
+def test_a_browser_shows_the_utterance_of_the_address(tmp_path, experiment):
+    file = tmp_path / "report.html"
+    file.write_text(to_html(experiment), encoding="utf-8")
+    address = f"file://{file}#utt={quote('decode_tg_eval/b-1', safe='')}"
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    done = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True)
+    shown = Page(done.stdout).root.one("div", id="utterance")
+    assert shown.one("h3").text == "b-1, speaker bob"
+    assert shown.one("table").rows() == [
+        ["reference", "all", "day", "long"],
+        ["first pass", "all", "day", "long"],
+        ["teacher", "all", "day", "long"],
+        ["student", "all", "✗ way", "long"],
+    ]
