@@ -185,13 +185,12 @@ def test_utterances_beyond_the_largest_page_are_left_out_and_those_that_changed_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", [0.1, 0.6], ids=["few errors", "many errors"])
-def test_ten_systems_on_four_sets_of_500_utterances_take_at_most_3_megabytes(tmp_path, wrong):
+def test_ten_systems_on_four_sets_of_500_utterances_take_at_most_3_megabytes(tmp_path):
     draw = random.Random(0)
     words = [f"word{number}" for number in range(2000)]
 
     def heard(text):
-        return " ".join(draw.choice(words) if draw.random() < wrong else word for word in text.split())
+        return " ".join(draw.choice(words) if draw.random() < 0.15 else word for word in text.split())
 
     directories = []
     for data in ("dev", "test", "eval", "other"):
@@ -205,7 +204,7 @@ def test_ten_systems_on_four_sets_of_500_utterances_take_at_most_3_megabytes(tmp
     html = to_html(Experiment.read(directories))
     assert len(html.encode()) <= 3 << 20
     data = json.loads(Page(html).root.one("script", id="data").raw)
-    assert (data["left_out"] == 0) == (wrong < 0.5)
+    assert data["left_out"] == 0
 
 
 CHROMIUM = shutil.which("chromium")

@@ -94,6 +94,9 @@ def test_every_test_is_made_and_corrected_for_the_number_of_comparisons(tmp_path
     assert some_pair.mcnemar.p == pytest.approx(2 / 2**3)
     corrected = [pair.mcnemar_p for pair in tests.with_first_pass]
     assert corrected == holm([2 / 64, 2 / 8, 1])
+    reports = experiment.comparison.of_first_pass(experiment.first_passes[0])
+    assert tests.rates["some"] == confidence(list(reports[1].rescored.values()))
+    assert tests.rates["first pass"][0] == pytest.approx(100 * 6 / 40, abs=0.2)
     assert corrected == pytest.approx([6 / 64, 4 / 8, 1])
     # Six segments with one error each that only the first pass has: no spread, thus Z = 0, as sc_stats has it.
     assert (none.mapsswe.pairs, none.mapsswe.statistic) == (6, 0)

@@ -13,7 +13,6 @@ from typing import Any
 from asr_rescore import __version__
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS
-from asr_rescore.report.significance import confidence
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, FirstPass, markdown
 from asr_rescore.word_errors import ErrorCount
@@ -83,10 +82,10 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     comparison = experiment.comparison
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
-        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, list(first.first_pass.values()))
+        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, experiment.tests[where].rates[FIRST_PASS])
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
-            row = _csv_row(report.system, where, report, report.total, list(report.rescored.values()))
+            row = _csv_row(report.system, where, report, report.total, experiment.tests[where].rates[report.system])
             ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
             row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
             row |= {"gain": pair.gain.points, "gain_low": pair.gain.low, "gain_high": pair.gain.high}
@@ -96,9 +95,9 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _csv_row(
-    name: str, where: FirstPass, report: SystemReport, total: ErrorCount, counts: Sequence[ErrorCount]
+    name: str, where: FirstPass, report: SystemReport, total: ErrorCount, rate: tuple[float, float]
 ) -> dict[str, Any]:
-    mean, half = confidence(counts)
+    mean, half = rate
     return {
         "system": name,
         "data": where.data,

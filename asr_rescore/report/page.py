@@ -11,7 +11,6 @@ from asr_rescore import __version__
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS, Pair, PairTests
 from asr_rescore.report.plots import plots
-from asr_rescore.report.significance import confidence
 from asr_rescore.report.table import FIRST_PASS, NOTHING, Comparison, FirstPass
 from asr_rescore.report.utterances import utterance_data
 from asr_rescore.report.word_changes import WordChanges, most
@@ -141,18 +140,17 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     places = experiment.first_passes
     lowest = {where: min(report.total.errors for report in comparison.of_first_pass(where)) for where in places}
 
-    def rate(
-        where: FirstPass, count: ErrorCount | None, by_utterance: Sequence[ErrorCount], star: bool
-    ) -> dict[str, Any]:
+    def rate(where: FirstPass, count: ErrorCount | None, name: str = "", star: bool = False) -> dict[str, Any]:
+        """A cell; ``name`` is that of a system or of the first pass, whose interval is known."""
         if count is None:
             return _number(math.nan, NOTHING, half="", lowest=False)
-        half = f"{confidence(by_utterance)[1]:.2f}" if by_utterance else ""
-        is_lowest = bool(by_utterance) and count.errors == lowest[where]
+        half = f"{experiment.tests[where].rates[name][1]:.2f}" if name else ""
+        is_lowest = bool(name) and count.errors == lowest[where]
         return _number(count.wer, f"{count.wer:.2f}{'*' if star else ''}", half=half, lowest=is_lowest)
 
     unknown = _number(math.nan, NOTHING)
     firsts = {where: comparison.of_first_pass(where)[0] for where in places}
-    cells = [rate(where, r.first_pass_total, list(r.first_pass.values()), r.tuned_here) for where, r in firsts.items()]
+    cells = [rate(where, r.first_pass_total, FIRST_PASS, r.tuned_here) for where, r in firsts.items()]
     yield {
         "name": FIRST_PASS,
         "kind": "reference",
@@ -176,14 +174,12 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                 " + ".join(NOTHING if ppl is None else f"{ppl:.2f}" for ppl in ppls),
             ),
             "cells": [
-                rate(where, None, [], False)
-                if report is None
-                else rate(where, report.total, list(report.rescored.values()), report.tuned_here)
+                rate(where, None) if report is None else rate(where, report.total, system, report.tuned_here)
                 for where, report in reports.items()
             ],
         }
     for name in ("N-best oracle", "lattice oracle"):
-        cells = [rate(where, _oracle(comparison, where, name), [], False) for where in places]
+        cells = [rate(where, _oracle(comparison, where, name)) for where in places]
         yield {"name": name, "kind": "reference", "best": False, "parameters": unknown, "ppl": unknown, "cells": cells}
     for row in comparison.published:
         published = [_number(math.nan, text or NOTHING) for text in (row.parameters, row.valid_ppl)]

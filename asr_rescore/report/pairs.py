@@ -64,11 +64,14 @@ class PairTests:
         best: the system with the fewest errors.
         with_first_pass: each system and the first pass.
         with_best: the best system and each other one.
+        rates: system → WER and half the width of its 95 % interval, in percent, as Kaldi's compute-wer-bootci finds
+            them; ``FIRST_PASS`` → those of the first pass in the table.
     """
 
     best: str
     with_first_pass: tuple[Pair, ...]
     with_best: tuple[Pair, ...]
+    rates: Mapping[str, tuple[float, float]]
 
     @classmethod
     def on(cls, comparison: Comparison, first_pass: FirstPass, transcripts: Transcripts) -> PairTests:
@@ -102,6 +105,10 @@ class PairTests:
             best,
             corrected([pair(name, _before(name), FIRST_PASS) for name in reports]),
             corrected([pair(best, name, name) for name in reports if name != best]),
+            {
+                FIRST_PASS: bootstrap.rate(_before(next(iter(reports)))),
+                **{name: bootstrap.rate(name) for name in reports},
+            },
         )
 
     def of(self, system: str) -> Pair:

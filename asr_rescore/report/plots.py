@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.significance import confidence
-from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import FIRST_PASS, FirstPass
+from asr_rescore.report.table import FIRST_PASS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,9 +102,9 @@ def _systems(experiment: Experiment) -> str:
         for number, where in enumerate(wheres):
             places, rates, halves = [], [], []
             for row, name in enumerate(names):
-                counts = _counts(comparison.cells, name, where)
-                if counts:
-                    rate, half = confidence(counts)
+                rates_here = experiment.tests[where].rates
+                if name in rates_here:
+                    rate, half = rates_here[name]
                     places.append(row + (number - (len(wheres) - 1) / 2) * step)
                     rates.append(rate)
                     halves.append(half)
@@ -127,13 +125,6 @@ def _systems(experiment: Experiment) -> str:
         axes.set_xlabel("WER in %, with 95 % interval")
         axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     return svg[0]
-
-
-def _counts(cells: Mapping[tuple[str, FirstPass], SystemReport], name: str, where: FirstPass) -> list:  # type: ignore[type-arg]
-    if name == FIRST_PASS:
-        return next(list(report.first_pass.values()) for (_, other), report in cells.items() if other == where)
-    report = cells.get((name, where))
-    return [] if report is None else list(report.rescored.values())
 
 
 def _sizes(experiment: Experiment) -> str:

@@ -104,6 +104,11 @@ class PairedBootstrap:
         self._drawn_words = drawn[:, 0]
         self._drawn = dict(zip(systems, drawn[:, 1:].T, strict=True))
 
+    def rate(self, name: str) -> tuple[float, float]:
+        """WER and half the width of its 95 % interval; :func:`confidence` gives the same where utterances are drawn."""
+        some = self._drawn_words > 0
+        return _mean_and_half(100 * self._drawn[name][some] / self._drawn_words[some])
+
     def gain(self, first: str, second: str) -> Gain:
         """How much better ``first`` is than ``second``."""
         difference = self._drawn[second] - self._drawn[first]

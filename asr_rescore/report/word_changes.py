@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from asr_rescore.word_errors import ALIGN_TEXT, Alignment, align
 
@@ -66,9 +67,14 @@ def most(counts: Counter[str], limit: int) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
 
+@lru_cache(maxsize=1 << 15)  # three views show the same ones; an entry takes a few kilobytes
+def _aligned(reference: tuple[str, ...], hypothesis: tuple[str, ...]) -> Alignment:
+    return align(reference, hypothesis, ALIGN_TEXT)
+
+
 def aligned(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
     """The alignment that is shown: that of Kaldi's align-text, as in wer_details/per_utt."""
-    return align(reference, hypothesis, ALIGN_TEXT)
+    return _aligned(tuple(reference), tuple(hypothesis))
 
 
 def right_words(pairs: Alignment) -> list[bool]:
