@@ -37,6 +37,7 @@ DESCRIPTION_FILE = "ids.json"
 IDS_FILE = "ids.bin"
 ENDS_FILE = "ends.i64"
 LOCK_FILE = ".lock"
+MADE_AGAIN = "the ids are made again"
 SMALL_VOCABULARY = 1 << 16  # entries whose ids fit into 16 bits
 
 
@@ -62,9 +63,11 @@ def opened_ids(text: Path, vocabulary: Vocabulary, scratch: Path) -> Iterator[To
         return
     open_binary(text).close()  # says what is wrong with the path
     file = IdFile(text, vocabulary, _directory(text, text.parent))
-    if is_prepared(text) and (file.is_there or file.can_be_written):
-        yield file.open()
-        return
+    if is_prepared(text):
+        ids = file.open() if file.can_be_written else file.read()
+        if ids is not None:
+            yield ids
+            return
     existed = scratch.exists()
     try:
         yield IdFile(text, vocabulary, _directory(text, scratch)).open()
@@ -123,22 +126,29 @@ class IdFile:
         Raises:
             InputError: see :func:`opened_ids`.
         """
-        made_from = Fingerprint(
-            {"format": FORMAT, "text": file_hash(self.text), "vocabulary": self.vocabulary.hash, "type": self.type.name}
-        )
+        before = file_stamp(self.text)  # a text that changes after this has another hash
+        made_from = self._made_from()
         found = self._read(made_from)
         if found is None:
             with locked(self.lock, str(self.directory), wait=True):
-                found = self._read(made_from)  # another process may have made it meanwhile
+                found = self._read(made_from, warn=True)  # another process may have made it meanwhile
                 if found is None:
-                    self._make(made_from)
+                    self._make(made_from, before)
                     found = self._read(made_from)
         if found is None:
             raise InputError(self.directory, found="other ids", expected="ids", remedy="do not change these files")
         return found
 
-    def _make(self, made_from: Fingerprint) -> None:
-        before = file_stamp(self.text)
+    def read(self) -> TokenStream | None:
+        """Return the ids if they are there, as those of this text and vocabulary; None otherwise."""
+        return self._read(self._made_from(), warn=True)
+
+    def _made_from(self) -> Fingerprint:
+        return Fingerprint(
+            {"format": FORMAT, "text": file_hash(self.text), "vocabulary": self.vocabulary.hash, "type": self.type.name}
+        )
+
+    def _make(self, made_from: Fingerprint, before: tuple[str, int, int]) -> None:
         encoder = Encoder(self.vocabulary)
         digest = hashlib.sha256()
         tokens = 0
@@ -171,17 +181,18 @@ class IdFile:
             }
             (fresh / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
-    def _read(self, made_from: Fingerprint) -> TokenStream | None:
-        """The ids, or None if the file must be made: it is missing, of another text, or damaged."""
+    def _read(self, made_from: Fingerprint, *, warn: bool = False) -> TokenStream | None:
+        """The ids, or None if the file must be made: it is missing, of another text, or damaged, which is logged."""
         if not self.is_there:
             return None
         try:
-            facts = read_json(self.directory / DESCRIPTION_FILE, "the description of a text's ids", "remove it")
+            facts = read_json(self.directory / DESCRIPTION_FILE, "the description of a text's ids", MADE_AGAIN)
             if Fingerprint(facts.record("made_from").values) != made_from:
                 return None
             return self._mapped(facts)
         except (InputError, OSError) as error:
-            logger.warning("%s; the ids are made again", error)
+            if warn:
+                logger.warning("%s", error if isinstance(error, InputError) else f"{error}; {MADE_AGAIN}")
             return None
 
     def _mapped(self, facts: Record) -> TokenStream:

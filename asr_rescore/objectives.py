@@ -55,8 +55,9 @@ class SoftLabels:
         """
         if self.words is not None:
             raise UsageError("objective: a temperature other than 1 needs the teacher's whole distribution, not top-k")
-        powers = (_at_least_float32(self.weights) * self.scale).pow(1 / temperature)
-        return SoftLabels(powers / powers.sum(-1, keepdim=True), self.label)
+        # In log space: at a low temperature all powers of a flat distribution would be 0 in float32.
+        log_probs = torch.log(_at_least_float32(self.weights) * self.scale)
+        return SoftLabels(torch.softmax(log_probs / temperature, dim=-1), self.label)
 
 
 # From the student's ln P (tokens, vocabulary), the teacher's Q or None, and labels (tokens,), to a loss (tokens,).

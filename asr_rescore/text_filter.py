@@ -131,6 +131,8 @@ class TextFilter:
             received = _read(process, most)
             if len(received) > most:
                 raise self._refused(f"more than {most} bytes of output for {len(sent)}", "correct the program")
+            if process.returncode < 0:
+                raise self._refused(f"that signal {-process.returncode} ended it", "correct the program")
             if process.returncode:
                 raise self._refused(f"exit status {process.returncode}{_last_line(stderr)}", "correct the program")
         return received

@@ -6,7 +6,7 @@ Makes decode directories of any size from the lattices of one: the same lattices
 ids. Each is rescored by N-best lists, as a row UTTERANCESxN says, or by lattices, as UTTERANCESxlattices says: first by
 one job, then by a finish. The language model is tiny and has random weights, because memory and time outside the model
 do not depend on it. Each step is a process of its own, whose peak memory the kernel tells. Old and new results can be
-compared with `--keep`, which leaves the made directories and the output.
+compared with `--keep`, which leaves the made directories and the output. Seconds are those of the processor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from asr_rescore.files import atomic_binary
 from asr_rescore.vocab import Vocabulary
 from reporting import MINI, ROOT, Report
 
-ROWS = ("1000x2", "10000x2", "100000x2", "1000x1000", "5000x1000", "1000xlattices", "10000xlattices")
+ROWS = ("1000x2", "10000x2", "100000x2", "1000x1000", "5000x1000", "1000xlattices", "10000xlattices")  # half an hour
 LATTICES = "lattices"
 
 
@@ -122,8 +122,12 @@ def measure(row: str, arguments: argparse.Namespace, lattices: list[tuple[str, b
     job = run([*command, *options, "--job", "1", *places])
     how = options or ["--tune"]
     finish = run([*command, *how, *places])
-    archive = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return f"| {int(number):,} | {n} | {job} | {finish} | {archive / 2**20:.0f} |"
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    each = ""
+    if n != LATTICES:
+        with (out / "archives.1" / "words_text").open("rb") as lines:
+            each = f"{sum(1 for _ in lines) / int(number):.0f}"
+    return f"| {int(number):,} | {n} | {each} | {job} | {finish} | {size / 2**20:.0f} |"
 
 
 def main() -> None:
@@ -144,8 +148,8 @@ def main() -> None:
         report(
             f"{len(lattices)} lattices of at most {arguments.most_arcs} arcs, {arguments.decode_dir.name}, repeated\n"
         )
-        report("| utterances | N | job, s | job, MiB | finish, s | finish, MiB | output, MiB |")
-        report("|---:|---:|---:|---:|---:|---:|---:|")
+        report("| utterances | N | hypotheses of each | job, s | job, MiB | finish, s | finish, MiB | output, MiB |")
+        report("|---:|---:|---:|---:|---:|---:|---:|---:|")
         for row in arguments.rows:
             report(measure(row, arguments, lattices, folder / row))
             if arguments.keep is None:

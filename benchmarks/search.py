@@ -10,6 +10,7 @@ single utterances: how the time grows with N and with the length of the utteranc
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import ExpansionLimits, Lattice, best_path, n_best
+from asr_rescore.lm import GrammarScorer
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import State
 from asr_rescore.nbest import NBest
@@ -28,8 +29,9 @@ from asr_rescore.ngram import WordLm
 from asr_rescore.ranking import Weights, best_hypothesis, graph_costs, neural_column, total_costs
 from asr_rescore.rescoring.first_pass import split_old_lm
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.rescoring.job import Job, ListConfig
+from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+from asr_rescore.rescoring.run import Rescoring
 from asr_rescore.word_errors import wer
 from reporting import DEMO, MINI, Report, need
 
@@ -78,7 +80,8 @@ class Bench:
             nbests = []
             for utt, lattice in lattices:
                 paths = n_best(lattice, n, point.acoustic_scale)
-                nbests.append(split_old_lm(NBest.of_paths(utt, paths, symbols.word), paths, self.grammar))
+                nbest, _ = split_old_lm(NBest.of_paths(utt, paths, symbols.word), GrammarScorer(self.grammar, symbols))
+                nbests.append(nbest)
             costs = self.scorer.costs([words for nbest in nbests for words in nbest.words])
             parts = np.split(costs, np.cumsum([len(nbest) for nbest in nbests])[:-1])
             nbests = [nbest.with_cost(neural_column(0), part) for nbest, part in zip(nbests, parts, strict=True)]
@@ -189,15 +192,16 @@ def main() -> None:
     parser.add_argument("--decode-dir", type=Path, default=MINI / "exp/decode_tgpr_dev")
     arguments = parser.parse_args()
     need(arguments.lm_dir, arguments.weights)
-    inputs = Inputs.read(
-        ListConfig(),
+    rescoring = Rescoring.open(
         arguments.old_lang_dir,
-        [arguments.lm_dir],
+        arguments.lm_dir,
         arguments.data_dir,
         arguments.decode_dir,
-        Path("nowhere"),
-        torch.device("cpu"),
+        Path(tempfile.gettempdir()) / "not_written",
+        weights=arguments.weights,
+        device="cpu",
     )
+    inputs = rescoring.engine.inputs
     (lm,) = inputs.lms
     scorer = CountingScorer(lm.model, lm.vocabulary, inputs.device)
     bench = Bench(inputs, scorer, inputs.old_lm(), inputs.given_weights(None, arguments.weights).weights)

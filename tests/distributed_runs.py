@@ -102,6 +102,8 @@ def main(rank: int, folder: Path) -> None:
 
     found["other count"] = error_of(lambda: train(killed, network(killed), CPU, make_teacher()) if rank == 0 else None)
     found["few streams"] = error_of(lambda: together(make_run(folder / "few", batch=1), ranks))
+    alone = replace(make_run(folder / "alike", epochs=rank + 1), facts={"teacher": 1} if rank else {})
+    found["different runs"] = error_of(lambda: together(alone, ranks))
     undo = stopping(5, lambda: os.kill(os.getpid(), signal.SIGTERM) if rank == 1 else None)
     found["signal"] = error_of(lambda: together(make_run(folder / "signalled"), ranks))
     undo()

@@ -65,6 +65,12 @@ def test_back_off_by_hand(tmp_path, sentence, logarithms):
     assert cost(read(tmp_path, BY_HAND, use_phi=True), sentence) == pytest.approx(-sum(logarithms), abs=1e-12)
 
 
+def test_a_history_without_a_back_off_weight_counts_if_something_continues_it(tmp_path):
+    text = BY_HAND.replace("-0.4\t<s> a\t-0.25", "-0.4\t<s> a")
+    for use_phi in (True, False):
+        assert cost(read(tmp_path, text, use_phi=use_phi), "a b") == pytest.approx(0.4 + 0.15 + 0.05 + 0.9, abs=1e-12)
+
+
 def test_the_cheapest_path_backs_off_where_it_is_cheaper(tmp_path):
     # After "a", b costs 0.6 directly, but 0.05 through back-off; this also leads to the history b, as a b does.
     text = BY_HAND.replace("-0.3\ta\t-0.2", "-0.3\ta\t-0.02").replace("-0.7\tb", "-0.03\tb")

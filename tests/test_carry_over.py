@@ -187,6 +187,7 @@ def test_other_speakers_are_costed_anew(rescore, data, tmp_path):
     [
         (("--tune", "--carry-over", "speaker"), "give --weights or --lm-weight"),
         (("--lm-weight", 0.5, "--carry-over", "speaker", "--score-cache", "cache"), "leave out --score-cache"),
+        (("--lm-weight", 0.5, "--normaliser", "int8", "--score-cache", "cache"), "leave out --score-cache"),
         (("--lm-weight", 0.5, "--carry-over", "recording"), "no segments"),
         (("--lm-weight", 0.5, "--carry-over", "speaker", "--nj", 3), "3 jobs would have to share 2 lat.JOB.gz"),
     ],

@@ -3,13 +3,16 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.nbest import ACOUSTIC, GRAPH, NEURAL, NO_LM, OLD_LM, NBest
 from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.costed_lists import CostedLists, Winners
+from asr_rescore.rescoring.weights import data_hash
 from asr_rescore.tuning import tune
 from asr_rescore.word_errors import edit_distances
 
@@ -43,6 +46,19 @@ def test_the_best_hypotheses_are_those_of_the_whole_lists(tmp_path):
     for nbest in made[1:]:
         distances = edit_distances(references[nbest.utt], nbest.words)
         assert by_errors[nbest.utt] == nbest.words[distances.argmin()]
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_transcripts_are_what_was_recognised(filtered):
+    weights = Weights((0.4,), POINTS[3])
+    winners = Winners(weights, POINTS, OperatingPoint(9), {})
+    made = list(lists(9, 30))
+    for nbest in made:
+        winners.add(nbest, [["filtered"]] * len(nbest) if filtered else nbest.words)
+    assert dict(winners.transcripts()) == {nbest.utt: nbest.words[best_hypothesis(nbest, weights)] for nbest in made}
+    assert set(winners.at_points()[POINTS[3]].values()) == (
+        {("filtered",)} if filtered else set(winners.transcripts().values())
+    )
 
 
 def test_the_list_of_the_first_job_holds_each_time(tmp_path):
@@ -82,3 +98,9 @@ def test_memory_does_not_grow_with_the_lists(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1e6
+
+
+@pytest.mark.parametrize("references", [{}, {"u": []}, {"ü": ["l'été", "b"], "a": ["c", '"']}])
+def test_the_hash_of_references_is_that_of_weights_written_before(references):
+    joined = {utt: " ".join(words) for utt, words in references.items()}
+    assert data_hash(references) == Fingerprint({"references": joined}).digest

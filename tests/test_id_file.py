@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from asr_rescore import corpus, id_file
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import InputError
+from asr_rescore.fingerprint import file_hash
 from asr_rescore.id_file import DESCRIPTION_FILE, IDS_FILE, IdFile, opened_ids
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
@@ -42,9 +44,9 @@ def makes(monkeypatch) -> list[Path]:
     made: list[Path] = []
     make = IdFile._make
 
-    def spy(self, made_from):
+    def spy(self, made_from, before):
         made.append(self.directory)
-        make(self, made_from)
+        make(self, made_from, before)
 
     monkeypatch.setattr(IdFile, "_make", spy)
     return made
@@ -136,7 +138,31 @@ def test_a_damaged_file_is_made_again_with_a_warning(text, tmp_path, caplog, dam
     damage(made(text)[0].parent)
     with opened_ids(text, WORDS, tmp_path / "lm") as found:
         assert found.ids.tolist() == [2, 1, 0, 1, 0, 3, 3, 2, 1, 0, 1, 0]
-    assert "the ids are made again" in caplog.text
+    assert caplog.text.count("the ids are made again") == 1
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES.values(), lambda folder: None], ids=[*DAMAGES, "of an older text"])
+def test_a_file_that_cannot_be_used_nor_written_is_left(text, tmp_path, monkeypatch, damage):
+    with opened_ids(text, WORDS, tmp_path / "lm"):
+        pass
+    damage(made(text)[0].parent)
+    text.write_text("a\n")
+    monkeypatch.setattr(IdFile, "can_be_written", False)
+    scratch = tmp_path / "lm"
+    monkeypatch.setattr("asr_rescore.id_file.locked", lambda path, *_, **__: nullcontext(path.relative_to(scratch)))
+    with opened_ids(text, WORDS, scratch) as found:
+        assert len(found.ids) == 2
+
+
+def test_a_text_that_changes_while_its_hash_is_computed(text, tmp_path, monkeypatch):
+    def changing(path):
+        found = file_hash(path)
+        text.write_text("a\n")
+        return found
+
+    monkeypatch.setattr("asr_rescore.id_file.file_hash", changing)
+    with pytest.raises(InputError, match="found a text that changes"), opened_ids(text, WORDS, tmp_path / "lm"):
+        pass
 
 
 def test_nothing_is_left_next_to_a_text_that_is_not_ours(text, tmp_path):

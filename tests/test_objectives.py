@@ -186,6 +186,18 @@ class TestTemperature:
         skewed = loss("kl", teacher, student, torch.tensor([0]), temperature=2.0)
         assert skewed.item() == pytest.approx(-4 * (0.5 * math.log(4 / 7) + 0.5 * math.log(3 / 7)))
 
+    def test_a_low_temperature(self):
+        """All powers of a flat distribution are 0 in float32 at τ = 0.05, and the normalised ones are not."""
+        flat = torch.full((1, 40_000), 1 / 40_000).log()
+        flat[0, 7] += 0.1
+        actual = loss("kl", flat, flat, torch.tensor([0]), temperature=0.05)
+        assert torch.isfinite(actual).all()
+        # ln P(7) − ln P(x) is 0.1/τ = 2 for all others: the entropy times τ².
+        normaliser = math.exp(2) + 39_999
+        q, other = math.exp(2) / normaliser, 1 / normaliser
+        entropy = -(q * math.log(q) + 39_999 * other * math.log(other))
+        assert actual.item() == pytest.approx(entropy * 0.05**2, rel=1e-4)
+
     def test_leaves_label_and_trust_alone(self):
         config = ObjectiveConfig("trust", temperature=3.0)
         teacher = SoftLabels.from_log_probs(TEACHER, LABELS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr_rescore.cli.main import main
+from asr_rescore.locks import locked
 from asr_rescore.vocab_files import load_vocabulary
 from small_text import SENTENCES, lines, prepare, write_text
 
@@ -104,6 +105,14 @@ def test_it_does_not_write_over_what_it_reads(text, data, capsys, given, name):
     error = capsys.readouterr().err
     assert f"{path} is an input and would be replaced; give a directory other than {data}" in error
     assert (data / name).read_bytes() == before
+
+
+def test_another_process_that_writes_there_is_waited_for_by_the_user(text, data, capsys):
+    before = {path: path.read_bytes() for path in data.glob("*.txt")}
+    with locked(data / ".lock", str(data)):
+        assert main(["prepare_text", "--vocabulary-size", "5", str(text), str(data)]) == 1
+    assert f"{data} is being written by another process" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in data.glob("*.txt")} == before
 
 
 def test_a_text_too_short_to_hold_anything_out(tmp_path, capsys):

@@ -19,6 +19,11 @@ def test_rates_by_the_names_of_data_directories(tmp_path):
     assert [row.wer_on(data) for data in ("test_dev93_hires", "test_eval92")] == ["6.30/4.13", ""]
 
 
+def test_rates_that_yaml_takes_for_numbers(tmp_path):
+    (row,) = rows(tmp_path, "- {name: paper, wer: {dev: 6.30, eval: 4}}")
+    assert row.wer == {"dev": "6.30", "eval": "4.00"}
+
+
 def test_the_best_rates_of_kaldi(tmp_path):
     for name, rate in (("a", "5.60"), ("b", "8.1")):
         (tmp_path / name / "scoring_kaldi").mkdir(parents=True)
@@ -33,7 +38,10 @@ def test_the_best_rates_of_kaldi(tmp_path):
     [
         ("name: paper", "a list"),
         ("- {name: paper}", "either wer or decode_dirs"),
-        ("- {name: paper, wer: {dev: 6.3}}", "text"),
+        ("- {name: paper, wer: {dev: [6.3]}}", "text"),
+        ("- {name: paper, wer: {dev: .nan}}", "nan"),
+        ("- {name: paper, wer: {dev: -3}}", "-3"),
+        ("- {name: paper, wer: {dev: yes}}", "text"),
         ("- {name: paper, wer: {}, ppl: 5}", "none but"),
         ("- {name: k, decode_dirs: {dev: [nowhere]}}", "nowhere/scoring_kaldi/best_wer"),
     ],

@@ -1,8 +1,12 @@
 """The recipes' checks; that the mini recipe runs is what continuous integration shows."""
 
 import json
+import os
+import shutil
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +70,24 @@ class TestPennTreebank:
     def test_wrong_usage(self, checkout, environment, tmp_path, options, status, message):
         done = self.run(checkout, environment, "--exp", str(tmp_path), *options)
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+
+    def test_paths_may_have_blanks(self, tmp_path):
+        """Stage 4 is called in a directory that is not the recipe's; the configs of its rows are found."""
+        shutil.copytree(ROOT / "recipes/steps", tmp_path / "a checkout/recipes/steps")
+        shutil.copytree(ROOT / "recipes/ptb", tmp_path / "a checkout/recipes/ptb")
+        command = tmp_path / "asr-rescore"
+        command.write_text("#!/bin/sh\nprintf '<%s>\\n' \"$@\"\n")
+        command.chmod(0o755)
+        script = tmp_path / "a checkout/recipes/ptb/run.sh"
+        options = ["--stage", "4", "--stop-stage", "4", "--seeds", "1", "--exp", str(tmp_path / "an exp")]
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["bash", script, *options], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        lines = (tmp_path / "an exp/log/student_kl_1.log").read_text().splitlines()
+        words = [line[1:-1] for line in lines if line.startswith("<")]
+        configs = [Path(word) for option, word in pairwise(words) if option == "--config"]
+        assert [config.name for config in configs] == ["student.yaml", "kl.yaml"]
+        assert all(config.is_file() for config in configs)
+        assert words[-2:] == [str(tmp_path / "an exp" / name) for name in ("teacher_ensemble", "student_kl_1")]
 
     @pytest.mark.slow
     def test_the_texts(self, checkout, environment, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from conftest import ROOT
 
 STEPS = ROOT / "recipes/steps"
 HANGS = 3600  # seconds: a loop over a missing value ends here, and no script is as slow on the busiest machine
-SHELL_SCRIPTS = sorted((ROOT / "recipes").rglob("*.sh"))
+SHELL_SCRIPTS = sorted(script for folder in ("recipes", "benchmarks") for script in (ROOT / folder).rglob("*.sh"))
 SCRIPT = f"""#!/usr/bin/env bash
 # Counts things.
 #
@@ -238,7 +239,7 @@ def test_weights_are_not_tuned_unless_asked_for(tmp_path, options, environment):
 
 @pytest.mark.parametrize(
     ("found", "chosen"),
-    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "steps/run_local.sh")],
+    [("path", "run.pl"), ("root", "{root}/egs/wsj/s5/utils/run.pl"), (None, "")],
 )
 def test_jobs_are_run_by_kaldi_where_there_is_one(tmp_path, found, chosen):
     programs, root = tmp_path / "bin", tmp_path / "kaldi"
@@ -306,6 +307,17 @@ class TestSideBySide:
         threads = max(1, os.cpu_count() // 2)
         assert f"\none {threads}\n" in (tmp_path / "log/a.log").read_text()
         assert "\ntwo\n" in (tmp_path / "log/b.log").read_text()
+
+    def test_words_with_blanks(self, tmp_path):
+        """The lines of recipes, whose paths may have blanks, from a checkout that has one, too."""
+        steps = tmp_path / "a checkout"
+        shutil.copytree(STEPS, steps)
+        lines = f'''. '{STEPS}/stages.sh'; command_line "a log" printf '[%s]' "two words" "it's so"'''
+        line = run("bash", "-c", lines, cwd=tmp_path).stdout
+        command = ["bash", steps / "side_by_side.sh", "-"]
+        done = subprocess.run(command, input=line, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "[two words][it's so]" in (tmp_path / "a log").read_text()
 
     def test_all_are_run_also_where_one_fails(self, tmp_path):
         done = self.run(tmp_path, "a.log false\nb.log echo after\n", "--nj", "1")

@@ -381,4 +381,5 @@ def test_a_recipe_of_kaldi_runs_with_only_the_script_exchanged(
     assert {utt for utt, _ in kaldi.read_lattices(out)} == {utt for utt, _ in kaldi.read_lattices(decode)}
     scored = skip_scoring == "false"
     assert ((out / "wer_12_0.0").exists(), "%WER" in done.stdout) == (scored, scored)
+    assert ("not scored; the transcripts are in out/text" in done.stdout) == (not scored)
     assert json.loads((out / "report.json").read_text())

@@ -89,6 +89,14 @@ class TestTopAndSamples:
         weights, _ = top_and_samples(torch.tensor([[0.4, 0.6, 0.0]]), 2, 4, torch.Generator().manual_seed(1))
         assert weights.tolist() == [[pytest.approx(0.6), pytest.approx(0.4), 0, 0, 0, 0]]
 
+    def test_the_rarest_words_are_drawn_as_often_as_they_should_be(self):
+        """10,000 of 40,000 words with 3.3e-8 each, drawn 200,000 times: 66 draws, give or take 8."""
+        rare = torch.full((10_000,), 3.3e-8)
+        others = torch.full((30_000,), (1 - float(rare.double().sum())) / 30_000)
+        probs = torch.cat([others, rare]).unsqueeze(0)
+        _, words = top_and_samples(probs, 1, 200_000, torch.Generator().manual_seed(1))
+        assert 40 < int((words >= 30_000).sum()) < 92
+
     def test_loss_and_gradient_are_unbiased(self):
         """Over many draws, each coordinate of their mean is within four standard errors of that of the whole
         distribution; that of the top words alone is far outside."""

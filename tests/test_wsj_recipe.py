@@ -230,6 +230,15 @@ def test_what_another_first_pass_lacks(checkout, environment, tmp_path):
     assert "--data-dirs: found 1, expected one for each of the 2 in --decode-dirs" in done.stderr
     assert "--lang-dir ''" in done.stderr
     assert "--train-text ''" in done.stderr
+    assert "unbound" not in done.stderr
+
+
+def test_sets_whose_names_are_the_same_are_refused_before_any_work(checkout, environment, tmp_path):
+    dirs = ["--decode-dirs", "dev x/test y/test/", "--data-dirs", "data/dev data/test data/test"]
+    command = ["bash", str(checkout / "recipes/wsj/run.sh"), *dirs]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--decode-dirs: test of test is given twice" in done.stderr
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("teacher", 64_859_450), ("student_trust", 11_987_000)])

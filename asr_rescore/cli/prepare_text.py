@@ -8,6 +8,7 @@ from pathlib import Path
 from asr_rescore.cli.options import add_utterance_id_options, check_one_stdin, input_file, number
 from asr_rescore.ranges import COUNT, Range
 
+LOCK_FILE = ".lock"
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
 
 
@@ -53,16 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the train and the valid text, and the vocabulary of the train text."""
-    from collections.abc import Iterator
-    from contextlib import ExitStack
-
-    from asr_rescore import corpus, kaldi
+    from asr_rescore import corpus
     from asr_rescore.errors import UsageError
-    from asr_rescore.files import rereadable
-    from asr_rescore.id_file import remove_ids
+    from asr_rescore.locks import locked
     from asr_rescore.outputs import check_outputs
-    from asr_rescore.vocab import SENTENCE_END, Vocabulary
-    from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, save_vocabulary
+    from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE
 
     if arguments.only_lexicon and not arguments.lexicon:
         raise UsageError("--only-lexicon needs --lexicon")
@@ -74,6 +70,32 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = [path for path in (*arguments.text, arguments.valid, arguments.lexicon) if path]
     check_one_stdin(*inputs)
     check_outputs([train_path, valid_path, *vocabulary_files], inputs)
+
+    # The files belong together, and each of two processes would write some of them.
+    existed = arguments.dir.exists()
+    lock = arguments.dir / LOCK_FILE
+    with locked(lock, str(arguments.dir)):
+        try:
+            _write(arguments, train_path, valid_path)
+        except BaseException:
+            if not existed and [*arguments.dir.iterdir()] == [lock]:
+                lock.unlink()
+                arguments.dir.rmdir()
+            raise
+    return 0
+
+
+def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) -> None:
+    """Write all files into the directory, and say what is in them."""
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from asr_rescore import corpus, kaldi
+    from asr_rescore.errors import UsageError
+    from asr_rescore.files import rereadable
+    from asr_rescore.id_file import remove_ids
+    from asr_rescore.vocab import SENTENCE_END, Vocabulary
+    from asr_rescore.vocab_files import save_vocabulary
 
     def read(*paths: Path) -> Iterator[list[str]]:
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))
@@ -108,4 +130,3 @@ def run(arguments: argparse.Namespace) -> int:
         f"{arguments.dir}: {counts[SENTENCE_END]} train and {valid_sentences} valid sentences, "
         f"{len(vocabulary)} entries in the vocabulary, {len(vocabulary.unk_probs)} words in {vocabulary.unk}"
     )
-    return 0

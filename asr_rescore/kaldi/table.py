@@ -64,6 +64,9 @@ def write_table(
     """
     with atomic_text(path) as stream:
         for key, values in table.items() if isinstance(table, Mapping) else table:
-            for value in values:
-                check_key(value, f"field of key {key}")
-            stream.write(" ".join([check_key(key, "key"), *values]) + "\n")
+            line = " ".join([key, *values])
+            if fields(line) != [key, *values]:  # faster than to check each of them
+                for value in values:
+                    check_key(value, f"field of key {key}")
+                check_key(key, "key")
+            stream.write(line + "\n")

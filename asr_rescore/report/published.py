@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asr_rescore.errors import InputError
 from asr_rescore.files import read_lines
+from asr_rescore.ranges import NON_NEGATIVE
 from asr_rescore.records import Record, read_yaml
 
 KIND = "rows, each with a name, and wer or decode_dirs"
@@ -58,12 +59,21 @@ def _row(row: Record) -> PublishedRow:
     if ("wer" in row) == ("decode_dirs" in row):
         row.refuse("wer", "either wer or decode_dirs")
     if "wer" in row:
-        wer = row.texts_by_name("wer")
+        rates = row.record("wer")
+        wer = {data: _rate(rates, data) for data in rates.values}
     else:
         directories = row.record("decode_dirs")
         wer = {data: "/".join(map(_best_wer, directories.texts(data))) for data in directories.values}
     texts = {key: row.text(key) if key in row else "" for key in ("parameters", "valid_ppl")}
     return PublishedRow(row.text("name"), texts["parameters"], texts["valid_ppl"], wer)
+
+
+def _rate(rates: Record, data: str) -> str:
+    """A rate as text; a number, as YAML reads 8.10 without quotes, gets two decimals."""
+    value = rates.values[data]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{rates.number(data, NON_NEGATIVE):.2f}"
+    return rates.text(data)
 
 
 def _best_wer(decode_dir: str) -> str:

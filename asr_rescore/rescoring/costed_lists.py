@@ -86,7 +86,7 @@ class Winners:
         self.without_lms = Weights((0.0,) * len(weights.lm), first_pass)
         self.references = references
         self._texts = ChosenTexts()
-        self._transcripts = ChosenTexts()
+        self._transcripts: ChosenTexts | None = None  # if they differ from the texts that are compared
         self._chosen = self.points.index(weights.point)
 
     def add(self, nbest: NBest, texts: Sequence[Sequence[str]]) -> None:
@@ -94,19 +94,22 @@ class Winners:
 
         Args:
             nbest: the list.
-            texts: its hypotheses as they are compared with the references.
+            texts: its hypotheses as they are compared with the references; ``nbest.words`` itself if they are compared
+                as they are, which must be so for all lists or for none.
         """
         graph = graph_costs(nbest, self.weights.lm)
         chosen = [int(np.argmin(total_costs(nbest, graph, point))) for point in self.points]
         chosen.append(best_hypothesis(nbest, self.without_lms))
-        self._transcripts.add(nbest.utt, [nbest.words[chosen[self._chosen]]])
+        if texts is not nbest.words:
+            self._transcripts = self._transcripts or ChosenTexts()
+            self._transcripts.add(nbest.utt, [nbest.words[chosen[self._chosen]]])
         if nbest.utt in self.references:
             chosen.append(int(edit_distances(self.references[nbest.utt], texts).argmin()))
         self._texts.add(nbest.utt, [texts[index] for index in chosen])
 
     def transcripts(self) -> Texts:
         """The cheapest hypotheses at the point that counts, as they were recognised: utterance → words."""
-        return self._transcripts.of(0)
+        return self._texts.of(self._chosen) if self._transcripts is None else self._transcripts.of(0)
 
     def at_points(self) -> dict[OperatingPoint, Texts]:
         """The cheapest hypotheses at each point: point → utterance → words."""

@@ -53,6 +53,11 @@ class ListEngine:
             raise InputError(
                 text, found=found, expected="references to tune on", remedy="give `weights` or `lm_weight`"
             )
+        if self.config.normaliser == "int8" and self.score_cache is not None:
+            raise UsageError(
+                "with `normaliser` int8 a sentence's cost depends a little on the sentences that are costed with it; "
+                "leave out `score_cache`"
+            )
         if self.config.carry_over == "none":
             return
         if self.weights is None:

@@ -55,7 +55,8 @@ def grid_beyond(grid: Sequence[float], *, below: bool) -> str | None:
     else:
         first = values[-1]
         last = first + step * (len(values) - 1)
-    return f"{first}:{last}" + ("" if step == 1 else f":{step}")
+    parts = (first, last) if step == 1 else (first, last, step)
+    return ":".join(f"{part.normalize():f}" for part in parts)
 
 
 def _number(part: str, text: str) -> Decimal:

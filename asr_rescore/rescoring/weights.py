@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,6 @@ import yaml
 
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_text
-from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.records import Record, read_yaml
@@ -60,7 +61,7 @@ class ChosenWeights:
     ) -> ChosenWeights:
         """The result of a grid search on ``data_dir``, with its references (utterance → words)."""
         source = f"tuned on {data_dir}"
-        return cls(tuning.weights, tuning.first_pass, source, tuple(lms), _data_hash(references), no_old_lm)
+        return cls(tuning.weights, tuning.first_pass, source, tuple(lms), data_hash(references), no_old_lm)
 
     def are_tuned_on(self, data_dir: Path, references: Mapping[str, Sequence[str]]) -> bool:
         """Whether these weights were tuned on just this data, whatever its directory is called.
@@ -68,7 +69,7 @@ class ChosenWeights:
         If weights.yaml of an earlier version has no hash of the data, the directories are compared.
         """
         if self.data_hash:
-            return self.data_hash == _data_hash(references)
+            return self.data_hash == data_hash(references)
         _, tuned, tuned_on = self.source.partition("tuned on ")
         return bool(tuned) and Path(tuned_on).resolve() == data_dir.resolve()
 
@@ -145,5 +146,11 @@ def _point(record: Record) -> OperatingPoint:
     return OperatingPoint(record.number("lmwt", POSITIVE), record.number("wip"))
 
 
-def _data_hash(references: Mapping[str, Sequence[str]]) -> str:
-    return Fingerprint({"references": {utt: " ".join(words) for utt, words in references.items()}}).digest
+def data_hash(references: Mapping[str, Sequence[str]]) -> str:
+    """A hash of references: the digest of a fingerprint of them, computed reference by reference."""
+    digest = hashlib.sha256(b'{"references": {')
+    for number, utt in enumerate(sorted(references)):
+        comma = ", " if number else ""
+        digest.update((comma + json.dumps({utt: " ".join(references[utt])})[1:-1]).encode())
+    digest.update(b"}}")
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from asr_rescore.checkpoint import checksum
 from asr_rescore.errors import RescoreError, SaidElsewhere, UsageError
+from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.models import choose_device
 
 # One process validates and writes while the others wait. If it dies, they learn it at once and not from the clock.
@@ -121,6 +122,25 @@ class Ranks:
         with _others():
             dist.gather_object(own, every if self.first else None)
         return every
+
+    def check_alike(self, run: Fingerprint) -> None:
+        """Check that all processes have been started with the same run, before it begins.
+
+        Raises:
+            UsageError: they have not; the same error in all of them.
+        """
+        if self.count == 1:
+            return
+        first = Fingerprint(self.from_first(dict(run.facts)))
+        differences = run.differences(first)
+        names = [*first.facts, "facts"]  # all that the first one has, and what only another has
+        differ = self.any(*(name in differences for name in first.facts), not first.facts.keys() >= {*differences})
+        if any(differ):
+            found = ", ".join(name for name, flag in zip(names, differ, strict=True) if flag)
+            raise UsageError(
+                f"the {self.count} processes were started with different runs (different: {found}); give all of "
+                "them the same files and settings"
+            )
 
     def check_equal(self, model: torch.nn.Module) -> None:
         """Check that all processes have the same weights, bit for bit.

@@ -57,7 +57,7 @@ def train(
         The best valid perplexity.
 
     Raises:
-        UsageError: the directory holds another run, or the teacher is missing.
+        UsageError: the directory holds another run, the teacher is missing, or the processes have different runs.
         RescoreError: the loss, the gradient or the valid perplexity is not finite, or another process trains in the
             directory.
         KeyboardInterrupt: Ctrl-C was pressed, or SIGTERM came (:class:`~asr_rescore.errors.Terminated`); the state has
@@ -69,6 +69,7 @@ def train(
     ranks = ranks or Ranks(device=device)
     lock = locked(run.directory / LOCK_FILE, str(run.directory)) if ranks.first else nullcontext()
     with lock, Interrupt(patient=ranks.count > 1) as interrupt:
+        ranks.check_alike(run.fingerprint)
         trainer = Trainer(run, model, device, teacher, ranks)
         trainer.start_or_resume(interrupt)
         state = trainer.state

@@ -119,7 +119,14 @@ class TrainingState:
         """
         tensors, facts = load_training_state(path)
         state = Record.of(facts, str(path), "the state of a training run", REMOVE_STATE)
-        differences = Fingerprint(state.record("run").values).differences(fingerprint)
+        saved = Fingerprint(state.record("run").values)
+        differences = saved.differences(fingerprint)
+        if differences == ["processes"]:
+            count = saved.facts.get("processes", 1)
+            begun = f"{path.parent} was begun with {count} process{'' if count == 1 else 'es'}"
+            raise UsageError(
+                f"{begun}, but this training has {ranks.count}; start {count} to continue, or name another directory"
+            )
         if differences:
             raise UsageError(
                 f"{path.parent} holds another training run (different: {', '.join(differences)}); remove it or name "

@@ -23,6 +23,8 @@ def top_and_samples(
     kept, words = probs.topk(top, dim=-1)
     rest = probs.scatter(-1, words, 0.0)
     mass = rest.sum(-1, keepdim=True)
-    # If no mass is left, any word will do: its weight is zero.
-    drawn = torch.multinomial(torch.where(mass > 0, rest, 1.0), samples, replacement=True, generator=generator)
+    # If no mass is left, any word will do: its weight is zero. torch adds the probabilities up in their own precision,
+    # and in float32 the rarest words would not be drawn as often as they should be.
+    chances = torch.where(mass > 0, rest, 1.0).double()
+    drawn = torch.multinomial(chances, samples, replacement=True, generator=generator)
     return torch.cat([kept, (mass / samples).expand(-1, samples)], -1), torch.cat([words, drawn], -1)

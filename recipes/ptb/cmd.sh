@@ -2,4 +2,4 @@
 # "queue.pl --gpu 1" or "slurm.pl --gpu 1".
 # shellcheck shell=bash disable=SC2034
 
-train_cmd=$steps/run_local.sh
+train_cmd= # run_local.sh

@@ -67,14 +67,15 @@ case $size in
 esac
 exp=${exp:-$here/exp/$size}
 conf=$here/conf/$size
-text="--train $exp/text/part.txt --valid $exp/text/valid.txt"
+text=(--train "$exp/text/part.txt" --valid "$exp/text/valid.txt")
 rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
 options="shuffle temperature alpha_0.3 $alone"
 cache=$exp/cache
-teachers=$(printf "$exp/teacher_%s_finetuned " $teacher_seeds)
+teachers=()
+for seed in $teacher_seeds; do teachers+=("$exp/teacher_${seed}_finetuned"); done
 
-side_by_side() { # reads "<name> <command ...>" lines; a finished training is not done again
-  sed "s|^|$exp/log/|; s| |.log |" | "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
+side_by_side() { # reads command lines; a finished training is not done again
+  "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
 }
 
 refuse_unfinished_stages
@@ -101,15 +102,15 @@ fi
 
 if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
   for seed in $teacher_seeds; do
-    echo "teacher_$seed asr-rescore train_lm --config $conf/teacher.yaml --vocab $exp/text $text --seed $seed" \
-      "$exp/teacher_$seed"
+    command_line "$exp/log/teacher_$seed.log" asr-rescore train_lm --config "$conf/teacher.yaml" --vocab "$exp/text" \
+      "${text[@]}" --seed "$seed" "$exp/teacher_$seed"
   done | side_by_side
   for seed in $teacher_seeds; do
-    echo "teacher_${seed}_finetuned asr-rescore train_lm --config $conf/teacher.yaml --config $conf/finetune.yaml" \
-      "--init $exp/teacher_$seed --vocab $exp/text $text --seed $seed $exp/teacher_${seed}_finetuned"
+    command_line "$exp/log/teacher_${seed}_finetuned.log" asr-rescore train_lm --config "$conf/teacher.yaml" \
+      --config "$conf/finetune.yaml" --init "$exp/teacher_$seed" --vocab "$exp/text" "${text[@]}" --seed "$seed" \
+      "$exp/teacher_${seed}_finetuned"
   done | side_by_side
-  # shellcheck disable=SC2086 # a list of directories
-  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" $teachers "$exp/teacher_ensemble"
+  asr-rescore ensemble_lm --valid "$exp/text/valid.txt" "${teachers[@]}" "$exp/teacher_ensemble"
   end_stage
 fi
 
@@ -121,8 +122,8 @@ fi
 distill() { # distill <name> [<more options>]: writes one line for side_by_side per seed
   local seed
   for seed in $seeds; do
-    echo "student_$1_$seed asr-rescore distill_lm --config $conf/student.yaml ${*:2} $text --seed $seed" \
-      "--teacher-cache $cache $exp/teacher_ensemble $exp/student_$1_$seed"
+    command_line "$exp/log/student_$1_$seed.log" asr-rescore distill_lm --config "$conf/student.yaml" "${@:2}" \
+      "${text[@]}" --seed "$seed" --teacher-cache "$cache" "$exp/teacher_ensemble" "$exp/student_$1_$seed"
   done
 }
 
@@ -135,28 +136,30 @@ if begin_stage 3 "train the student with trust regularization, and finetune it";
 fi
 
 if begin_stage 4 "Tables 2 and 3: $rows"; then
-  for row in $rows; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+  for row in $rows; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   end_stage
 fi
 
 if begin_stage 5 "options that are not in the paper, one at a time: $options"; then
-  for row in $options; do distill "$row" --config "conf/rows/$row.yaml"; done | side_by_side
+  for row in $options; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   # Sample as much text as there is already from the teacher.
   asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
   cat "$exp"/text/{part,sampled}.txt >"$exp/text/more.txt"
   asr-rescore cache_teacher --top "$top" --train "$exp/text/more.txt" "$exp/teacher_ensemble" "${cache}_more"
-  text=${text/part.txt/more.txt} cache=${cache}_more distill sampled | side_by_side
+  text[1]=$exp/text/more.txt cache=${cache}_more
+  distill sampled | side_by_side
   end_stage
 fi
 
 if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student"; then
   for model in "$exp"/teacher_* "$exp"/student_*; do
-    dynamic=
-    case $model in */student_finetuned_*) dynamic="--dynamic --statistics $exp/text/part.txt $rates" ;; esac
+    dynamic=()
+    # shellcheck disable=SC2206 # options without blanks
+    case $model in */student_finetuned_*) dynamic=(--dynamic --statistics "$exp/text/part.txt" $rates) ;; esac
     for part in valid test; do
       [ "$model/ppl_$part.json" -nt "$model/model.safetensors" ] && continue # done before
-      echo "ppl_$(basename "$model")_$part asr-rescore compute_ppl $dynamic --json $model/ppl_$part.json $model" \
-        "$exp/text/$part.txt"
+      command_line "$exp/log/ppl_$(basename "$model")_$part.log" asr-rescore compute_ppl "${dynamic[@]}" \
+        --json "$model/ppl_$part.json" "$model" "$exp/text/$part.txt"
     done
   done | side_by_side
   end_stage

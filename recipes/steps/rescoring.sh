@@ -28,7 +28,7 @@ rescore() {
   submit 1 "$out_dir/log/finish.log" "$1" "${options[@]}" "${@:2}" || status=1
   if [ "$status" -ne 0 ] && [ ! -f "$out_dir/failed.txt" ]; then return 1; fi
   echo "$out_dir:"
-  # without references there is no WER
   grep -E '%WER|%CER|^scoring:|^tuned here:|: warning: |failed' "$out_dir/log/finish.log" || true
+  if ! grep -q %WER "$out_dir/log/finish.log"; then echo "not scored; the transcripts are in $out_dir/text"; fi
   return "$status"
 }

@@ -5,7 +5,7 @@
 #  e.g.: side_by_side.sh --nj 2 - <<<"exp/log/a.log asr-rescore train_lm ..."
 #
 # The file (- for standard input) has one line per command: <log> <command> [<argument> ...]. If a command fails, the
-# others are still run.
+# others are still run. The shell reads each line, so words with blanks must be quoted, as by printf %q.
 # Exit status: 0, or 1 if any command failed. The logs of failed commands are named.
 #
 # Options:
@@ -26,7 +26,7 @@ if [ $# -ne 1 ]; then
   exit 2
 fi
 
-cmd=${cmd:-$steps/run_local.sh}
+cmd=${cmd:-$(printf %q "$steps/run_local.sh")}
 commands=$(sed '/^$/d' "$1")
 [ -n "$commands" ] || exit 0
 copies=$(wc -l <<<"$commands")
@@ -34,4 +34,4 @@ at_once=$((copies < nj ? copies : nj))
 processors=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors > at_once ? processors / at_once : 1))}
 # xargs continues after a failure and reports it at the end.
-xargs -P "$at_once" -I{} bash -c "$cmd {}" <<<"$commands" || exit 1
+tr '\n' '\0' <<<"$commands" | xargs -0 -P "$at_once" -I{} bash -c "$cmd {}" || exit 1

@@ -38,3 +38,9 @@ end_stage() {
   mv "$exp/stages/$_stage.begun" "$exp/stages/$_stage.done"
   echo "$0: stage $_stage: done in $((seconds / 60)) min $((seconds % 60)) s"
 }
+
+# command_line <log> <command> [<argument> ...]: prints a line for side_by_side.sh.
+command_line() {
+  printf '%q ' "$@"
+  echo
+}

@@ -7,6 +7,6 @@ if command -v run.pl >/dev/null; then
 elif [ -x "${KALDI_ROOT:-}/egs/wsj/s5/utils/run.pl" ]; then
   rescore_cmd=$KALDI_ROOT/egs/wsj/s5/utils/run.pl
 else
-  rescore_cmd=$steps/run_local.sh
+  rescore_cmd= # run_local.sh
 fi
 train_cmd=$rescore_cmd # training benefits from a GPU: on a cluster, use "queue.pl --gpu 1"

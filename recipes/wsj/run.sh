@@ -130,8 +130,8 @@ if begin_stage 4 "teachers with seeds $teacher_seeds, and their ensemble ($(stag
   members=()
   for seed in $teacher_seeds; do members+=("$exp/teacher_$seed"); done
   for seed in $teacher_seeds; do
-    echo "$exp/log/teacher_$seed.log asr-rescore train_lm --config $conf/teacher.yaml ${text[*]} --vocab $exp/text" \
-      "--seed $seed $exp/teacher_$seed"
+    command_line "$exp/log/teacher_$seed.log" asr-rescore train_lm --config "$conf/teacher.yaml" "${text[@]}" \
+      --vocab "$exp/text" --seed "$seed" "$exp/teacher_$seed"
   done | train_side_by_side ${#members[@]}
   asr-rescore ensemble_lm --valid "$exp/text/valid.txt" "${members[@]}" "$exp/teacher_ensemble"
   end_stage
@@ -144,8 +144,8 @@ if begin_stage 5 "students: hard labels only, fixed interpolation, trust regular
     cache=(--teacher-cache "$exp/cache")
   fi
   for student in $students; do
-    echo "$exp/log/student_$student.log asr-rescore distill_lm --config $conf/student_$student.yaml ${text[*]} --seed 1" \
-      "${cache[*]} $exp/teacher_ensemble $exp/student_$student"
+    command_line "$exp/log/student_$student.log" asr-rescore distill_lm --config "$conf/student_$student.yaml" \
+      "${text[@]}" --seed 1 "${cache[@]}" "$exp/teacher_ensemble" "$exp/student_$student"
   done | train_side_by_side "$(echo "$students" | wc -w)"
   end_stage
 fi

@@ -13,11 +13,18 @@ if [ "$vocabulary_size" -gt 0 ]; then prepare_options=(--vocabulary-size "$vocab
 if [ -n "$valid_text" ]; then prepare_options+=(--valid "$valid_text"); fi
 
 lang_dir() { echo "$lang_dir"; }
-data_dir() { echo "${data_list[$1 - 1]}"; }
+data_dir() { echo "${data_list[$1 - 1]:-}"; }
 decode_dir() { echo "${decode_list[$2 - 1]}"; }
 scoring_options() { :; } # filters in local/ of the caller are found
 eval_sets() { seq -s ' ' 2 ${#decode_list[@]}; }
 lexicon() { echo "$lang_dir/words.txt"; }
+
+names_of_sets() { # as the table names them
+  local set
+  for set in $dev $(eval_sets); do
+    echo "$(basename "$(decode_dir first_pass "$set")") of $(basename "$(data_dir "$set")")"
+  done
+}
 
 # Prints one line for each thing that is missing.
 list_missing() {
@@ -27,9 +34,10 @@ list_missing() {
   [ -f "$lang_dir/words.txt" ] || echo "--lang-dir '$lang_dir': no words.txt; give the lang directory of the decoding graph"
   [ -f "$train_text" ] || echo "--train-text '$train_text': no such file; give text for the language models, one sentence per line"
   [ -z "$valid_text" ] || [ -f "$valid_text" ] || echo "--valid-text '$valid_text': no such file"
+  names_of_sets | sort | uniq -d | sed 's/^/--decode-dirs: /; s/$/ is given twice; the table needs directories of different names/'
   for set in $dev $(eval_sets); do
     [ -f "$(decode_dir first_pass "$set")/num_jobs" ] || echo "$(decode_dir first_pass "$set"): no num_jobs; give a decode directory of Kaldi"
-    [ -f "$(data_dir "$set")/text" ] || echo "$(data_dir "$set"): no text; give the data directory of this decode directory"
+    [ -z "$(data_dir "$set")" ] || [ -f "$(data_dir "$set")/text" ] || echo "$(data_dir "$set"): no text; give the data directory of this decode directory"
   done
 }
 
