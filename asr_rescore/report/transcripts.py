@@ -147,5 +147,5 @@ def _best_of_lists(directory: Path, report: SystemReport) -> Iterator[tuple[str,
     while (directory / f"archives.{job}").is_dir():
         for nbest in read_nbest_dir(directory, job):
             if len(nbest):
-                yield nbest.utt, nbest.words[best_hypothesis(nbest, weights)]
+                yield nbest.utt, list(nbest.words[best_hypothesis(nbest, weights)])
         job += 1

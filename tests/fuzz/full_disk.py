@@ -17,7 +17,7 @@ from stand import Outcome, Stand, Undisturbed, run
 PAGE = 4096  # bytes, the unit of a tmpfs
 ROOM = "size=256m,nr_inodes=100000"
 COMMANDS = {name: command for name, command in subjects.COMMANDS.items() if not command.startswith("python")}
-PRINTING = ("compute_ppl", "ppl_table", "score_wer", "report")
+PRINTING = ("compute_ppl", "ppl_table", "score_wer", "report", "compare")
 REASON = "no tmpfs can be mounted here (that needs root); files have a largest size instead"
 
 

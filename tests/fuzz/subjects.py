@@ -62,6 +62,7 @@ COMMANDS = {
     "rescore_lattice again": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out.expanded",
     "score_wer": "score_wer --details-dir out --data-dir data data/text hyp.txt",
     "report": "report out.rescored out.expanded out",
+    "compare": "compare out.rescored out.expanded",
     # What only Python callers read.
     "read_ctm": "python read_ctm dev.ctm",
     "read_nbest_dir": "python read_nbest_dir out.nbest",
