@@ -78,5 +78,10 @@ def test_a_training_log_is_read_and_a_damaged_one_named(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"epoch": 0.5, "train_loss": 4.0}\n{"epoch": 1, "valid_ppl": 20.5}\n')
     assert TrainingCurve.read(tmp_path) == TrainingCurve(tmp_path.name, (1.0,), (20.5,))
     (tmp_path / "log.jsonl").write_text('{"epoch": 1, "valid_ppl": "x"}\n')
+    out = out_dir(tmp_path / "decode_tg_eval", {"u": "a"}, {"u": "b"}, {"u": "a"})
+    experiment = Experiment.read([out])
+    assert (experiment.curves, len(experiment.unread)) == ((), 1), "one that was only found does not end the report"
+    with pytest.raises(InputError, match=r"log\.jsonl: line 1\.valid_ppl: found 'x'"):
+        Experiment.read([out], lm_dirs=[tmp_path])
     with pytest.raises(InputError, match=r"log\.jsonl: line 1\.valid_ppl: found 'x'"):
         TrainingCurve.read(tmp_path)

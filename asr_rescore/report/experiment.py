@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -35,13 +35,15 @@ class Experiment:
         transcripts: what these directories hold of transcripts.
         curves: the trainings of the language models, as far as their logs were found.
         vocabularies: name of a language model → its vocabulary, as far as they were found.
+        unread: why some trainings and vocabularies that were found are not shown, one line each.
     """
 
     comparison: Comparison
     directories: Mapping[Cell, Path]
     transcripts: Transcripts
     curves: tuple[TrainingCurve, ...] = ()
-    vocabularies: Mapping[str, Vocabulary] | None = None
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, comparison: Comparison) -> Experiment:
@@ -70,17 +72,19 @@ class Experiment:
             for report, path in zip(reports, out_dirs, strict=True)
         }
         given = list(lm_dirs)
-        found = lm_directories(given, out_dirs)
-        vocabularies = {
-            path.resolve().name: load_vocabulary(path) for path in found if (path / VOCABULARY_FILE).is_file()
-        }
-        return cls(
-            comparison,
-            directories,
-            Transcripts.read(comparison, directories),
-            tuple(TrainingCurve.read(path) for path in found if path in given or (path / LOG_FILE).is_file()),
-            vocabularies,
-        )
+        curves = [TrainingCurve.read(path) for path in given]
+        vocabularies: dict[str, Vocabulary] = {}
+        unread = []
+        for path in lm_directories(given, out_dirs):
+            try:
+                if path not in given and (path / LOG_FILE).is_file():
+                    curves.append(TrainingCurve.read(path))
+                if (path / VOCABULARY_FILE).is_file():
+                    vocabularies[path.resolve().name] = load_vocabulary(path)
+            except RescoreError as error:
+                unread.append(f"{path.name}: {error}")
+        transcripts = Transcripts.read(comparison, directories)
+        return cls(comparison, directories, transcripts, tuple(curves), vocabularies, tuple(unread))
 
     @cached_property
     def tests(self) -> dict[FirstPass, PairTests]:

@@ -116,6 +116,8 @@ def _remarks(experiment: Experiment) -> Iterator[str]:
         )
     if len(experiment.comparison.systems) > 1:
         yield "The best system was found on these very sets, so its gain is a little too good."
+    for line in experiment.unread:
+        yield f"The training or vocabulary of a language model is not shown: {line}"
     serious = [advice.title for advice in experiment.advice if advice.serious]
     if serious:
         yield "Before you trust these figures: " + "; ".join(serious) + " (see Diagnosis)."
@@ -277,7 +279,7 @@ def _word_tables(experiment: Experiment, system: str, changes: WordChanges) -> I
     ]
     yield {"caption": "Most often confused", "header": ("said → heard", "after", "before"), "rows": rows}
     for name in _lm_names(experiment, system):
-        vocabulary = (experiment.vocabularies or {}).get(name)
+        vocabulary = experiment.vocabularies.get(name)
         if vocabulary is not None:
             found = changes.oov(vocabulary.is_oov)
             caption = f"Words of the references that {name} does not know: {len(found)}"

@@ -149,7 +149,11 @@ KINDS = {
     "unfinished cache": Kind("safetensors", ("out.building/building.safetensors",), ("cache_teacher again",)),
     "score cache": Kind("binary", ("out.scores/*/*",), ("rescore_nbest --tune",)),
     "weights.yaml": Kind("yaml", ("weights.yaml",), ("lattice_to_ctm --weights", "rescore_nbest --weights")),
-    "report.json": Kind("json", ("out.rescored/report.json", "out.expanded/report.json"), ("report",)),
+    "report.json": Kind("json", ("out.rescored/report.json", "out.expanded/report.json"), ("report", "compare")),
+    "scoring_kaldi": Kind(
+        *("text", ("out.rescored/scoring_kaldi/*.txt", "out.expanded/scoring_kaldi/penalty_*/*.txt")),
+        commands=("report", "compare"),
+    ),
     "job.JOB.json": Kind(
         *("json", ("out.rescored/job.1.json", "out.expanded/job.1.json")),
         commands=("rescore_nbest again", "rescore_lattice again"),
