@@ -58,7 +58,7 @@ class SystemReport:
         lm_weights: the weight of each model in ``lms``; the weight of the old LM is one minus their sum.
         point: LMWT and word insertion penalty of the rescoring.
         first_pass_point: LMWT and word insertion penalty of the first pass.
-        source: how the weights were chosen: _rescore.rescoring.weights.ChosenWeights`.
+        source: how the weights were chosen; see :class:`~asr_rescore.rescoring.weights.ChosenWeights`.
         search: how hypotheses were found: the size of the N-best lists, or the limits of the lattice expansion.
         rescored, first_pass: utterance → errors; both are empty if there are no references.
         nbest_oracle: errors of the best hypotheses in the N-best lists; None if there are no lists.
