@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,7 @@ BATCH = 1 << 20
 # The program may make lines longer, but what never ends is stopped.
 GROWTH = 20
 GROWTH_OF_NOTHING = 1 << 16  # bytes
+LARGEST_FILE = 64 << 20  # bytes that it may write into a file, such as the one for its complaints
 
 Item = TypeVar("Item")
 Words = Sequence[str]
@@ -128,6 +131,9 @@ class TextFilter:
                 raise self._refused(
                     f"that it cannot be run ({error.strerror})", "let a script begin with a line such as #!/bin/sh"
                 ) from error
+            if sys.platform == "linux":
+                with suppress(OSError):  # it may have ended already, or have a lower limit
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
             received = _read(process, most)
             if len(received) > most:
                 raise self._refused(f"more than {most} bytes of output for {len(sent)}", "correct the program")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,13 @@ def test_a_filter_that_fails(tmp_path, text, message):
         TextFilter(program(tmp_path / "f", text))(LINES)
     assert str(refused.value).startswith(f"{tmp_path}/f: found ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of another process can only be set under Linux")
+def test_endless_complaints_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_filter, "LARGEST_FILE", 1 << 16)
+    with pytest.raises(InputError, match="found that signal 25 ended it"):
+        TextFilter(program(tmp_path / "f", "#!/bin/sh\nexec yes >&2\n"))(LINES)
 
 
 def test_a_filter_that_is_none(tmp_path):
