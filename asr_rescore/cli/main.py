@@ -44,6 +44,7 @@ COMMANDS = {
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",
     "compare": "asr_rescore.cli.compare",
+    "show_progress": "asr_rescore.cli.show_progress",
 }
 PROGRAM = "asr-rescore"
 USAGE = f"usage: {PROGRAM} <command> [<argument> ...]\n       {PROGRAM} <command> --help | --help | --version"
