@@ -28,8 +28,8 @@ def check_tensorboard() -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "`tensorboard` needs the package of this name, which is not installed: run pip install tensorboard, or leave "
-            "the option out, since log.jsonl has the same figures and plot_training draws them"
+            "`tensorboard` needs the package of this name, which is not installed: run pip install tensorboard, or "
+            "leave the option out, since log.jsonl has the same figures and plot_training draws them"
         ) from error
 
 
