@@ -14,6 +14,7 @@ from asr_rescore.errors import UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
+from asr_rescore.progress import Pace
 from asr_rescore.report import ReportWarning, SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 from asr_rescore.rescoring.coverage import Coverage, refuse_other_data
@@ -38,10 +39,14 @@ class Rescoring:
 
     Args:
         engine: searches N-best lists or lattices.
+
+    Attributes:
+        earlier: number of each job that was not run because it was finished before, and the seconds that it took then.
     """
 
     def __init__(self, engine: Engine):
         self.engine = engine
+        self.earlier: dict[int, float] = {}
         self._warned: set[str] = set()
 
     @classmethod
@@ -111,13 +116,15 @@ class Rescoring:
         fingerprint = self._fingerprint(job)
         if marker.matches(fingerprint):
             logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
+            self.earlier[job.number] = marker.seconds()
             return
+        pace = Pace()
         if job.number == 1:  # early, and in one process only, because all lattices are read for it
             self._warn(self._coverage.warnings())
         with job_lock(self.engine.out_dir, job.number):
             failures = Failures()
             results = self.engine.run_job(job, failures)
-            marker.write(fingerprint, results, failures)
+            marker.write(fingerprint, results, failures, pace.seconds)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
         """The cheap half, when all jobs are done: weights, lattices, word error rates, report.

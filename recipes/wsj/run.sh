@@ -75,6 +75,7 @@ steps=$(cd "$here/../steps" && pwd)
 . "$here/path.sh"
 . "$here/cmd.sh"
 . "$steps/stages.sh"
+. "$steps/progress.sh"
 
 if [ $# -ne 0 ]; then
   echo "$0: takes options only, found '$1'; see --help" >&2
@@ -161,11 +162,13 @@ on_all_graphs() {
   local graph pid pids=()
   OMP_NUM_THREADS=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
   export OMP_NUM_THREADS
+  begin_progress "$exp/log"
   for graph in $graphs; do
-    "$@" "$graph" &
+    "$@" "$graph" 9>&- &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid"; done
+  end_progress
 }
 
 rescore_nbest() { # rescore_nbest <system> <set> <graph>
