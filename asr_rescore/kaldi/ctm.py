@@ -43,11 +43,13 @@ class Place:
     Attributes:
         recording, channel: as they are named in a ctm.
         offset: seconds from the start of the recording to the start of the utterance.
+        end: seconds from the start of the recording to the end of the utterance; None if unknown.
     """
 
     recording: str
     channel: str = "1"
     offset: float = 0.0
+    end: float | None = None
 
 
 def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> int:
@@ -151,7 +153,7 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
                 expected="a file and a channel for each recording in segments",
                 remedy="correct the line, or remove the file",
             )
-        places[utt] = Place(place[0], place[1], begin)
+        places[utt] = Place(place[0], place[1], begin, _number(parts[2]))
     return places
 
 

@@ -98,18 +98,29 @@ def _segment(line: str) -> Segment | None:
     return Segment(parts[0], parts[1], parts[2], begin, end, text.strip(), labels)
 
 
-def write_stm(path: str | os.PathLike[str], segments: Iterable[Segment]) -> None:
+def write_stm(
+    path: str | os.PathLike[str], segments: Iterable[Segment], label_names: Mapping[str, str] | None = None
+) -> None:
     """Write an stm, sorted by recording, channel and time as sclite requires. It appears only when it is complete.
+
+    Args:
+        path: the file.
+        segments: in any order. One without labels must not begin with a word such as ``<noise>``.
+        label_names: label → its title.
 
     Raises:
         RescoreError: a name is empty or contains a blank.
     """
     ordered = sorted(segments, key=lambda segment: (segment.recording, segment.channel, segment.begin))
     with atomic_text(path) as stream:
+        for label, title in (label_names or {}).items():
+            stream.write(f';; LABEL "{label}" "{title}" "{title}"\n')
         for segment in ordered:
             names = [segment.recording, segment.channel, segment.speaker]
-            if fields(" ".join(names)) != names:
+            if fields(" ".join(names)) != names or is_comment(names[0]):
                 raise RescoreError(f"{names!r} cannot be written into an stm: a name is empty or contains a blank")
+            if not segment.labels and segment.text.startswith("<"):
+                raise RescoreError(f"{names!r}: the first word of {segment.text!r} would be read as a label; give one")
             labels = [f"<{','.join(segment.labels)}>"] if segment.labels else []
             times = [f"{segment.begin:.3f}", f"{segment.end:.3f}"]
             stream.write(" ".join([*names, *times, *labels, *fields(segment.text)]) + "\n")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from asr_rescore.errors import InputError, RescoreError, shown
 from asr_rescore.files import atomic_text, fields, read_lines
 from asr_rescore.sclite.network import ScliteConfig
 
-MARKS = ("{", "}", "/", "@")  # words that are not words in a trn or stm
+
+# What sclite would take for an alternation, for nothing, for a word with tags or a mispronounced one, or for a mark.
+MARK = re.compile(r"^\{|^@$|;|.\*$|^\*\*|^<alt", re.IGNORECASE)
 
 
 def read_trn(path: str | os.PathLike[str], config: ScliteConfig | None = None) -> dict[str, str]:
@@ -62,7 +65,7 @@ def write_trn(
     with atomic_text(path) as stream:
         for utt, words in texts.items():
             key = trn_id(utt, (speakers or {}).get(utt, utt))
-            stream.write(" ".join([*plain_words(words, utt), f"({key})"]) + "\n")
+            stream.write(" ".join([*check_words(words), f"({key})"]) + "\n")
 
 
 def trn_id(utt: str, speaker: str) -> str:
@@ -84,15 +87,15 @@ def speaker_of(utt: str) -> str:
     return utt.split(mark)[0]
 
 
-def plain_words(words: Sequence[str], utt: str) -> list[str]:
-    """Words that mean themselves in a trn or stm.
+def check_words(words: Sequence[str]) -> list[str]:
+    """The words, if each of them means itself in a trn, stm or ctm.
 
     Raises:
-        RescoreError: one of them would be read as a mark.
+        RescoreError: one of them would be read as a mark, or contains a blank.
     """
     for word in words:
-        if word in MARKS or word.startswith("{") or fields(word) != [word]:
+        if MARK.search(word) or fields(word) != [word]:
             raise RescoreError(
-                f"utterance {utt}: the word {word!r} has another meaning in sclite's files; rewrite it with --filter"
+                f"the word {word!r} means something else in sclite's files, or cannot be written; rename it"
             )
     return list(words)
