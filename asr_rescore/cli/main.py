@@ -42,6 +42,7 @@ COMMANDS = {
     "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
     "rescore_lattice": "asr_rescore.cli.rescore_lattice",
+    "export_sclite": "asr_rescore.cli.export_sclite",
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",
     "compare": "asr_rescore.cli.compare",

@@ -4,6 +4,7 @@ from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.kaldi_files import IN_CHARACTERS, IN_WORDS, write_details, write_scoring
 from asr_rescore.report.page import to_html
 from asr_rescore.report.published import PublishedRow, read_published
+from asr_rescore.report.sclite_files import sclite_files, write_sclite_files
 from asr_rescore.report.system import REPORT_FILE, CharacterErrors, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
 from asr_rescore.report.transcripts import FIRST_PASS_FILE
@@ -23,8 +24,10 @@ __all__ = [
     "ReportWarning",
     "SystemReport",
     "read_published",
+    "sclite_files",
     "to_html",
     "to_text",
     "write_details",
+    "write_sclite_files",
     "write_scoring",
 ]
