@@ -66,16 +66,24 @@ class JobMarker:
         self.out_dir = out_dir
         self.path = out_dir / f"job.{number}.json"
 
-    def write(self, fingerprint: Fingerprint, results: Iterable[Path], failures: Failures) -> None:
+    def write(
+        self, fingerprint: Fingerprint, results: Iterable[Path], failures: Failures, seconds: float | None = None
+    ) -> None:
         """Say that a job is finished.
 
         Args:
             fingerprint: what the results were made from.
             results: the files that the job wrote.
             failures: what the job could not do.
+            seconds: how long it took, for readers; None if unknown.
         """
         stamps = {str(file.relative_to(self.out_dir)): file_stamp(file) for file in results}
-        tree = {"made_from": fingerprint.facts, "results": stamps, "failures": failures.reasons}
+        tree = {
+            "made_from": fingerprint.facts,
+            "results": stamps,
+            "failures": failures.reasons,
+            "seconds": None if seconds is None else round(seconds, 3),
+        }
         with atomic_text(self.path) as stream:
             json.dump(tree, stream, indent=1)
 

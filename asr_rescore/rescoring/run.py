@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
-from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
+from asr_rescore.rescoring.outcome import note_missing, to_report, write_explanations, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 from asr_rescore.scoring import ScoringConfig
 
@@ -112,8 +113,9 @@ class Rescoring:
             self._warn(self._coverage.warnings())
         with job_lock(self.engine.out_dir, job.number):
             failures = Failures()
+            began = time.monotonic()
             results = self.engine.run_job(job, failures)
-            marker.write(fingerprint, results, failures)
+            marker.write(fingerprint, results, failures, time.monotonic() - began)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
         """The cheap half, when all jobs are done: weights, lattices, word error rates, report.
@@ -143,6 +145,7 @@ class Rescoring:
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
+        write_explanations(outcome, report, engine.out_dir)
         report.save(engine.out_dir)
         self._warn(report.warnings)
         failures.write(engine.out_dir)
