@@ -83,12 +83,12 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
         rate = experiment.tests[where].rates[FIRST_PASS]
-        in_characters = first.characters and first.characters.first_pass
+        in_characters = first.characters.first_pass if first.characters else None
         yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
             rate = experiment.tests[where].rates[report.system]
-            in_characters = report.characters and report.characters.rescored
+            in_characters = report.characters.rescored if report.characters else None
             row = _csv_row(report.system, where, report, report.total, rate, in_characters)
             ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
             row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}

@@ -12,7 +12,7 @@ from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.files import read_lines
-from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
+from asr_rescore.lm import GrammarScorer, NeuralScorer, sentence_scorer
 from asr_rescore.ngram import WordLm
 from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
@@ -132,7 +132,7 @@ class Inputs:
         first_pass = self.first_pass
         return kaldi.read_old_lm(self.old_lm_file, first_pass.words, use_phi=first_pass.config.use_phi)
 
-    def old_lm_scorer(self) -> SentenceScorer | None:
+    def old_lm_scorer(self) -> GrammarScorer | None:
         """The old LM as a scorer of words; None if it is not known."""
         old_lm = self.old_lm()
         return None if old_lm is None else GrammarScorer(old_lm, self.first_pass.words)

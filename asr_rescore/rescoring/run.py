@@ -25,7 +25,7 @@ from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
-from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
+from asr_rescore.rescoring.outcome import note_missing, to_report, write_explanations, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 from asr_rescore.scoring import ScoringConfig
 
@@ -154,6 +154,7 @@ class Rescoring:
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
+        write_explanations(outcome, report, engine.out_dir)
         report.save(engine.out_dir)
         self._warn(report.warnings)
         failures.write(engine.out_dir)
