@@ -4,6 +4,8 @@
 PYTHON ?= python3
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
+# Where there is a Chromium, tests/test_browser.py opens the page of a report in it.
+BROWSER := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name >&2 && echo ,browser && break; done 2>&-)
 # One stamp for each Python version: another interpreter rebuilds .venv.
 INSTALLED := .venv/installed-$(PYTHON_VERSION)
 # The oldest interpreter that is here and starts; the lowest versions may have no wheels for newer ones.
@@ -19,7 +21,7 @@ help: ## show this list
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev$(BROWSER)]'
 	@touch $@
 
 $(LOWEST_INSTALLED): pyproject.toml constraints-lowest.txt

@@ -116,7 +116,7 @@ def test_the_lowest_versions_are_the_lower_bounds():
     pinned = [match.groups() for line in lines if (match := re.fullmatch(r"([A-Za-z-]+)==([0-9.]+)", line))]
     bounds = dict(REQUIREMENTS)
     assert {name: release(version) for name, version in pinned} == {name: release(bounds[name]) for name, _ in pinned}
-    not_for_tests = {"ruff", "mypy", "types-PyYAML", "types-tqdm", "nbclient", "ipykernel"}
+    not_for_tests = {"ruff", "mypy", "types-PyYAML", "types-tqdm", "nbclient", "ipykernel", "playwright"}
     assert set(bounds) - {name for name, _ in pinned} == not_for_tests
 
 

@@ -18,17 +18,23 @@ REMEDY = "give another directory, or move the file away"
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The perplexity of the valid text in the course of a training.
+    """The course of a training.
 
     Attributes:
         name: the language model.
-        epochs: when it was measured.
-        valid_ppl: the perplexity at these times.
+        epochs, valid_ppl: the perplexity of the valid text, and when it was measured.
+        times, train_loss, lr: the training loss and the learning rate, and when they were noted; empty if the log has
+            none.
+        averaging: when the weights began to be averaged; None if they were not.
     """
 
     name: str
     epochs: tuple[float, ...]
     valid_ppl: tuple[float, ...]
+    times: tuple[float, ...] = ()
+    train_loss: tuple[float, ...] = ()
+    lr: tuple[float, ...] = ()
+    averaging: float | None = None
 
     @classmethod
     def read(cls, directory: Path) -> TrainingCurve:
@@ -40,10 +46,16 @@ class TrainingCurve:
         path = directory / LOG_FILE
         lines = [parse_json(line, f"{path}: line {number}", KIND, REMEDY) for number, line in read_lines(path)]
         measured = [line for line in lines if "valid_ppl" in line]
+        noted = [line for line in lines if "train_loss" in line and "lr" in line]
+        averaged = [line for line in lines if line.values.get("averaging") is True]
         return cls(
             directory.resolve().name,
             tuple(line.number("epoch", POSITIVE) for line in measured),
             tuple(line.number("valid_ppl", POSITIVE) for line in measured),
+            tuple(line.number("epoch", POSITIVE) for line in noted),
+            tuple(line.number("train_loss") for line in noted),
+            tuple(line.number("lr") for line in noted),
+            averaged[0].number("epoch", POSITIVE) if averaged else None,
         )
 
 

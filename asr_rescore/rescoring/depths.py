@@ -12,7 +12,7 @@ from asr_rescore.word_errors import ErrorCount
 
 # If the lists hold less than this part of what the lattices hold beyond the first pass, more hypotheses help most.
 WARN_HELD = 0.5
-NEARLY = 0.95
+NEARLY = 0.9
 
 
 class ErrorsByDepth:
@@ -69,7 +69,7 @@ def depth_warnings(
         n = depths[-1].n
         yield ReportWarning(
             "short_lists",
-            f"N-best lists of at most {n} hypotheses hold {held:.0f} % of the improvement that the lattices hold: try a "
-            "larger `n`, or rescore the lattices themselves (rescore_lattice)",
+            f"N-best lists of at most {n} hypotheses hold {held:.0f} % of the improvement that the lattices hold: try "
+            "a larger `n`, or rescore the lattices themselves (rescore_lattice)",
             {"n": n, "held": held},
         )
