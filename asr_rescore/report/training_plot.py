@@ -46,6 +46,7 @@ def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) 
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     style = {key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
     with rc_context({**style, **dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}):
@@ -64,10 +65,14 @@ def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) 
         loss.set_ylabel("train loss, nats per token")
         ppl.set_ylabel("valid perplexity")
         rate.set_ylabel("learning rate")
+        ppl.set_yscale("log")
+        rates = [figure for curve in curves for _, figure in curve.lr]
+        if rates and min(rates) > 0 and max(rates) > 5 * min(rates):
+            rate.set_yscale("log")
         for axes in (ppl, rate):
-            axes.set_yscale("log")
-        ppl.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_formatter("{x:g}")
         ppl.yaxis.set_minor_formatter("{x:g}")
+        rate.xaxis.set_major_locator(MaxNLocator(integer=True))
         averaged = any(curve.averaging_from is not None for curve in curves)
         rate.set_xlabel("epoch" + (" (dotted: the averaging of weights begins)" if averaged else ""))
         loss.legend(loc="upper right", ncols=2)
