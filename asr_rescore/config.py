@@ -200,6 +200,15 @@ def load_config(*paths: str | Path) -> Config:
     return config
 
 
+def given_settings(*paths: str | Path) -> dict[str, set[str]]:
+    """Which settings YAML files give: section → keys. The files are those of :func:`load_config`."""
+    given: dict[str, set[str]] = {section.name: set() for section in fields(Config)}
+    for path in paths:
+        for section, values in _load_yaml(path).items():
+            given[section] |= set(values or {})
+    return given
+
+
 def load_model_config(path: str | Path) -> AnyModelConfig:
     """Read the YAML file of a model directory. Its one section is ``model:``; an ensemble contains its members.
 

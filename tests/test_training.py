@@ -161,7 +161,9 @@ def test_each_epoch_is_logged_and_nothing_is_printed(tmp_path, caplog, capfd):
         ppl = go(run)
     lines = caplog.messages
     assert len(lines) == 2
-    assert re.fullmatch(r"epoch 1: train loss \d\.\d{3}, valid ppl \d\.\d\d, best valid ppl .*, \d+ tokens/s", lines[0])
+    assert re.fullmatch(
+        r"epoch 1: train loss \d\.\d{3}, valid ppl \d\.\d\d, best valid ppl .*, \d+ tokens/s, about .* left", lines[0]
+    )
     assert lines[1].startswith("epoch 2: ") and f"best valid ppl {ppl:.2f}, " in lines[1]
     assert capfd.readouterr() == ("", "")
 

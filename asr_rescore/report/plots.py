@@ -1,4 +1,4 @@
-"""The plots of the page, as SVG. Only this file uses matplotlib."""
+"""The plots of the page, as SVG. Only this file and training_plot use matplotlib."""
 
 from __future__ import annotations
 

@@ -78,6 +78,10 @@ side_by_side() { # reads command lines; a finished training is not done again
   "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
 }
 
+stage_time() { # stage_time <time on two cores>: prints how long a stage takes
+  if [ "$size" = cpu ]; then echo "$1, on two cores"; else echo "not timed yet"; fi
+}
+
 refuse_unfinished_stages
 if begin_stage 0 "vocabulary and texts"; then
   mkdir -p "$exp/text"
@@ -100,7 +104,7 @@ if begin_stage 0 "vocabulary and texts"; then
   end_stage
 fi
 
-if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
+if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds ($(stage_time "40 min with stage 2"))"; then
   for seed in $teacher_seeds; do
     command_line "$exp/log/teacher_$seed.log" asr-rescore train_lm --config "$conf/teacher.yaml" --vocab "$exp/text" \
       "${text[@]}" --seed "$seed" "$exp/teacher_$seed"
@@ -114,7 +118,7 @@ if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
   end_stage
 fi
 
-if begin_stage 2 "cache the ensemble's distribution for every token of the text"; then
+if begin_stage 2 "cache the ensemble's distribution for every token of the text ($(stage_time "40 min with stage 1"))"; then
   asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$cache"
   end_stage
 fi
@@ -127,7 +131,7 @@ distill() { # distill <name> [<more options>]: writes one line for side_by_side 
   done
 }
 
-if begin_stage 3 "train the student with trust regularization, and finetune it"; then
+if begin_stage 3 "train the student with trust regularization, and finetune it ($(stage_time "an hour with stage 4"))"; then
   distill trust | side_by_side
   for seed in $seeds; do
     seeds=$seed distill finetuned --config "$conf/finetune.yaml" --init "$exp/student_trust_$seed"
@@ -135,12 +139,12 @@ if begin_stage 3 "train the student with trust regularization, and finetune it";
   end_stage
 fi
 
-if begin_stage 4 "Tables 2 and 3: $rows"; then
+if begin_stage 4 "Tables 2 and 3: $rows ($(stage_time "an hour with stage 3"))"; then
   for row in $rows; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   end_stage
 fi
 
-if begin_stage 5 "options that are not in the paper, one at a time: $options"; then
+if begin_stage 5 "options that are not in the paper, one at a time: $options ($(stage_time "an hour"))"; then
   for row in $options; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   # Sample as much text as there is already from the teacher.
   asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
@@ -151,7 +155,7 @@ if begin_stage 5 "options that are not in the paper, one at a time: $options"; t
   end_stage
 fi
 
-if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student"; then
+if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student ($(stage_time "20 min"))"; then
   for model in "$exp"/teacher_* "$exp"/student_*; do
     dynamic=()
     # shellcheck disable=SC2206 # options without blanks
