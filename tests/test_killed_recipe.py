@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ CONF = {
 }
 CONF["student_fixed"] = CONF["student_ce"].replace("kind: ce", "kind: fixed, label_weight: 0.01")
 CONF["student_trust"] = CONF["student_ce"].replace("kind: ce", "kind: trust, alpha: 0.01")
-TRAIN = "train: {optimizer: adamw, lr: 0.01, batch: 64, bptt: 70, epochs: 2}\n"
+TRAIN = "train: {optimizer: adamw, lr: 0.01, batch: 8, bptt: 35, epochs: 2}\n"
+SENTENCES = 400
 
 
 def begun(exp: Path, directory: str) -> bool:
@@ -29,7 +32,7 @@ def begun(exp: Path, directory: str) -> bool:
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "teachers": lambda exp: begun(exp, "teacher_17"),
     "students": lambda exp: begun(exp, "student_trust"),
-    "rescoring": lambda exp: (exp / "student_ce/decode_tgpr_dev/log/finish.log").exists(),
+    "rescoring": lambda exp: (exp / "student_ce/decode_first_pass_1/log/finish.log").exists(),
 }
 
 
@@ -39,21 +42,23 @@ class Recipe:
     Args:
         checkout: where the recipe is.
         environment: in which it finds the commands.
-        place: for its output; the configs are in the directory above.
+        place: for its output.
+        options: of the recipe.
     """
 
-    def __init__(self, checkout: Path, environment: dict[str, str], place: Path):
+    def __init__(self, checkout: Path, environment: dict[str, str], place: Path, *options: str | Path):
         place.mkdir()
+        self.place = place
         self.exp = place / "exp"
         self.log = place / "log"
-        options = ["--conf", place.parent, "--exp", self.exp, "--n", "10", "--graphs", "tgpr"]
-        self.command = ["bash", checkout / "recipes/wsj/run.sh", *options]
+        self.command = ["bash", checkout / "recipes/wsj/run.sh", "--exp", self.exp, *options]
         self.environment = environment
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
+            streams = {"stdout": log, "stderr": subprocess.STDOUT}
             return subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                self.command, cwd=self.place, env=self.environment, start_new_session=True, **streams
             )
 
     def kill_at(self, moment: Callable[[Path], bool]) -> None:
@@ -70,11 +75,19 @@ class Recipe:
 
 
 @pytest.mark.slow
-def test_a_recipe_that_was_killed_three_times_ends_with_the_same_table(checkout, environment, tmp_path):
+def test_a_recipe_that_was_killed_three_times_ends_with_the_same_table(
+    checkout, environment, tmp_path, mini, lang, decode, data
+):
     for name, config in CONF.items():
         (tmp_path / f"{name}.yaml").write_text(config + TRAIN)
-    killed = Recipe(checkout, environment, tmp_path / "killed")
-    undisturbed = Recipe(checkout, environment, tmp_path / "undisturbed")
+    with gzip.open(mini / "text/train.txt.gz", "rt", encoding="utf-8") as text:
+        (tmp_path / "text").write_text("".join(islice(text, SENTENCES)))
+    for name in ("dev", "eval"):  # the same lattices: what matters is that the weights of dev are applied to eval
+        (tmp_path / name).symlink_to(decode)
+    first_pass = ["--decode-dirs", f"{tmp_path}/dev {tmp_path}/eval", "--data-dirs", f"{data} {data}"]
+    options = [*first_pass, "--lang-dir", lang, "--train-text", tmp_path / "text", "--conf", tmp_path, "--n", "10"]
+    killed = Recipe(checkout, environment, tmp_path / "killed", *options)
+    undisturbed = Recipe(checkout, environment, tmp_path / "undisturbed", *options)
     beside = undisturbed.start()
     try:
         for what, moment in MOMENTS.items():

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from asr_rescore.checkpoint import REMOVE_STATE, load_training_state, save_training_state
+from asr_rescore.config import from_dict
 from asr_rescore.errors import InputError, UsageError, shown
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Streams
@@ -42,6 +44,14 @@ class Progress:
     def epochs_since_best(self) -> int:
         """Number of epochs after the best one."""
         return len(self.valid) - 1 - self.valid.index(min(self.valid))
+
+
+def _with_new_settings(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run with the settings that an earlier version lacked: it did what their defaults do."""
+    try:
+        return {**facts, "config": from_dict(facts["config"], "").to_dict()}
+    except (LookupError, TypeError, AttributeError, InputError, UsageError):  # another run in any case
+        return facts
 
 
 def _read_progress(record: Record) -> Progress:
@@ -119,7 +129,7 @@ class TrainingState:
         """
         tensors, facts = load_training_state(path)
         state = Record.of(facts, str(path), "the state of a training run", REMOVE_STATE)
-        saved = Fingerprint(state.record("run").values)
+        saved = Fingerprint(_with_new_settings(state.record("run").values))
         differences = saved.differences(fingerprint)
         if differences == ["processes"]:
             count = saved.facts.get("processes", 1)
