@@ -46,7 +46,7 @@ class Progress:
         return len(self.valid) - 1 - self.valid.index(min(self.valid))
 
 
-def _with_new_settings(facts: dict[str, Any]) -> dict[str, Any]:
+def _with_new_settings(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts of a run with the settings that an earlier version lacked: it did what their defaults do."""
     try:
         return {**facts, "config": from_dict(facts["config"], "").to_dict()}
