@@ -216,7 +216,12 @@ def _with_new_settings(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a run that may be older than some settings, which then have their defaults: these change nothing."""
     try:
         config = from_dict(facts["config"]).to_dict()
-    except (RescoreError, LookupError, TypeError, AttributeError):  # a setting is gone, or the file is damaged: the runs differ
+    except (
+        RescoreError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # a setting is gone, or the file is damaged: the runs differ
         return dict(facts)
     return {**facts, "config": config}
 
