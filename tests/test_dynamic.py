@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +11,6 @@ import pytest
 import torch
 
 from asr_rescore import models
-from asr_rescore.checkpoint import load_model, provenance, save_model
-from asr_rescore.cli import compute_ppl
-from asr_rescore.cli.main import main
 from asr_rescore.config import ModelConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from asr_rescore import models, objectives
+from asr_rescore import models
 from asr_rescore.checkpoint import load_model
-from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.errors import UsageError
 from asr_rescore.lm import stream_cost
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.models import Ensemble
