@@ -48,8 +48,9 @@ def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) 
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    style = {key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
-    with rc_context({**style, **dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}):
+    style: Any = {key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
+    style |= {**dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}
+    with rc_context(style):
         figure = Figure((WIDTH, 3 * HEIGHT), layout="constrained")
         loss, ppl, rate = figure.subplots(3, 1, sharex=True)
         for number, curve in enumerate(curves):
