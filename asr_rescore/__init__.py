@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asr_rescore.report import SystemReport
     from asr_rescore.rescoring.config import LatticeConfig, ListConfig
     from asr_rescore.rescoring.run import rescore
+    from asr_rescore.sclite import ScliteConfig, ScliteResult, score_stm, score_trn
     from asr_rescore.scoring import ScoringConfig
     from asr_rescore.tuning import Tuning, tune
     from asr_rescore.word_errors import ErrorCount, wer
@@ -33,6 +34,8 @@ __all__ = [
     "LoadedModel",
     "NBest",
     "OperatingPoint",
+    "ScliteConfig",
+    "ScliteResult",
     "ScoringConfig",
     "SentenceCosts",
     "SentenceScorer",
@@ -52,6 +55,8 @@ __all__ = [
     "read_table",
     "read_words",
     "rescore",
+    "score_stm",
+    "score_trn",
     "sentence_scorer",
     "tune",
     "wer",
@@ -67,6 +72,7 @@ _MODULES = {
     "asr_rescore.report": ["SystemReport"],
     "asr_rescore.rescoring.config": ["LatticeConfig", "ListConfig"],
     "asr_rescore.rescoring.run": ["rescore"],
+    "asr_rescore.sclite": ["ScliteConfig", "ScliteResult", "score_stm", "score_trn"],
     "asr_rescore.scoring": ["ScoringConfig"],
     "asr_rescore.tuning": ["Tuning", "tune"],
     "asr_rescore.word_errors": ["ErrorCount", "wer"],

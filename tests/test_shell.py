@@ -180,6 +180,15 @@ def test_arguments_reach_the_command_as_run_pl_hands_them_on(tmp_path):
     assert (tmp_path / "out").read_text() == 'IT\'S  $HOME,SAY "A B",'
 
 
+@pytest.mark.parametrize(
+    ("argument", "received"),
+    [("it's", "it's"), (r"it\'s", "it's"), ("'$HOME'", "$HOME"), (r"'a'\''b'", "a'b"), ("o'a$b", "o'a$b")],
+)
+def test_an_apostrophe_that_opens_nothing_is_one(tmp_path, argument, received):
+    assert run_local("it's.log", "printf", r"'%s\n'", argument, cwd=tmp_path).returncode == 0
+    assert output(tmp_path / "it's.log") == [received]
+
+
 def test_jobs_run_side_by_side_and_share_the_processors(tmp_path):
     # Each of two jobs waits for the other's file: one after the other, they would wait for ever.
     meet = 'touch here.JOB; while [ ! -e "here.$((3 - JOB))" ]; do sleep 0.05; done; echo "$OMP_NUM_THREADS"'

@@ -69,6 +69,9 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
         metavar="I",
         help="run only job I, and no scoring; then run once without --job to finish",
     )
+    parser.add_argument(
+        "--skip-scoring", action="store_true", help="count no errors, as if data-dir had no text; needs known weights"
+    )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="do not compute the lattices' oracle WER")
     add_device_option(parser)
     parser.add_argument(
@@ -103,6 +106,7 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         tune=bool(arguments.tune),
         config=read_config(arguments.config_type, arguments),
         scoring=read_config(ScoringConfig, arguments),
+        skip_scoring=arguments.skip_scoring,
         score_cache=arguments.score_cache,
         device=arguments.device,
         old_lm=arguments.old_lm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -102,6 +102,31 @@ def write_ctm(
     lines: list[kaldi.TimedWord] = []
     utterances = 0
     risk = 0.0
+    for _, decoding, timed in timed_words(source, words, config, places, failures, allow_pipes=allow_pipes):
+        lines += timed
+        utterances += 1
+        risk += decoding.risk
+    return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
+
+
+def timed_words(
+    source: str | os.PathLike[str],
+    words: kaldi.SymbolTable,
+    config: CtmConfig,
+    places: Mapping[str, kaldi.Place] | None,
+    failures: Failures,
+    *,
+    allow_pipes: bool = False,
+) -> Iterator[tuple[str, Decoding, list[kaldi.TimedWord]]]:
+    """Decode lattices one after the other; see :func:`write_ctm`.
+
+    Args:
+        source, words, config, places, allow_pipes: as there.
+        failures: gets what fails.
+
+    Yields:
+        Utterance, its decoding, and its words with their times.
+    """
 
     def refuse(key: str, error: InputError) -> None:
         failures.add(key or error.where, error)
@@ -135,19 +160,17 @@ def write_ctm(
                     lattice.num_arcs,
                     decoding.beam,
                 )
-            lines += _timed_words(decoding, words, place, config.frame_shift)
+            timed = _timed_words(decoding, words, place, config.frame_shift)
         except RescoreError as error:
             failures.add(utt, error)
             continue
-        utterances += 1
-        risk += decoding.risk
+        yield utt, decoding, timed
         if decoding.words and np.diff(lattice.alignment.offsets).max() < 2:
             failures.add(
                 utt,
                 "no arc of its lattice has two transition ids, so words have no end times, or no times at all; "
                 "make CompactLattices with alignments (Kaldi: lattice-copy, of state-level lattices)",
             )
-    return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
 
 
 def _decode(lattice: Lattice, config: CtmConfig) -> Decoding | None:

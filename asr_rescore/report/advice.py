@@ -39,6 +39,10 @@ MEANINGS = {
         "Check the lattices and references before anything else; rescoring can only choose among what is in the "
         "lattices.",
     ),
+    "short_lists": (
+        "The N-best lists are short",
+        "Better hypotheses are in the lattices, but not in the lists, so no language model can choose them.",
+    ),
     "lmwt_edge": ("The best LMWT lies on the edge of the search", "A better one may lie beyond; search a wider range."),
     "first_pass_lmwt_edge": (
         "The first pass's best LMWT lies on the edge of the search",
@@ -83,7 +87,15 @@ class Advice:
     serious: bool = False
 
 
-MILD = ("lmwt_edge", "first_pass_lmwt_edge", "wip_edge", "lm_weight_one", "lm_weight_zero", "skipped_lattices")
+MILD = (
+    "short_lists",
+    "lmwt_edge",
+    "first_pass_lmwt_edge",
+    "wip_edge",
+    "lm_weight_one",
+    "lm_weight_zero",
+    "skipped_lattices",
+)
 
 
 def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:

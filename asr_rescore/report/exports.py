@@ -21,7 +21,7 @@ KIND = "comparison of rescorings"  # tells the report.json of a comparison from 
 CSV_COLUMNS = (
     *("system", "data", "first_pass", "tuned_here", "parameters", "valid_ppl", "reference_words", "insertions"),
     *("deletions", "substitutions", "wer", "wer_low", "wer_high", "ser", "gain", "gain_low", "gain_high"),
-    *("mapsswe_p", "mapsswe_p_holm", "mcnemar_p", "mcnemar_p_holm"),
+    *("mapsswe_p", "mapsswe_p_holm", "mcnemar_p", "mcnemar_p_holm", "reference_characters", "cer"),
 )
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -82,10 +82,14 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     comparison = experiment.comparison
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
-        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, experiment.tests[where].rates[FIRST_PASS])
+        rate = experiment.tests[where].rates[FIRST_PASS]
+        in_characters = None if first.characters is None else first.characters.first_pass
+        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
-            row = _csv_row(report.system, where, report, report.total, experiment.tests[where].rates[report.system])
+            rate = experiment.tests[where].rates[report.system]
+            in_characters = None if report.characters is None else report.characters.rescored
+            row = _csv_row(report.system, where, report, report.total, rate, in_characters)
             ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
             row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
             row |= {"gain": pair.gain.points, "gain_low": pair.gain.low, "gain_high": pair.gain.high}
@@ -95,7 +99,12 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _csv_row(
-    name: str, where: FirstPass, report: SystemReport, total: ErrorCount, rate: tuple[float, float]
+    name: str,
+    where: FirstPass,
+    report: SystemReport,
+    total: ErrorCount,
+    rate: tuple[float, float],
+    in_characters: ErrorCount | None,
 ) -> dict[str, Any]:
     mean, half = rate
     return {
@@ -111,6 +120,8 @@ def _csv_row(
         "wer_low": mean - half,
         "wer_high": mean + half,
         "ser": total.ser,
+        "reference_characters": None if in_characters is None else in_characters.reference_words,
+        "cer": None if in_characters is None else in_characters.wer,
     }
 
 

@@ -17,6 +17,7 @@ from asr_rescore.failures import Failures
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.rescoring.choice_costs import Choices
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
@@ -97,6 +98,7 @@ class LatticeEngine:
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
         if old_lm is not None:
             new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
+        filtered = inputs.scoring.hyp_filter is not None
         return Outcome(
             self.weights,
             transcripts,
@@ -104,6 +106,7 @@ class LatticeEngine:
             inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
             warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            choices=None if filtered else Choices(inputs, first_pass_texts.of(0), transcripts),
         )
 
     def _rescored_texts(

@@ -8,7 +8,16 @@ from pathlib import Path
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
-from asr_rescore.report import FIRST_PASS_FILE, IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
+from asr_rescore.report import (
+    FIRST_PASS_FILE,
+    IN_CHARACTERS,
+    TUNING_FILE,
+    CharacterErrors,
+    SystemReport,
+    write_scoring,
+)
+from asr_rescore.report.choice_costs import COSTS_FILE, write_choice_costs
+from asr_rescore.rescoring.depths import depth_warnings
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
@@ -93,7 +102,12 @@ def to_report(
         tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
         scoring=str(inputs.scoring),
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
-        warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
+        warnings=(
+            *outcome.warnings,
+            *error_warnings(first_pass_total),
+            *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
+        ),
+        depths=outcome.depths if references else (),
         speakers={utt: inputs.data.utt2spk[utt] for utt in first_pass if utt in inputs.data.utt2spk},
     )
 
@@ -121,3 +135,17 @@ def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
         characters = {point: InCharacters(texts) for point, texts in outcome.rescored.items()}
         references = InCharacters(inputs.compared_references)
         write_scoring(out_dir, references, characters, speakers, point, IN_CHARACTERS)
+
+
+def write_explanations(outcome: Outcome, report: SystemReport, out_dir: Path) -> None:
+    """Write tuning.csv and scoring_kaldi/costs.jsonl, or remove what an earlier run left of them."""
+    tuning = out_dir / TUNING_FILE
+    if outcome.searched is None:
+        tuning.unlink(missing_ok=True)
+    else:
+        outcome.searched.write(tuning)
+    costs = out_dir / "scoring_kaldi" / COSTS_FILE
+    if outcome.choices is None or not report.rescored:
+        costs.unlink(missing_ok=True)
+    else:
+        write_choice_costs(costs, outcome.choices.costs(report.first_pass, report.rescored))

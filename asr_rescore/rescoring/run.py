@@ -25,7 +25,7 @@ from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
-from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
+from asr_rescore.rescoring.outcome import note_missing, to_report, write_explanations, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 from asr_rescore.scoring import ScoringConfig
 
@@ -63,6 +63,7 @@ class Rescoring:
         tune: bool = False,
         config: ListConfig | LatticeConfig | None = None,
         scoring: ScoringConfig | None = None,
+        skip_scoring: bool = False,
         score_cache: str | Path | None = None,
         device: str = "auto",
         old_lm: str | Path | None = None,
@@ -77,6 +78,8 @@ class Rescoring:
             lm_weight = [lm_weight]
         if no_old_lm and old_lm is not None:
             raise UsageError("`old_lm` and `no_old_lm` are both given, expected one of them")
+        if tune and skip_scoring:
+            raise UsageError("`tune` counts errors, which `skip_scoring` leaves out; give `weights` or `lm_weight`")
         directories = [Path(directory) for directory in (old_lang_dir, data_dir, decode_dir)]
         check_out_dir(
             Path(out_dir),
@@ -95,6 +98,7 @@ class Rescoring:
             choose_device(device),
             None if no_old_lm else kaldi.old_lm_file(old_lang_dir if old_lm is None else old_lm),
             ScoringConfig() if scoring is None else scoring,
+            skip_scoring,
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
         refuse_other_data(inputs)
@@ -150,6 +154,7 @@ class Rescoring:
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
+        write_explanations(outcome, report, engine.out_dir)
         report.save(engine.out_dir)
         self._warn(report.warnings)
         failures.write(engine.out_dir)
@@ -217,6 +222,7 @@ def rescore(
     tune: bool = False,
     config: ListConfig | LatticeConfig | None = None,
     scoring: ScoringConfig | None = None,
+    skip_scoring: bool = False,
     score_cache: str | Path | None = None,
     jobs: int = 1,
     device: str = "auto",
@@ -239,6 +245,7 @@ def rescore(
             too good. Just one of ``lm_weight``, ``weights`` and ``tune`` must be given.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
         scoring: how errors are counted: a :class:`ScoringConfig` names filters, and counts characters.
+        skip_scoring: count no errors, as if ``data_dir`` had no text.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
         jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -265,6 +272,7 @@ def rescore(
         tune=tune,
         config=config,
         scoring=scoring,
+        skip_scoring=skip_scoring,
         score_cache=score_cache,
         device=device,
         old_lm=old_lm,
