@@ -28,16 +28,17 @@ TINY = "model: {embedding: 4, hidden: [6, 5], experts: 2}\n"
 class TestPlan:
     def test_what_the_defaults_mean(self):
         assert plan(TrainConfig(), ()) == (
-            "1000 epochs with no early end, SGD (lr 20, NT-ASGD's averaging after 5 epochs without gain), 12 streams in "
-            "chunks of about 70 tokens; by default: optimizer, lr, schedule, epochs, patience, averaging, batch, bptt"
+            "1000 epochs with no early end, SGD (lr 20, NT-ASGD's averaging after 5 epochs without gain), 12 streams "
+            "in chunks of about 70 tokens; "
+            "by default: optimizer, lr, schedule, epochs, patience, averaging, batch, bptt"
         )
 
     def test_what_somebody_chose(self):
         config = TrainConfig(optimizer="adamw", lr=0.01, schedule="cosine", epochs=40, patience=3, averaging="tail")
         given = {"optimizer", "lr", "schedule", "epochs", "patience", "averaging", "batch", "bptt"}
         assert plan(config, given) == (
-            "up to 40 epochs with an end after 3 without a lower valid ppl, AdamW (lr 0.01, falling, averaging over the "
-            "last 25% of the epochs), 12 streams in chunks of about 70 tokens"
+            "up to 40 epochs with an end after 3 without a lower valid ppl, AdamW (lr 0.01, falling, averaging over "
+            "the last 25% of the epochs), 12 streams in chunks of about 70 tokens"
         )
 
     def test_finetuning_ends_by_itself(self):
@@ -77,7 +78,7 @@ def test_the_commands_say_what_they_will_do(tmp_path, capsys):
     assert main(["distill_lm", *options, str(tmp_path / "lm"), str(tmp_path / "student")]) == 0
     said = capsys.readouterr().out
     for name in ("lm", "student"):
-        assert f"{name}: 1 epochs with no early end, SGD (lr 20, " in said
+        assert f"{name}: 1 epoch with no early end, SGD (lr 20, " in said
 
 
 class TestTraining:
