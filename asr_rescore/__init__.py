@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from asr_rescore.checkpoint import LoadedModel, load_model
     from asr_rescore.kaldi import SymbolTable, read_lattices, read_nbest_dir, read_table, read_words
     from asr_rescore.lattice import Decoding, Lattice, best_path, mbr_decode, n_best, oracle
-    from asr_rescore.lm import SentenceScorer, grammar_scorer, sentence_scorer
+    from asr_rescore.lm import SentenceCosts, SentenceScorer, grammar_scorer, sentence_scorer, word_costs
     from asr_rescore.nbest import NBest
     from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
     from asr_rescore.report import SystemReport
     from asr_rescore.rescoring.config import LatticeConfig, ListConfig
     from asr_rescore.rescoring.run import rescore
+    from asr_rescore.sclite import ScliteConfig, ScliteResult, score_stm, score_trn
     from asr_rescore.scoring import ScoringConfig
     from asr_rescore.tuning import Tuning, tune
     from asr_rescore.word_errors import ErrorCount, wer
@@ -33,7 +34,10 @@ __all__ = [
     "LoadedModel",
     "NBest",
     "OperatingPoint",
+    "ScliteConfig",
+    "ScliteResult",
     "ScoringConfig",
+    "SentenceCosts",
     "SentenceScorer",
     "SymbolTable",
     "SystemReport",
@@ -51,20 +55,24 @@ __all__ = [
     "read_table",
     "read_words",
     "rescore",
+    "score_stm",
+    "score_trn",
     "sentence_scorer",
     "tune",
     "wer",
+    "word_costs",
 ]
 _MODULES = {
     "asr_rescore.checkpoint": ["LoadedModel", "load_model"],
     "asr_rescore.kaldi": ["SymbolTable", "read_lattices", "read_nbest_dir", "read_table", "read_words"],
     "asr_rescore.lattice": ["Decoding", "Lattice", "best_path", "mbr_decode", "n_best", "oracle"],
-    "asr_rescore.lm": ["SentenceScorer", "grammar_scorer", "sentence_scorer"],
+    "asr_rescore.lm": ["SentenceCosts", "SentenceScorer", "grammar_scorer", "sentence_scorer", "word_costs"],
     "asr_rescore.nbest": ["NBest"],
     "asr_rescore.ranking": ["OperatingPoint", "Weights", "best_hypothesis"],
     "asr_rescore.report": ["SystemReport"],
     "asr_rescore.rescoring.config": ["LatticeConfig", "ListConfig"],
     "asr_rescore.rescoring.run": ["rescore"],
+    "asr_rescore.sclite": ["ScliteConfig", "ScliteResult", "score_stm", "score_trn"],
     "asr_rescore.scoring": ["ScoringConfig"],
     "asr_rescore.tuning": ["Tuning", "tune"],
     "asr_rescore.word_errors": ["ErrorCount", "wer"],

@@ -21,7 +21,7 @@ ROWS = [
     {"nbest", "scoring", "vocab_files"},
     {"kaldi", "corpus", "models"},
     {"checkpoint", "id_file", "objectives", "ranking", "word_errors"},
-    {"tuning", "lm"},
+    {"tuning", "lm", "sclite"},
     {"report"},
     {"training"},
     {"programs", "rescoring"},
@@ -56,6 +56,7 @@ LIGHT = [
     "ranking",
     "word_errors",
     "tuning",
+    "sclite",
     "report",
     "programs",
 ]

@@ -58,9 +58,9 @@ def test_a_bad_line_is_named(tmp_path, line):
 def test_places_come_from_segments(tmp_path):
     assert read_places(tmp_path) is None
     (tmp_path / "segments").write_text("u1 talk 10.5 12\nu2 talk 12.25 14\n")
-    assert read_places(tmp_path) == {"u1": Place("talk", "1", 10.5), "u2": Place("talk", "1", 12.25)}
+    assert read_places(tmp_path) == {"u1": Place("talk", "1", 10.5, 12), "u2": Place("talk", "1", 12.25, 14)}
     (tmp_path / "reco2file_and_channel").write_text("talk 4k0a A\n")
-    assert read_places(tmp_path)["u2"] == Place("4k0a", "A", 12.25)
+    assert read_places(tmp_path)["u2"] == Place("4k0a", "A", 12.25, 14)
 
 
 @pytest.mark.parametrize(

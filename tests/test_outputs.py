@@ -229,6 +229,7 @@ COMMANDS = {
     "score_wer": ["--details-dir", "{out}", "{nothing}", "{nothing}"],
     "lattice_to_nbest": ["{nothing}", "{nothing}", "{out}"],
     "lattice_to_ctm": ["{nothing}", "{nothing}", "{out}"],
+    "export_sclite": ["--words", "{nothing}", "{nothing}", "{nothing}", "{out}"],
     "rescore_nbest": ["--tune", "{nothing}", "{nothing}", "{nothing}", "{nothing}", "{out}"],
     "rescore_lattice": ["--lm-weight", "1", "{nothing}", "{nothing}", "{nothing}", "{nothing}", "{out}"],
 }

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from asr_rescore.cli.options import add_config_options, check_one_stdin, input_file, read_config
+from asr_rescore.cli.options import add_config_options, check_one_stdin, given, input_file, read_config
 from asr_rescore.scoring import ScoringConfig
 
-HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer does"
+HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer or NIST's sclite does"
+FORMATS = ("text", "trn", "stm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    from asr_rescore.sclite import ScliteConfig
+
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="text: Kaldi's text files, scored as compute-wer does; trn: two trn files, scored as sclite does; stm: an "
+        "stm and a ctm file, scored as sclite does; default: trn or stm if the reference's name ends so, else text",
+    )
     parser.add_argument(
         "--mode",
         choices=("all", "present"),
@@ -20,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="all: a missing hypothesis counts as deletions; present: its utterance is left out (%(default)s)",
     )
     parser.add_argument(
-        "--details-dir", type=Path, metavar="DIR", help="directory for per_utt, per_spk, ops and wer_bootci"
+        "--details-dir",
+        type=Path,
+        metavar="DIR",
+        help="directory for per_utt, per_spk, ops and wer_bootci; of trn and stm: per_spk, per_label and wer_bootci",
     )
     parser.add_argument(
         "--data-dir",
@@ -29,22 +42,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="data directory whose utt2spk has the speakers for per_spk; default: each utterance is a speaker",
     )
     add_config_options(parser, ScoringConfig)
+    nist = parser.add_argument_group("trn and stm")
+    add_config_options(nist, ScliteConfig)
+    nist.add_argument(
+        "--glm", type=Path, metavar="F", help="rules that rewrite references and hypotheses (NIST: csrfilt)"
+    )
     parser.add_argument(
         "reference",
         type=input_file,
-        metavar="ref-text",
-        help="references; each line is an utterance id and words; -: standard input",
+        metavar="ref",
+        help="references; in a text, each line is an utterance id and words; -: standard input",
     )
     parser.add_argument(
-        "hypothesis", type=input_file, metavar="hyp-text", help="hypotheses, in the same form; -: standard input"
+        "hypothesis", type=input_file, metavar="hyp", help="hypotheses; a text, trn or ctm; -: standard input"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the word error rate, and say which utterances lack a hypothesis or a reference."""
-    import sys
+    check_one_stdin(arguments.reference, arguments.hypothesis)
+    found = arguments.reference.name.removesuffix(".gz").rpartition(".")[2]
+    chosen = arguments.format or (found if found in FORMATS else "text")
+    _check_options(arguments, chosen)
+    return _score_text(arguments) if chosen == "text" else _score_sclite(arguments, chosen)
 
-    from asr_rescore.errors import UsageError, printable
+
+def _check_options(arguments: argparse.Namespace, chosen: str) -> None:
+    """Refuse what the format has no use for.
+
+    Raises:
+        UsageError: such an option was given.
+    """
+    from asr_rescore.errors import UsageError
+    from asr_rescore.sclite import ScliteConfig
+
+    if chosen == "text":
+        unused = [*given(arguments, ScliteConfig), *(["glm"] if arguments.glm else [])]
+        remedy = "give trn, or stm and ctm files, and --format if their names do not say so"
+    else:
+        unused = [*given(arguments, ScoringConfig), *(["data_dir"] if arguments.data_dir else [])]
+        remedy = "leave it out, or give text files of Kaldi"
+        if chosen == "stm" and arguments.mode != "all":
+            raise UsageError("--mode present is for text and trn; segments of an stm without words are deletions")
+    if unused:
+        raise UsageError(f"--{unused[0].replace('_', '-')} is not for --format {chosen}; {remedy}")
+
+
+def _score_text(arguments: argparse.Namespace) -> int:
+    from asr_rescore.errors import UsageError
     from asr_rescore.kaldi import read_data_dir, read_table
     from asr_rescore.outputs import check_outputs
     from asr_rescore.report import IN_CHARACTERS, IN_WORDS, write_details
@@ -53,7 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = read_config(ScoringConfig, arguments)
     unit = IN_CHARACTERS if config.cer else IN_WORDS
-    check_one_stdin(arguments.reference, arguments.hypothesis)
     if arguments.data_dir and not arguments.details_dir:
         raise UsageError("--data-dir is only for the files in --details-dir; give both")
     if arguments.details_dir:
@@ -72,9 +116,35 @@ def run(arguments: argparse.Namespace) -> int:
         write_details(arguments.details_dir, references, hypotheses, speakers, arguments.mode, unit)
     print(wer(references, hypotheses, arguments.mode).lines(), end="")
     missing = references.keys() - hypotheses.keys()
-    unexpected = hypotheses.keys() - references.keys()
-    for utt in sorted(missing):
+    return _tell_unpaired(arguments, sorted(missing), sorted(hypotheses.keys() - references.keys()))
+
+
+def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.report import sclite_files, write_sclite_files
+    from asr_rescore.sclite import ScliteConfig, score_stm, score_trn
+
+    config = read_config(ScliteConfig, arguments)
+    inputs = [arguments.reference, arguments.hypothesis, *([arguments.glm] if arguments.glm else [])]
+    if arguments.details_dir:
+        check_outputs([arguments.details_dir / name for name in sclite_files(chosen == "stm")], inputs)
+    if chosen == "trn":
+        result = score_trn(arguments.reference, arguments.hypothesis, config, glm=arguments.glm, mode=arguments.mode)
+    else:
+        result = score_stm(arguments.reference, arguments.hypothesis, config, glm=arguments.glm)
+    if arguments.details_dir:
+        write_sclite_files(arguments.details_dir, result, labels=chosen == "stm")
+    print(result.total.lines(), end="")
+    return _tell_unpaired(arguments, result.missing, result.unexpected)
+
+
+def _tell_unpaired(arguments: argparse.Namespace, missing: Sequence[str], unexpected: Sequence[str]) -> int:
+    import sys
+
+    from asr_rescore.errors import printable
+
+    for utt in missing:
         print(printable(f"{arguments.hypothesis}: no hypothesis for {utt}"), file=sys.stderr)
-    for utt in sorted(unexpected):
+    for utt in unexpected:
         print(printable(f"{arguments.reference}: no reference for {utt}, which is not scored"), file=sys.stderr)
     return 1 if missing or unexpected else 0

@@ -12,6 +12,9 @@ from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_text, fields, read_lines
 from asr_rescore.kaldi.table import check_key, read_table
 
+ALTERNATIVES = ("<ALT_BEGIN>", "<ALT>", "<ALT_END>")
+UNKNOWN = "NA"  # a confidence
+
 
 @dataclass(frozen=True)
 class TimedWord:
@@ -20,8 +23,8 @@ class TimedWord:
     Attributes:
         recording: the recording's name, or the utterance id where each utterance is a recording.
         channel: ``1``, ``A``, …
-        begin, end: seconds from the start of the recording.
-        word: the word itself.
+        begin, end: seconds from the start of the recording; nan for the marks of alternatives.
+        word: the word itself, or a mark: ``<ALT_BEGIN>``, ``<ALT>`` or ``<ALT_END>``.
         confidence: the probability that the word is correct; None if unknown.
     """
 
@@ -40,11 +43,13 @@ class Place:
     Attributes:
         recording, channel: as they are named in a ctm.
         offset: seconds from the start of the recording to the start of the utterance.
+        end: seconds from the start of the recording to the end of the utterance; None if unknown.
     """
 
     recording: str
     channel: str = "1"
     offset: float = 0.0
+    end: float | None = None
 
 
 def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> int:
@@ -79,7 +84,7 @@ def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> int:
 
 
 def read_ctm(path: str | os.PathLike[str]) -> list[TimedWord]:
-    """Read a ctm. Comments (``;;``) and empty lines are skipped.
+    """Read a ctm. Comments (``;;``) and empty lines are skipped. The marks of alternatives have no times (``*``).
 
     Raises:
         InputError: a line does not have five or six fields, or a time or confidence is not a finite number.
@@ -105,10 +110,13 @@ def _timed_word(parts: list[str]) -> TimedWord | None:
     """The word of a line's fields; None if the line is wrong."""
     if len(parts) not in (5, 6):
         return None
+    if parts[4].upper() in ALTERNATIVES:
+        return TimedWord(parts[0], parts[1], math.nan, math.nan, parts[4])
     begin = _number(parts[2])
     duration = _number(parts[3])
-    confidence = _number(parts[5]) if len(parts) == 6 else None
-    if begin is None or duration is None or (len(parts) == 6 and confidence is None):
+    told = len(parts) == 6 and parts[5].upper() != UNKNOWN
+    confidence = _number(parts[5]) if told else None
+    if begin is None or duration is None or (told and confidence is None):
         return None
     return TimedWord(parts[0], parts[1], begin, begin + duration, parts[4], confidence)
 
@@ -145,7 +153,7 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
                 expected="a file and a channel for each recording in segments",
                 remedy="correct the line, or remove the file",
             )
-        places[utt] = Place(place[0], place[1], begin)
+        places[utt] = Place(place[0], place[1], begin, _number(parts[2]))
     return places
 
 

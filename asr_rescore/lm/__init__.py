@@ -1,5 +1,6 @@
 """What a language model does with text: cost it, sample it, learn from it while reading."""
 
+from asr_rescore.lm.details import SentenceCosts, word_costs
 from asr_rescore.lm.dynamic import dynamic_cost, gradient_statistics
 from asr_rescore.lm.neural_scorer import NeuralScorer, sentence_scorer
 from asr_rescore.lm.old_lm import GrammarScorer, grammar_scorer
@@ -14,6 +15,7 @@ __all__ = [
     "DynamicConfig",
     "GrammarScorer",
     "NeuralScorer",
+    "SentenceCosts",
     "SentenceScorer",
     "dynamic_cost",
     "gradient_statistics",
@@ -22,4 +24,5 @@ __all__ = [
     "sample_sentences",
     "sentence_scorer",
     "stream_cost",
+    "word_costs",
 ]

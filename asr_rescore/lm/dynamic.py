@@ -68,7 +68,7 @@ def gradient_statistics(
     squares = [torch.zeros_like(parameter) for parameter in parameters]
     state = model.initial_state(streams.batch, device)
     chunks = 0
-    with _no_dropout(model), progress_bar(total=len(streams), desc="gradient statistics") as bar:
+    with _no_dropout(model), progress_bar("gradient statistics", len(streams), "steps") as bar:
         for begin in range(0, len(streams), config.bptt):
             chunk = streams.chunk(slice(begin, begin + config.bptt), slice(None))
             output = model(chunk.inputs, detach_state(state))
@@ -124,7 +124,7 @@ def dynamic_cost(
     # The sum stays on the device: reading it after each update would make a GPU wait.
     cost = torch.zeros((), dtype=torch.float64, device=device)
     try:
-        with _no_dropout(model), progress_bar(total=len(ids), desc="dynamic evaluation") as bar:
+        with _no_dropout(model), progress_bar("dynamic evaluation", len(ids), "tokens") as bar:
             for begin in range(0, len(ids), config.bptt):
                 here = slice(begin, begin + config.bptt)
                 output = model(inputs[here], detach_state(state))

@@ -14,6 +14,7 @@ from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.models import LanguageModel, State, flatten_state, join_states, select_state
 from asr_rescore.models.normaliser import check_precision
+from asr_rescore.progress import beat
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
 # Contexts that go through the network together: enough rows for fast matrix products at little memory. The output
@@ -169,6 +170,7 @@ class NeuralScorer:
         inputs = self._indices(words).unsqueeze(0)  # (time, contexts)
         begin = 0
         while begin < len(rows):
+            beat()
             end = min(begin + self.batch, len(rows))
             here = slice(*np.searchsorted(asked, (begin, end)))
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
 from asr_rescore.outputs import check_outputs
-from asr_rescore.programs.sources import files_of
+from asr_rescore.programs.sources import ReadFiles, files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import FINITE, POSITIVE
 from asr_rescore.ranking import USUAL_LMWT
@@ -102,12 +102,48 @@ def write_ctm(
     lines: list[kaldi.TimedWord] = []
     utterances = 0
     risk = 0.0
+    for _, decoding, timed in timed_words(source, words, config, places, failures, allow_pipes=allow_pipes):
+        lines += timed
+        utterances += 1
+        risk += decoding.risk
+    return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
+
+
+def timed_words(
+    source: str | os.PathLike[str],
+    words: kaldi.SymbolTable,
+    config: CtmConfig,
+    places: Mapping[str, kaldi.Place] | None,
+    failures: Failures,
+    *,
+    allow_pipes: bool = False,
+) -> Iterator[tuple[str, Decoding, list[kaldi.TimedWord]]]:
+    """Decode lattices one after the other; see :func:`write_ctm`.
+
+    Args:
+        source, words, config, places, allow_pipes: as there.
+        failures: gets what fails.
+
+    Yields:
+        Utterance, its decoding, and its words with their times.
+    """
 
     def refuse(key: str, error: InputError) -> None:
         failures.add(key or error.where, error)
 
-    lattices = kaldi.read_lattices(source, allow_pipes=allow_pipes, on_error=refuse)
-    for utt, lattice in progress_bar(lattices, unit="utt"):
+    sources = kaldi.lattice_files(source) if Path(source).is_dir() else [source]
+    files = ReadFiles(sources, progress_bar("ctm", unit="utterances"))
+    seen: set[str] = set()
+    entries = (
+        (file, utt, lattice)
+        for _, file in files.each()
+        for utt, lattice in kaldi.read_lattices(file, allow_pipes=allow_pipes, on_error=refuse)
+    )
+    for file, utt, lattice in files.bar.passing(entries):
+        if utt in seen:
+            failures.add(utt, f"{file}: a second lattice of this utterance; the first one was used")
+            continue
+        seen.add(utt)
         place = kaldi.Place(utt) if places is None else places.get(utt)
         if place is None:
             failures.add(utt, "it is not in the data directory's segments; give the data directory that was decoded")
@@ -124,19 +160,17 @@ def write_ctm(
                     lattice.num_arcs,
                     decoding.beam,
                 )
-            lines += _timed_words(decoding, words, place, config.frame_shift)
+            timed = _timed_words(decoding, words, place, config.frame_shift)
         except RescoreError as error:
             failures.add(utt, error)
             continue
-        utterances += 1
-        risk += decoding.risk
+        yield utt, decoding, timed
         if decoding.words and np.diff(lattice.alignment.offsets).max() < 2:
             failures.add(
                 utt,
                 "no arc of its lattice has two transition ids, so words have no end times, or no times at all; "
                 "make CompactLattices with alignments (Kaldi: lattice-copy, of state-level lattices)",
             )
-    return CtmSummary(utterances, kaldi.write_ctm(path, lines), risk, failures)
 
 
 def _decode(lattice: Lattice, config: CtmConfig) -> Decoding | None:

@@ -6,6 +6,7 @@ from asr_rescore.report.kaldi_files import IN_CHARACTERS, IN_WORDS, write_detail
 from asr_rescore.report.list_depth import AtDepth
 from asr_rescore.report.page import to_html
 from asr_rescore.report.published import PublishedRow, read_published
+from asr_rescore.report.sclite_files import sclite_files, write_sclite_files
 from asr_rescore.report.searched_weights import TUNING_FILE, SearchedWeights
 from asr_rescore.report.system import REPORT_FILE, CharacterErrors, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
@@ -30,8 +31,10 @@ __all__ = [
     "SearchedWeights",
     "SystemReport",
     "read_published",
+    "sclite_files",
     "to_html",
     "to_text",
     "write_details",
+    "write_sclite_files",
     "write_scoring",
 ]

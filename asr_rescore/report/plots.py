@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.figure import COLOURS, MARKERS, drawing
+from asr_rescore.report.figure import COLOURS, FAINT, MARKERS, drawing
 from asr_rescore.report.search_plots import depth_plot, grid_plot, weights_plot
 from asr_rescore.report.table import FIRST_PASS
-from asr_rescore.report.training_plots import reliability_plot, training_plot
+from asr_rescore.report.training_plot import training_plot
 
 LABELLED = 4  # systems of one size whose names are shown
 
@@ -18,11 +18,11 @@ def plots(experiment: Experiment) -> dict[str, str]:
     drawn = {
         "systems": _systems(experiment),
         "sizes": _sizes(experiment),
-        "training": training_plot(experiment),
+        "training": training_plot(experiment.curves),
         "weights": weights_plot(experiment),
         "grid": grid_plot(experiment),
         "depth": depth_plot(experiment),
-        "reliability": reliability_plot(experiment),
+        "reliability": _reliability(experiment),
     }
     return {name: svg for name, svg in drawn.items() if svg}
 
@@ -113,3 +113,28 @@ def _by_size(sizes: Mapping[str, int]) -> dict[int, list[str]]:
         if size:
             systems.setdefault(size, []).append(system)
     return systems
+
+
+def _reliability(experiment: Experiment) -> str:
+    """The share of correct words over their confidence, for each result with a ctm."""
+    found = experiment.findings.reliability
+    if not found:
+        return ""
+    with drawing("reliability", 8, 4) as (_, [axes], svg):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        for number, ((system, where), reliability) in enumerate(found.items()):
+            label = f"{system}, {experiment.comparison.label(where)}: mean gap {reliability.calibration_error:.3f}"
+            axes.plot(
+                reliability.confidences,
+                reliability.right,
+                label=label,
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=4,
+                color=COLOURS[number % len(COLOURS)],
+            )
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share of correct words")
+        axes.legend(loc="upper left", fontsize=8)
+    return svg[0]

@@ -61,8 +61,9 @@ class Inputs:
         device: torch.device,
         old_lm_file: Path | None,
         scoring: ScoringConfig,
+        skip_scoring: bool = False,
     ) -> Inputs:
-        """Read everything that is small, and the models onto ``device``.
+        """Read everything that is small, and the models onto ``device``; no references with ``skip_scoring``.
 
         Raises:
             UsageError: ``out_dir`` is ``decode_dir``.
@@ -71,7 +72,7 @@ class Inputs:
         if out_dir.resolve() == decode_dir.resolve():
             raise UsageError(f"{out_dir} is both input and output; its lattices would be overwritten")
         counting = Scoring.open(scoring)
-        data = kaldi.read_data_dir(data_dir)
+        data = kaldi.read_data_dir(data_dir, with_text=not skip_scoring)
         if data.text is None:  # nothing will be counted, thus nothing filtered
             counting = Scoring()
         words = kaldi.read_words(old_lang_dir / "words.txt")

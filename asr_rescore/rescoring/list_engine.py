@@ -91,7 +91,8 @@ class ListEngine:
         coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm_scorer(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
-            for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
+            bar = inputs.first_pass.bar("costs", [job])
+            for nbest in coster.lists(inputs.first_pass.lattices([job], failures), bar):
                 writer.write(nbest)
         return sorted(folder.iterdir())
 
@@ -106,9 +107,11 @@ class ListEngine:
         weights = self.weights
         warnings: list[ReportWarning] = []
         searched: SearchedWeights | None = None
+        everyone = Job.all(jobs)
         if weights is None:
             references = inputs.references_for_tuning
-            tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
+            shown = inputs.first_pass.bar("tuning", everyone).over(lists)
+            tuning = tune(shown, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
             searched = SearchedWeights.of_grid(tuning.grid, self.config.points, tuning.by_weights)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
             warnings += tuning_warnings(weights, self.config.points, names)
@@ -128,9 +131,10 @@ class ListEngine:
                 new_lm_fit.add(nbest)
                 yield nbest
 
-        for job in Job.all(jobs):
-            rescored = self._rescored(job, counted(job), weights.weights.lm)
-            kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
+        with inputs.first_pass.bar("lattices", everyone) as bar:
+            for job in everyone:
+                rescored = bar.passing(self._rescored(job, counted(job), weights.weights.lm))
+                kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
         warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs)]
         if not inputs.no_old_lm:

@@ -53,7 +53,9 @@ def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Err
     known = set(words.ids.values())
 
     def best() -> Iterator[tuple[str, str, list[list[str]]]]:
-        for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
+        every = Job.all(jobs)
+        bar = inputs.first_pass.bar("lattice oracle", every)
+        for utt, lattice in bar.over(inputs.first_pass.lattices(every, Failures())):
             if utt in references and utt in utterances:
                 found = oracle(lattice, words.to_ids(references[utt]))
                 if found is not None:
