@@ -4,6 +4,8 @@
 PYTHON ?= python3
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
+# Where there is a Chromium, tests/test_browser.py opens the page of a report in it.
+BROWSER := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name >&2 && echo ,browser && break; done 2>&-)
 # One stamp for each Python version: another interpreter rebuilds .venv.
 INSTALLED := .venv/installed-$(PYTHON_VERSION)
 DOCS_INSTALLED := .venv/installed-docs-$(PYTHON_VERSION)
@@ -20,7 +22,7 @@ help: ## show this list
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev$(BROWSER)]'
 	@touch $@
 
 $(DOCS_INSTALLED): $(INSTALLED)

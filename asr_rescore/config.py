@@ -91,9 +91,14 @@ class ObjectiveConfig:
     label_weight: float = 0.1  # fixed: weight of the hard label
     teacher_weight: float = 1.0  # fixed: weight of the teacher's distribution
     temperature: float = 1.0  # softens both teacher and student; the paper has 1
+    shuffle_trust: bool = False  # trust: a token gets the R of any token of its chunk; shows what R's place is worth
 
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
+        _require(
+            self.kind == "trust" or not self.shuffle_trust,
+            f"objective: shuffle_trust has no effect on kind {self.kind}, expected kind: trust",
+        )
         for name in ("alpha", "label_weight", "teacher_weight"):
             NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
         POSITIVE.check("objective: temperature", self.temperature)

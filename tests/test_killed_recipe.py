@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -34,34 +33,58 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
+class Recipe:
+    """Runs the recipe into a directory of its own, each time with the same command.
+
+    Args:
+        checkout: where the recipe is.
+        environment: in which it finds the commands.
+        place: for its output; the configs are in the directory above.
+    """
+
+    def __init__(self, checkout: Path, environment: dict[str, str], place: Path):
+        place.mkdir()
+        self.exp = place / "exp"
+        self.log = place / "log"
+        options = ["--conf", place.parent, "--exp", self.exp, "--n", "10", "--graphs", "tgpr"]
+        self.command = ["bash", checkout / "recipes/wsj/run.sh", *options]
+        self.environment = environment
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def kill_at(self, moment: Callable[[Path], bool]) -> None:
+        """Run it until a moment, and kill all its processes."""
+        process = self.start()
+        while process.poll() is None and not moment(self.exp):
+            time.sleep(0.01)
+        assert process.returncode is None, self.log.read_text()
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+    def tables(self) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (self.exp / "report").iterdir() if file.suffix != ".html"}
+
+
 @pytest.mark.slow
 def test_a_recipe_that_was_killed_three_times_ends_with_the_same_table(checkout, environment, tmp_path):
     for name, config in CONF.items():
         (tmp_path / f"{name}.yaml").write_text(config + TRAIN)
-    exp = tmp_path / "exp"
-    options = ["--conf", tmp_path, "--exp", exp, "--n", "10", "--graphs", "tgpr"]
-    command = ["bash", checkout / "recipes/wsj/run.sh", *options]
-    with_log = {"cwd": tmp_path, "env": environment, "stderr": subprocess.STDOUT, "start_new_session": True}
-
-    def run(until: Callable[[Path], bool] | None = None) -> int:
-        """Run it to its end, or kill all of its processes at a moment."""
-        with (tmp_path / "log").open("ab") as log, subprocess.Popen(command, stdout=log, **with_log) as process:
-            while until is not None and process.poll() is None:
-                if until(exp):
-                    os.killpg(process.pid, signal.SIGKILL)
-                    break
-                time.sleep(0.01)
-        return process.returncode
-
-    def tables() -> dict[str, bytes]:
-        return {file.name: file.read_bytes() for file in (exp / "report").iterdir() if file.suffix != ".html"}
-
-    assert run() == 0, (tmp_path / "log").read_text()
-    expected = tables()
-    assert {"report.txt", "report.json"} <= expected.keys()
-    shutil.rmtree(exp)
-    for what, moment in MOMENTS.items():
-        assert run(until=moment) == -signal.SIGKILL, f"{what}: {(tmp_path / 'log').read_text()}"
-        assert list((exp / "stages").glob("*.begun")), what
-    assert run() == 0, (tmp_path / "log").read_text()
-    assert tables() == expected
+    killed = Recipe(checkout, environment, tmp_path / "killed")
+    undisturbed = Recipe(checkout, environment, tmp_path / "undisturbed")
+    beside = undisturbed.start()
+    try:
+        for what, moment in MOMENTS.items():
+            killed.kill_at(moment)
+            assert list((killed.exp / "stages").glob("*.begun")), what
+        assert killed.start().wait() == 0, killed.log.read_text()
+        assert beside.wait() == 0, undisturbed.log.read_text()
+    finally:
+        if beside.poll() is None:
+            os.killpg(beside.pid, signal.SIGKILL)
+            beside.wait()
+    assert {"report.txt", "report.json"} <= killed.tables().keys()
+    assert killed.tables() == undisturbed.tables()

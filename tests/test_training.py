@@ -155,6 +155,17 @@ def test_an_objective_with_a_teacher_needs_one(tmp_path, kind):
     assert not run.directory.exists()
 
 
+def test_shuffling_the_trust_changes_weights_and_no_other_draw(tmp_path):
+    own, shuffled = (
+        make_run(tmp_path / str(shuffle), kind="trust", shuffle_trust=shuffle, partial_shuffle=True)
+        for shuffle in (False, True)
+    )
+    assert go(own) != go(shuffled)
+    draws = [state_of(run)[0]["random.own"] for run in (own, shuffled)]
+    assert torch.equal(*draws)
+    assert log_of(own)[-1]["step"] == log_of(shuffled)[-1]["step"]
+
+
 def test_each_epoch_is_logged_and_nothing_is_printed(tmp_path, caplog, capfd):
     with caplog.at_level(logging.INFO, logger="asr_rescore.training"):
         run = make_run(tmp_path / "lm", epochs=2)

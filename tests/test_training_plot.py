@@ -65,6 +65,7 @@ def test_what_the_picture_names(training, tmp_path):
     texts = {element.text for element in ElementTree.parse(tmp_path / "p.svg").iter() if element.text}
     shown = {*directories[:2], "$x$", "train loss, nats per token", "valid perplexity", "learning rate"}
     assert shown | {"epoch (dotted: the averaging of weights begins)"} <= texts
+    assert not [text for text in texts if "mathdefault" in text]
     assert not {training_plot.INK, training_plot.FAINT} & set((tmp_path / "p.svg").read_text().split('"'))
 
 

@@ -45,6 +45,7 @@ def kill_after(monkeypatch) -> Iterator:
 
 
 PHASES = {
+    "shuffled": {"kind": "trust", "shuffle_trust": True, "small_batch": 3},
     "sgd": {"kind": "ce"},
     "averaging": {"kind": "ce", "nonmono": 1, "lr": 5.0, "clip": 2.0, "weight_decay": 1e-4},
     "finetuning": {"kind": "ce", "averaging": "start", "partial_shuffle": True},

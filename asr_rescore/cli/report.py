@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_rescoring(arguments.report_dir / REPORT_FILE)
     published = [row for path in arguments.published for row in read_published(path)]
     experiment = Experiment.read(arguments.out_dir, published, arguments.lm_dir)
-    text = to_text(experiment.comparison)
+    text = to_text(experiment.comparison, experiment.notes())
     contents = (
         to_html(experiment),
         text,

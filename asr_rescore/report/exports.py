@@ -83,12 +83,12 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
         rate = experiment.tests[where].rates[FIRST_PASS]
-        in_characters = first.characters.first_pass if first.characters else None
+        in_characters = None if first.characters is None else first.characters.first_pass
         yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
             rate = experiment.tests[where].rates[report.system]
-            in_characters = report.characters.rescored if report.characters else None
+            in_characters = None if report.characters is None else report.characters.rescored
             row = _csv_row(report.system, where, report, report.total, rate, in_characters)
             ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
             row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
@@ -120,11 +120,8 @@ def _csv_row(
         "wer_low": mean - half,
         "wer_high": mean + half,
         "ser": total.ser,
-        **(
-            {}
-            if in_characters is None
-            else {"reference_characters": in_characters.reference_words, "cer": in_characters.wer}
-        ),
+        "reference_characters": None if in_characters is None else in_characters.reference_words,
+        "cer": None if in_characters is None else in_characters.wer,
     }
 
 

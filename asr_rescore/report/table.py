@@ -256,10 +256,10 @@ def _rate(reports: Sequence[SystemReport], errors: Errors, unit: str, stars: boo
     return NOTHING
 
 
-def to_text(comparison: Comparison) -> str:
-    """The table in Markdown, with aligned columns, and the notes."""
+def to_text(comparison: Comparison, notes: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The table in Markdown, with aligned columns, and the notes (heading → lines), by default the comparison's own."""
     parts = [markdown([comparison.header(), *comparison.rows()])]
-    for heading, lines in comparison.notes().items():
+    for heading, lines in (comparison.notes() if notes is None else notes).items():
         parts.append(f"{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""A picture of trainings: loss, perplexity and learning rate of one or several models."""
+"""Plots of trainings: valid perplexity, train loss and learning rate of one or several models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asr_rescore.errors import UsageError
-from asr_rescore.report.plots import COLOURS, FAINT, INK, MARKERS, STYLE
+from asr_rescore.report.figure import COLOURS, FAINT, INK, MARKERS, STYLE, drawing
 from asr_rescore.report.training_curve import TrainingCurve
 
 if TYPE_CHECKING:
@@ -19,7 +19,20 @@ PAPER = {INK: "#000000", FAINT: "#d0d0d0"}  # a file has no style sheet to give 
 WHITE = ("figure.facecolor", "axes.facecolor", "legend.facecolor")
 FEW = 30  # epochs that are marked one by one
 WIDTH = 8.0  # inches
-HEIGHT = 2.4  # inches of each panel
+HEIGHT = 2.4  # inches of each panel of a picture
+LOGARITHMIC = 5.0  # ratio of learning rates from which their axis is logarithmic
+
+
+def training_plot(curves: Sequence[TrainingCurve]) -> str:
+    """SVG for a page, with the panels side by side; empty if no perplexity was measured."""
+    curves = [curve for curve in curves if curve.epochs]
+    if not curves:
+        return ""
+    panels = _panels(curves)
+    with drawing("training", WIDTH, 3.4, panels=len(panels)) as (figure, axes, svg):
+        _draw(axes, panels, curves)
+        figure.legend(loc="outside upper center", ncols=min(4, len(curves)))
+    return svg[0]
 
 
 def picture_format(path: Path) -> str:
@@ -35,9 +48,7 @@ def picture_format(path: Path) -> str:
 
 
 def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) -> None:
-    """Draw the train loss, the valid perplexity and the learning rate over the epochs, one colour for each model.
-
-    A dotted line shows when the averaging of a model's weights began.
+    """Draw the panels one below the other, one colour for each model.
 
     Args:
         curves: the trainings.
@@ -52,32 +63,63 @@ def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) 
     }
     style |= {**dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}
     with rc_context(style):
-        figure = Figure((WIDTH, 3 * HEIGHT), layout="constrained")
-        loss, ppl, rate = figure.subplots(3, 1, sharex=True)
-        for number, curve in enumerate(curves):
-            look = {"color": COLOURS[number % len(COLOURS)], "linestyle": "-" if number < len(COLOURS) else "--"}
-            if len(curve.epochs) <= FEW:
-                look |= {"marker": MARKERS[number % len(MARKERS)], "markersize": "4"}
-            _line(loss, curve.train_loss, look, curve.name)
-            _line(ppl, list(zip(curve.epochs, curve.valid_ppl, strict=True)), look)
-            _line(rate, curve.lr, look | {"marker": ""})
-            if curve.averaging_from is not None:
-                for axes in (loss, ppl, rate):
-                    axes.axvline(curve.averaging_from, color=look["color"], linestyle=":", linewidth=1.5)
-        loss.set_ylabel("train loss, nats per token")
-        ppl.set_ylabel("valid perplexity")
-        rate.set_ylabel("learning rate")
-        for axes in (ppl, rate):
-            axes.set_yscale("log")
-        ppl.yaxis.set_major_formatter("{x:g}")
-        ppl.yaxis.set_minor_formatter("{x:g}")
-        averaged = any(curve.averaging_from is not None for curve in curves)
-        rate.set_xlabel("epoch" + (" (dotted: the averaging of weights begins)" if averaged else ""))
-        loss.legend(loc="upper right", ncols=2)
+        panels = _panels(curves)
+        figure = Figure((WIDTH, len(panels) * HEIGHT), layout="constrained")
+        axes = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
+        _draw(axes, panels, curves)
+        for each in axes[:-1]:
+            each.set_xlabel("")
+        axes[0].legend(loc="upper right", ncols=2)
         figure.savefig(stream, format=kind, dpi=150, metadata=METADATA[kind])
 
 
-def _line(axes: Axes, course: Sequence[tuple[float, float]], look: dict[str, str], label: str | None = None) -> None:
-    times = [time for time, _ in course]
-    figures = [figure for _, figure in course]
-    axes.plot(times, figures, label=label, **look)  # type: ignore[arg-type]  # all of them are texts that it takes
+def _panels(curves: Sequence[TrainingCurve]) -> list[str]:
+    """What there is to draw: a constant learning rate needs no panel, nor does a loss that was noted once."""
+    panels = ["valid_ppl"]
+    if any(len(curve.train_loss) > 1 for curve in curves):
+        panels.append("train_loss")
+    if any(len({rate for _, rate in curve.lr}) > 1 for curve in curves):
+        panels.append("lr")
+    return panels
+
+
+def _draw(axes: Sequence[Axes], panels: Sequence[str], curves: Sequence[TrainingCurve]) -> None:
+    """One line for each model in each panel, dotted where the averaging of its weights begins."""
+    from matplotlib.ticker import MaxNLocator
+
+    averaged = any(curve.averaging_from is not None for curve in curves)
+    for here, panel in zip(axes, panels, strict=True):
+        for number, curve in enumerate(curves):
+            colour = COLOURS[number % len(COLOURS)]
+            course = _course(curve, panel)
+            here.plot(
+                [time for time, _ in course],
+                [figure for _, figure in course],
+                label=curve.name if panel == "valid_ppl" else None,
+                color=colour,
+                linestyle="-" if number < len(COLOURS) else "--",
+                marker=MARKERS[number % len(MARKERS)] if len(curve.epochs) <= FEW and panel != "lr" else None,
+                markersize=4,
+            )
+            if curve.averaging_from is not None:
+                here.axvline(curve.averaging_from, color=colour, linestyle=":", linewidth=1.5)
+        here.set_xlabel("epoch" + (" (dotted: the averaging of weights begins)" if averaged else ""))
+        here.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _label(here, panel, [figure for curve in curves for _, figure in _course(curve, panel)])
+
+
+def _course(curve: TrainingCurve, panel: str) -> list[tuple[float, float]]:
+    if panel == "valid_ppl":
+        return list(zip(curve.epochs, curve.valid_ppl, strict=True))
+    return list(curve.train_loss if panel == "train_loss" else curve.lr)
+
+
+def _label(axes: Axes, panel: str, figures: Sequence[float]) -> None:
+    label = {"valid_ppl": "valid perplexity", "train_loss": "train loss, nats per token", "lr": "learning rate"}[panel]
+    logarithmic = panel == "valid_ppl" or (panel == "lr" and 0 < LOGARITHMIC * min(figures) < max(figures))
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    if panel != "train_loss":
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylabel(label + (", logarithmic" if logarithmic else ""))

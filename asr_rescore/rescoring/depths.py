@@ -12,7 +12,7 @@ from asr_rescore.word_errors import ErrorCount
 
 # If the lists hold less than this part of what the lattices hold beyond the first pass, more hypotheses help most.
 WARN_HELD = 0.5
-NEARLY = 0.95
+NEARLY = 0.9
 
 
 class ErrorsByDepth:

@@ -241,6 +241,9 @@ class Trainer:
         chunk = state.streams.chunk(here, columns)
         labels = chunk.labels.flatten()  # (time · streams,)
         soft = None if state.teacher is None else state.teacher.soft_labels(chunk, group)
+        if soft is not None and self.run.config.objective.shuffle_trust:
+            # A draw of its own for each step and group: it disturbs no other draw, and a run that continues repeats it.
+            soft = objectives.shuffled_trust(soft, (self.run.seed, state.progress.steps, columns.start))
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])

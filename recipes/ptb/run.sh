@@ -6,13 +6,15 @@
 #  e.g.: run.sh --ptb-dir /data/ptb --size full     on a GPU
 #        run.sh --ptb-dir /data/ptb                 in about three hours on two cores
 #        run.sh                                     without Penn Treebank, on the embedded corpus of ../wsj/mini
+#        run.sh --ptb-dir /data/ptb --size study    does trust regularization help? Paired comparisons (local/study.sh)
 #
 # Options:
 #   --ptb-dir DIR          directory with ptb.train.txt, ptb.valid.txt and ptb.test.txt (LDC99T42, as preprocessed by
 #                          Mikolov)
-#   --size cpu|full        cpu: smaller models and part of the text; full: the paper's sizes (cpu)
+#   --size cpu|full|study  cpu: smaller models and part of the text; full: the paper's sizes; study: see local/study.sh,
+#                          which has stages of its own (cpu)
 #   --sentences N          use the first N sentences of the training text; 0: all (cpu: 8000, full: 0)
-#   --seeds "1 2 3"        seeds of the students
+#   --seeds "1 2 3"        seeds of the students (these; study: as many as its power needs)
 #   --teacher-seeds "31 37"
 #                          seeds of the teacher's members (cpu: these, full: 31 37 61 71 83)
 #   --exp DIR              output directory (exp/<size>)
@@ -21,6 +23,7 @@
 #                          4 Tables 2 and 3       5 options that are not in the paper   6 perplexities   7 tables
 #   --nj N                 number of trainings at a time (cpu: one per processor; full: 3, which share the GPU)
 #   --top K                cache the K most probable words of each distribution and draws from the rest; 0: all words
+#                          (0; study: 128 for the whole vocabulary, and all of 1,000 words)
 
 set -euo pipefail
 
@@ -28,13 +31,13 @@ set -euo pipefail
 ptb_dir=
 size=cpu
 sentences=
-seeds="1 2 3"
+seeds=
 teacher_seeds=
 exp=
 stage=0
-stop_stage=7
+stop_stage=8
 nj=
-top=0
+top=
 
 echo "$0 $*"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -60,19 +63,13 @@ case $size in
     rates= # empty: the rates of the reference
     alone="adamw"
     ;;
+  study) nj=${nj:-$(getconf _NPROCESSORS_ONLN)} ;;
   *)
-    echo "$0: --size '$size', expected cpu or full" >&2
+    echo "$0: --size '$size', expected cpu, full or study" >&2
     exit 2
     ;;
 esac
 exp=${exp:-$here/exp/$size}
-conf=$here/conf/$size
-text=(--train "$exp/text/part.txt" --valid "$exp/text/valid.txt")
-rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
-options="shuffle temperature alpha_0.3 $alone"
-cache=$exp/cache
-teachers=()
-for seed in $teacher_seeds; do teachers+=("$exp/teacher_${seed}_finetuned"); done
 
 side_by_side() { # reads command lines; a finished training is not done again
   "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
@@ -82,8 +79,7 @@ stage_time() { # stage_time <time on two cores>: prints how long a stage takes
   if [ "$size" = cpu ]; then echo "$1, on two cores"; else echo "not timed yet"; fi
 }
 
-refuse_unfinished_stages
-if begin_stage 0 "vocabulary and texts"; then
+words() { # the vocabulary, and train, valid and test text, in $exp/text
   mkdir -p "$exp/text"
   if [ -n "$ptb_dir" ]; then
     for part in train valid test; do
@@ -95,6 +91,25 @@ if begin_stage 0 "vocabulary and texts"; then
     asr-rescore prepare_text --valid "$here"/../wsj/mini/text/valid.txt.gz "$here"/../wsj/mini/text/train.txt.gz "$exp/text"
     cut -d ' ' -f 2- "$here"/../wsj/mini/data/{dev,eval}/text >"$exp/text/test.txt"
   fi
+}
+
+refuse_unfinished_stages
+if [ "$size" = study ]; then
+  . "$here/local/study.sh"
+  exit
+fi
+
+conf=$here/conf/$size
+seeds=${seeds:-1 2 3} top=${top:-0}
+text=(--train "$exp/text/part.txt" --valid "$exp/text/valid.txt")
+rows="kl fixed ce ce_regularized dropout ar fixed_0.1 fixed_0.2 fixed_0.5"
+options="shuffle temperature_2 temperature_5 temperature_8 temperature_10 trust_0.3 $alone"
+cache=$exp/cache
+teachers=()
+for seed in $teacher_seeds; do teachers+=("$exp/teacher_${seed}_finetuned"); done
+
+if begin_stage 0 "vocabulary and texts"; then
+  words
   if [ "$sentences" -gt 0 ]; then
     sed "${sentences}q" "$exp/text/train.txt" >"$exp/text/part.txt"
   else
