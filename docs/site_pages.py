@@ -67,7 +67,7 @@ def reference(match: re.Match[str]) -> str:
 
 
 def linked_to_pages(text: str, folder: Path) -> str:
-    """Let links to a directory lead to its README.md, which is what a forge shows there; without one, leave its name."""
+    """Let links to a directory lead to its README.md, which a forge shows there; without one, leave its name."""
 
     def page(match: re.Match[str]) -> str:
         label, target = match.groups()
