@@ -9,7 +9,7 @@ from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
 from asr_rescore.report.transcripts import Transcripts
 from asr_rescore.report.word_changes import aligned
-from asr_rescore.word_errors import Alignment
+from asr_rescore.word_alignment import Alignment
 
 LARGEST = 2_200_000  # characters of all sets together; utterances beyond are left out, and the page says so
 

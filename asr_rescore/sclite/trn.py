@@ -10,7 +10,6 @@ from asr_rescore.errors import InputError, RescoreError, shown
 from asr_rescore.files import atomic_text, fields, read_lines
 from asr_rescore.sclite.network import ScliteConfig
 
-
 # What sclite would take for an alternation, for nothing, for a word with tags or a mispronounced one, or for a mark.
 MARK = re.compile(r"^\{|^@$|;|.\*$|^\*\*|^<alt", re.IGNORECASE)
 
