@@ -13,6 +13,9 @@ Step = Literal["ins", "del", "sub"]
 Alignment = Sequence[tuple[str | None, str | None]]  # reference word and hypothesis word, or None
 LONG = 1 << 20  # cells of a table from which on it pays to know the distance first
 UNREACHABLE = 1 << 29
+MOST_WAVES = 4000  # errors; they take 32 MB
+SHORT_RUN = 3  # matching words that are looked for on all diagonals at once
+CHUNK = 64  # words that are compared at once on one diagonal
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,107 @@ def align(
     """
     if list(reference) == list(hypothesis):  # the only alignment without errors, and a frequent one
         return [(word, word) for word in reference]
-    table = _CostTable(reference, hypothesis, rule)
+    table, cost = _table(reference, hypothesis, rule)
     pairs: list[tuple[str | None, str | None]] = []
     h = len(hypothesis)
     r = len(reference)
-    cost = table.cost(h, r)
     while h or r:
         wrong = h > 0 and r > 0 and hypothesis[h - 1] != reference[r - 1]
         for step in rule.ties:
             back_h, back_r = h - (step != "del"), r - (step != "ins")
             added = wrong * rule.substitution if step == "sub" else rule.gap
-            if back_h >= 0 and back_r >= 0 and table.cost(back_h, back_r) == cost - added:
+            if back_h >= 0 and back_r >= 0 and table.holds(back_h, back_r, cost - added):
                 break
         pairs.append((None if step == "ins" else reference[r - 1], None if step == "del" else hypothesis[h - 1]))
         h, r, cost = back_h, back_r, cost - added
     return pairs[::-1]
+
+
+def _table(reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule) -> tuple[_Waves | _CostTable, int]:
+    """The costs of all beginnings of an alignment, as far as the cheapest alignments need them, and that of the end."""
+    ids: dict[str, int] = {}
+    said = [ids.setdefault(word, len(ids)) for word in reference]
+    heard = [ids.get(word, -1) for word in hypothesis]
+    shorter, longer = sorted((len(said), len(heard)))
+    most = shorter * rule.substitution + (longer - shorter) * rule.gap
+    if shorter * longer >= LONG:
+        from rapidfuzz.distance import Levenshtein
+
+        distance = Levenshtein.distance(said, heard)
+        if distance <= MOST_WAVES and rule.gap == rule.substitution == 1:
+            return _Waves(said, heard, distance), distance
+        most = distance * max(rule.gap, rule.substitution)
+    table = _CostTable(said, heard, rule, most // rule.gap)
+    return table, table.cost(len(heard), len(said))
+
+
+class _Waves:
+    """How far each number of errors gets on each diagonal r − h of the table of costs (Ukkonen 1985, Myers 1986).
+
+    On a diagonal, costs do not decrease. So the table is known from the last place on each diagonal that costs at most
+    0, 1, 2, … errors. Only diagonals are held from which the end can be reached with the errors that are left. All
+    cheapest alignments are on these. Elsewhere, too many errors may be told, but never too few.
+    """
+
+    def __init__(self, said: Sequence[int], heard: Sequence[int], distance: int):
+        self.said = np.array([*said, -2], dtype=np.int32)
+        self.heard = np.array([*heard, -3], dtype=np.int32)
+        ahead = len(said) - len(heard)  # diagonal of the end
+        self.waves: list[
+            tuple[int, np.ndarray]
+        ] = []  # lowest diagonal, h of the last place on it and on each further one
+        for errors in range(distance + 1):
+            left = distance - errors
+            lowest = max(-errors, ahead - left)
+            diagonals = np.arange(lowest, min(errors, ahead + left) + 1, dtype=np.int32)
+            places = self._one_error_on(diagonals) if errors else np.zeros(1, dtype=np.int32)
+            np.minimum(places, np.minimum(len(heard), len(said) - diagonals), out=places)
+            self._slide(places, diagonals)
+            self.waves.append((lowest, places))
+
+    def holds(self, h: int, r: int, errors: int) -> bool:
+        """Whether the first ``h`` words of the hypothesis and ``r`` of the reference cost so many errors, or fewer."""
+        if errors < 0:
+            return False
+        lowest, places = self.waves[errors]
+        diagonal = r - h - lowest
+        return 0 <= diagonal < len(places) and bool(places[diagonal] >= h)
+
+    def _one_error_on(self, diagonals: np.ndarray) -> np.ndarray:
+        """Where one more error than those of the last wave gets to, before words that match."""
+        lowest, places = self.waves[-1]
+        around = np.full(len(diagonals) + 2, -UNREACHABLE, dtype=np.int32)  # the last wave, and a diagonal on each side
+        shift = lowest - (int(diagonals[0]) - 1)
+        begin, end = max(0, shift), min(len(around), shift + len(places))
+        around[begin:end] = places[begin - shift : end - shift]
+        forward: np.ndarray = np.maximum(around[1:-1], around[2:]) + np.int32(1)  # substitutions and insertions
+        np.maximum(forward, around[:-2], out=forward)  # deletions
+        return forward
+
+    def _slide(self, places: np.ndarray, diagonals: np.ndarray) -> None:
+        """Go on along matching words; in ``places`` itself."""
+        active = np.arange(len(places))
+        for _ in range(SHORT_RUN):
+            found = places[active]
+            active = active[self.heard[found] == self.said[found + diagonals[active]]]
+            if not len(active):
+                return
+            places[active] += 1
+        for index in active.tolist():  # few: the words match by chance on all but one or two
+            h = int(places[index])
+            places[index] = h + self._matching(h, h + int(diagonals[index]))
+
+    def _matching(self, h: int, r: int) -> int:
+        """How many words match from a place on."""
+        begin = h
+        while True:
+            number = min(CHUNK, len(self.heard) - h, len(self.said) - r)
+            differ = self.heard[h : h + number] != self.said[r : r + number]
+            first = int(differ.argmax())
+            if differ[first]:  # at the latest at the end, where the marks after the last words differ from all words
+                return h + first - begin
+            h += number
+            r += number
 
 
 class _CostTable:
@@ -72,23 +161,21 @@ class _CostTable:
 
     An alignment that leaves the diagonal r − h = 0 far behind, or that of its end, needs more insertions and deletions
     than the cheapest alignment costs. So only the diagonals between are computed (Ukkonen 1985). All cheapest
-    alignments are among them, and costs along these are exact; other costs may be too high, which no cheapest
-    alignment can tell. A row is held by diagonals: a match or substitution keeps its place from row to row.
+    alignments are on these, and costs along them are exact; other costs may be too high. A row is held by diagonals: a
+    match or substitution keeps its place from row to row.
 
     Only every ``len(hypothesis) ** 0.5``-th row is kept. The rows between two of these are computed again when they are
     needed, so that an utterance of 20,000 words takes some MB instead of gigabytes. Rows are read from the last to the
     first.
     """
 
-    def __init__(self, reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule):
+    def __init__(self, said: Sequence[int], hypothesis: Sequence[int], rule: AlignmentRule, most_gaps: int):
         self.rule = rule
-        ids: dict[str, int] = {}
-        said = [ids.setdefault(word, len(ids)) for word in reference]
-        self.hypothesis = [ids.get(word, -1) for word in hypothesis]
-        ahead = len(reference) - len(hypothesis)  # diagonal of the end
-        astray = (_most_gaps(said, self.hypothesis, rule) - abs(ahead)) // 2  # steps beyond both diagonals, and back
+        self.hypothesis = hypothesis
+        ahead = len(said) - len(hypothesis)  # diagonal of the end
+        astray = (most_gaps - abs(ahead)) // 2  # steps beyond both diagonals, and back
         self.lowest = max(min(0, ahead) - astray, -len(hypothesis))
-        highest = min(max(0, ahead) + astray, len(reference))
+        highest = min(max(0, ahead) + astray, len(said))
         self.width = highest - self.lowest + 1
         # Row h needs words h − 1 to h + width − 2 of this; before and after the reference is no word.
         self.reference = np.full(len(said) + len(hypothesis) + self.width - self.lowest, -2, dtype=np.int32)
@@ -111,6 +198,10 @@ class _CostTable:
         diagonal = r - h - self.lowest
         return int(self.block[place][diagonal]) if 0 <= diagonal < self.width else UNREACHABLE
 
+    def holds(self, h: int, r: int, cost: int) -> bool:
+        """Whether a cell costs so much."""
+        return self.cost(h, r) == cost
+
     def _compute(self, number: int) -> None:
         """Compute one block of rows, and the first row of the next block."""
         self.number = number
@@ -126,15 +217,3 @@ class _CostTable:
             np.minimum.accumulate(row, out=row)  # a running minimum in which each step costs one deletion
             row += self.deletions
             self.block.append(row)
-
-
-def _most_gaps(reference: Sequence[int], hypothesis: Sequence[int], rule: AlignmentRule) -> int:
-    """A number of insertions and deletions that no cheapest alignment exceeds."""
-    shorter, longer = sorted((len(reference), len(hypothesis)))
-    if len(reference) * len(hypothesis) < LONG:
-        most = shorter * rule.substitution + (longer - shorter) * rule.gap
-    else:
-        from rapidfuzz.distance import Levenshtein
-
-        most = Levenshtein.distance(reference, hypothesis) * max(rule.gap, rule.substitution)
-    return most // rule.gap

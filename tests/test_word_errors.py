@@ -118,7 +118,11 @@ def test_an_alignment_is_that_of_the_whole_table(reference, hypothesis, ties, co
     expected = align_with_the_whole_table(reference, hypothesis, rule)
     assert align(reference, hypothesis, rule) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(word_alignment, "LONG", 0)  # bounded by the distance, as long utterances are
+        patch.setattr(word_alignment, "LONG", 0)  # by waves, as long utterances are
+        patch.setattr(word_alignment, "SHORT_RUN", 1)
+        patch.setattr(word_alignment, "CHUNK", 2)
+        assert align(reference, hypothesis, rule) == expected
+        patch.setattr(word_alignment, "MOST_WAVES", -1)  # in a band, as utterances with many errors are
         assert align(reference, hypothesis, rule) == expected
 
 
@@ -134,7 +138,18 @@ def test_a_long_recording_is_aligned_in_little_memory():
     tracemalloc.stop()
     assert counted.errors == edit_distances(reference, [hypothesis])[0]
     assert counted.deletions - counted.insertions == len(reference) - len(hypothesis)
-    assert peak < 50e6
+    assert peak < 20e6
+    assert counted == count_in_a_band(reference, hypothesis)
+
+
+def count_in_a_band(reference, hypothesis):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_alignment, "MOST_WAVES", -1)
+        pairs = align(reference, hypothesis)
+    insertions = sum(said is None for said, _ in pairs)
+    deletions = sum(heard is None for _, heard in pairs)
+    substitutions = sum(said != heard for said, heard in pairs) - insertions - deletions
+    return ErrorCount(insertions, deletions, substitutions, len(reference), 1, 1)
 
 
 @given(ANY_WORDS, st.lists(ANY_WORDS, max_size=5))
