@@ -224,8 +224,7 @@ def work_on(directory: Path, jobs: int = 1, parts: int = 2) -> None:
         jobs: how many commands share the work.
         parts: how much of the end of its path names it.
     """
-    global _last
-    _last = replace(_last, work="/".join(directory.absolute().parts[-parts:]), jobs=jobs)
+    _remember(replace(_last, work="/".join(directory.absolute().parts[-parts:]), jobs=jobs))
 
 
 def beat() -> None:
