@@ -64,7 +64,7 @@ format: $(INSTALLED) ## correct what ruff can correct
 	$(BIN)/ruff format .
 
 docs: $(DOCS_INSTALLED) ## build the site into docs/_build; a warning or a link that leads nowhere is an error
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet -c docs . docs/_build
 	@echo "docs/_build/index.html"
 
 bench: $(INSTALLED) ## run every script of benchmarks/ (after make demo); results go into benchmarks/results/
