@@ -28,8 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="LM",
-        help="directory of a language model whose training (log.jsonl) is plotted; those that out-dirs lie in are "
-        "found without this",
+        help="directory of a language model: its training (log.jsonl) is plotted, words that it does not know are "
+        "marked, and systems that differ only in its seed are compared; those that out-dirs lie in are found without "
+        "this",
     )
     parser.add_argument(
         "--details", action="store_true", help="print all of report.txt: weights, warnings, comparisons and failures"

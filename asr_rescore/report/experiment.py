@@ -69,7 +69,8 @@ class Experiment:
             lm_dirs: directories of language models; those that the out-dirs lie in are found without this.
 
         Raises:
-            InputError: a report, or the log of a given language model, is missing or damaged.
+            InputError: a report is missing or damaged, or the log of a given language model is; it may be missing if
+                there is a vocabulary.
             UsageError: the reports cannot be compared.
         """
         shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
@@ -79,8 +80,10 @@ class Experiment:
             (report.system, FirstPass(report.data, report.decoding)): path
             for report, path in zip(reports, out_dirs, strict=True)
         }
-        given = list(lm_dirs)
-        curves = [TrainingCurve.read(path) for path in given]
+        given = [path.resolve() for path in lm_dirs]  # as those that are found, so that none is shown twice
+        # An ensemble has a vocabulary, but was not trained.
+        trained = [path for path in given if (path / LOG_FILE).exists() or not (path / VOCABULARY_FILE).exists()]
+        curves = [TrainingCurve.read(path) for path in trained]
         vocabularies: dict[str, Vocabulary] = {}
         trainings: dict[str, Training] = {}
         unread = []
