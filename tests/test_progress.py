@@ -178,14 +178,14 @@ class TestWatch:
 
     def test_trainings_have_a_line_each(self, tmp_path):
         for job, name in ((1, "a"), (2, "b")):
-            more = f"train loss {job}"
+            more = f"loss {job}"
             self.put(
                 tmp_path, job, name="epoch 2 of 9", unit="", done=3, total=4, work=name, jobs=1, left=50.0, more=more
             )
         self.put(tmp_path, 3, work="c", jobs=1, ended=True)
         assert Watch(tmp_path).lines() == [
-            "a: epoch 2 of 9: 75 %, train loss 1, about 50 s left",
-            "b: epoch 2 of 9: 75 %, train loss 2, about 50 s left",
+            "a: epoch 2 of 9: 75 %, loss 1, about 50 s left",
+            "b: epoch 2 of 9: 75 %, loss 2, about 50 s left",
         ]
 
     def test_nothing_is_said_where_nothing_was_left_to_do(self, tmp_path):

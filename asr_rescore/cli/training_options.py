@@ -81,7 +81,7 @@ def say_plan(arguments: argparse.Namespace, config: Config, directory: Path) -> 
     from asr_rescore.config import given_settings
     from asr_rescore.training.plan import plan
 
-    work_on(directory)
+    work_on(directory, parts=1)
     print(f"{directory}: {plan(config.train, given_settings(*arguments.config)['train'])}", flush=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.files import read_lines
+from asr_rescore.progress import progress_bar
 from asr_rescore.report.advice import Advice, advice_on
 from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
@@ -71,7 +72,8 @@ class Experiment:
             InputError: a report, or the log of a given language model, is missing or damaged.
             UsageError: the reports cannot be compared.
         """
-        reports = [SystemReport.load(path) for path in out_dirs]
+        shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
+        reports = [SystemReport.load(path) for path in shown]
         comparison = Comparison.of(reports, published)
         directories = {
             (report.system, FirstPass(report.data, report.decoding)): path
@@ -103,7 +105,8 @@ class Experiment:
     @cached_property
     def tests(self) -> dict[FirstPass, PairTests]:
         """First pass → the comparisons of systems on it."""
-        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in self.first_passes}
+        shown = progress_bar("tests", len(self.first_passes), "first passes").over(self.first_passes)
+        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in shown}
 
     @property
     def first_passes(self) -> list[FirstPass]:
