@@ -26,7 +26,8 @@ def plan(config: TrainConfig, given: Collection[str]) -> str:
     defaults = [name for name in SHOWN if name not in given]
     return (
         f"{'up to ' if may_end_early(config) else ''}{config.epochs} {epochs} with {end}, "
-        f"{OPTIMIZERS[config.optimizer]} ({rate}, {_averaging(config)}), {config.batch} streams in chunks of about {config.bptt} tokens"
+        f"{OPTIMIZERS[config.optimizer]} ({rate}, {_averaging(config)}), "
+        f"{config.batch} streams in chunks of about {config.bptt} tokens"
         + (f"; by default: {', '.join(defaults)}" if defaults else "")
     )
 
