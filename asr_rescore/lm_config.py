@@ -24,7 +24,7 @@ class DynamicConfig:
     """
 
     lr: float = field(
-        default=0.1,
+        default=0.005,
         metadata={
             "help": "learning rate: an update along gradients of their usual size lowers the cost by so many nats",
             "metavar": "RATE",
