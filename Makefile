@@ -5,7 +5,7 @@ PYTHON ?= python3
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 # Where there is a Chromium, tests/test_browser.py opens the page of a report in it.
-BROWSER := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name >&2 && echo ,browser && break; done 2>&-)
+BROWSER := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && echo ,browser && break; done)
 # One stamp for each Python version: another interpreter rebuilds .venv.
 INSTALLED := .venv/installed-$(PYTHON_VERSION)
 DOCS_INSTALLED := .venv/installed-docs-$(PYTHON_VERSION)
@@ -64,7 +64,7 @@ format: $(INSTALLED) ## correct what ruff can correct
 	$(BIN)/ruff format .
 
 docs: $(DOCS_INSTALLED) ## build the site into docs/_build; a warning or a link that leads nowhere is an error
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet -c docs . docs/_build
 	@echo "docs/_build/index.html"
 
 bench: $(INSTALLED) ## run every script of benchmarks/ (after make demo); results go into benchmarks/results/

@@ -216,15 +216,15 @@ def progress_bar(name: str, total: int | None = None, unit: str = "", initial: i
     return Bar(name, total, unit, initial)
 
 
-def work_on(directory: Path, jobs: int = 1) -> None:
+def work_on(directory: Path, jobs: int = 1, parts: int = 2) -> None:
     """Say what this command works on, as lines in logs and other programs name it.
 
     Args:
         directory: usually that of the output.
         jobs: how many commands share the work.
+        parts: how much of the end of its path names it.
     """
-    global _last
-    _last = replace(_last, work="/".join(directory.absolute().parts[-2:]), jobs=jobs)
+    _remember(replace(_last, work="/".join(directory.absolute().parts[-parts:]), jobs=jobs))
 
 
 def beat() -> None:

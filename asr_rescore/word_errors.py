@@ -12,33 +12,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from asr_rescore.errors import RescoreError, UsageError
+from asr_rescore.word_alignment import COMPUTE_WER, AlignmentRule, align
 
 if TYPE_CHECKING:
     import jiwer
 
 Mode = Literal["all", "present"]
-Step = Literal["ins", "del", "sub"]
-Alignment = Sequence[tuple[str | None, str | None]]  # reference word and hypothesis word, or None
-
-
-@dataclass(frozen=True)
-class AlignmentRule:
-    """Which of many alignments of a reference and a hypothesis is counted.
-
-    Attributes:
-        ties: the order in which equally cheap steps are preferred, from the end of the utterance.
-        gap: cost of an insertion or a deletion.
-        substitution: cost of a substitution.
-    """
-
-    ties: tuple[Step, Step, Step]
-    gap: int = 1
-    substitution: int = 1
-
-
-COMPUTE_WER = AlignmentRule(("ins", "del", "sub"))
-ALIGN_TEXT = AlignmentRule(("sub", "del", "ins"))
-SCLITE = AlignmentRule(("sub", "ins", "del"), gap=3, substitution=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,90 +96,6 @@ def _total(times: Mapping[ErrorCount, int]) -> ErrorCount:
     )
 
 
-def align(
-    reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule = COMPUTE_WER
-) -> list[tuple[str | None, str | None]]:
-    """The alignment with the lowest cost.
-
-    Args:
-        reference, hypothesis: words.
-        rule: ``COMPUTE_WER`` gives the counts of compute-wer, ``ALIGN_TEXT`` the alignments of align-text; the number
-            of errors is the same with both. ``SCLITE`` gives those of sclite, which may have more errors.
-
-    Returns:
-        Pairs (reference word, hypothesis word), with None in place of the missing word of an insertion or deletion.
-    """
-    if list(reference) == list(hypothesis):  # the only alignment without errors, and a frequent one
-        return [(word, word) for word in reference]
-    table = _CostTable(reference, hypothesis, rule)
-    pairs: list[tuple[str | None, str | None]] = []
-    h = len(hypothesis)
-    r = len(reference)
-    while h or r:
-        here = table.row(h)
-        above = table.row(h - 1) if h else here
-        cost = here[r]
-        wrong = h > 0 and r > 0 and hypothesis[h - 1] != reference[r - 1]
-        steps = {
-            "ins": h > 0 and above[r] + rule.gap == cost,
-            "del": r > 0 and here[r - 1] + rule.gap == cost,
-            "sub": h > 0 and r > 0 and above[r - 1] + wrong * rule.substitution == cost,
-        }
-        step = next(name for name in rule.ties if steps[name])
-        aligned = None if step == "ins" else reference[r - 1]
-        heard = None if step == "del" else hypothesis[h - 1]
-        pairs.append((aligned, heard))
-        if step != "del":
-            h -= 1
-        if step != "ins":
-            r -= 1
-    return pairs[::-1]
-
-
-class _CostTable:
-    """The cost of the first h words of a hypothesis against the first r words of the reference, for all h and r.
-
-    Only every ``len(reference) ** 0.5``-th row is kept. The rows between two of these are computed again when they are
-    needed, so that an utterance of 20,000 words takes 25 MB instead of gigabytes. Rows are read from the last to the
-    first.
-    """
-
-    def __init__(self, reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule):
-        self.rule = rule
-        ids = {word: index for index, word in enumerate(reference)}
-        self.reference = np.array([ids[word] for word in reference], dtype=np.int32)
-        self.hypothesis = [ids.get(word, -1) for word in hypothesis]
-        self.deletions = np.arange(len(reference) + 1, dtype=np.int32) * rule.gap
-        self.height = math.isqrt(len(hypothesis)) + 1  # of a block of rows
-        self.first_rows = [self.deletions]
-        self._compute(0)
-        while len(self.first_rows) * self.height <= len(hypothesis):
-            self.first_rows.append(self.block[-1])
-            self._compute(len(self.first_rows) - 1)
-
-    def row(self, h: int) -> np.ndarray:
-        """The costs of the first ``h`` words, int32 (reference words + 1,)."""
-        block, place = divmod(h, self.height)
-        if block != self.number:
-            self._compute(block)
-        return self.block[place]
-
-    def _compute(self, number: int) -> None:
-        """Compute one block of rows, and the first row of the next block."""
-        self.number = number
-        row = self.first_rows[number]
-        self.block = [row]
-        begin = number * self.height
-        for word in self.hypothesis[begin : begin + self.height]:
-            above = row
-            row = above + self.rule.gap  # insertions
-            np.minimum(row[1:], above[:-1] + (self.reference != word) * self.rule.substitution, out=row[1:])
-            row -= self.deletions
-            np.minimum.accumulate(row, out=row)  # a running minimum in which each step costs one deletion
-            row += self.deletions
-            self.block.append(row)
-
-
 @lru_cache(maxsize=1 << 12)
 def _shared(*counts: int) -> ErrorCount:
     """The same value for equal counts, so that many utterances take little memory."""
@@ -217,7 +112,7 @@ def _count(reference: tuple[str, ...], hypothesis: tuple[str, ...], rule: Alignm
 
 
 def count(reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentRule = COMPUTE_WER) -> ErrorCount:
-    """The errors of one utterance; see :func:`align` for ``rule``.
+    """The errors of one utterance; see :func:`~asr_rescore.word_alignment.align` for ``rule``.
 
     Raises:
         UsageError: a transcript is a string instead of a sequence of words.
@@ -239,7 +134,7 @@ def errors_by_utterance(
         references, hypotheses: utterance → words. A hypothesis without a reference is ignored.
         mode: as compute-wer's ``--mode``: ``all`` counts a missing hypothesis as an empty one, ``present`` counts its
             utterance only in ``missing``.
-        rule: see :func:`align`.
+        rule: see :func:`~asr_rescore.word_alignment.align`.
 
     Returns:
         utterance → errors.

@@ -25,6 +25,7 @@ CONTENTS = {
     "Use": {
         "From Python": "docs/python",
         "Recipes and commands": "docs/recipes",
+        "Scoring": "docs/scoring",
         "Reports": "docs/reports",
         "Formats": "docs/formats",
         "Large texts": "docs/large",
@@ -43,7 +44,7 @@ CONTENTS = {
     },
 }
 NAME = re.compile(r"^- `(asr_rescore[.\w]*\.(\w+))`.*$(\n  .*$)*", re.MULTILINE)
-LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
+LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)\)")
 
 
 def contents() -> str:
@@ -66,11 +67,14 @@ def reference(match: re.Match[str]) -> str:
 
 
 def linked_to_pages(text: str, folder: Path) -> str:
-    """Let links to a directory lead to its README.md, which is what a forge shows there."""
+    """Let links to a directory lead to its README.md, which a forge shows there; without one, leave its name."""
 
     def page(match: re.Match[str]) -> str:
-        readme = Path(match[2]) / "README.md"
-        return f"{match[1]}{readme if (folder / readme).is_file() else match[2]}"
+        label, target = match.groups()
+        if not (folder / target).is_dir():
+            return match[0]
+        readme = Path(target) / "README.md"
+        return f"[{label}]({readme})" if (folder / readme).is_file() else f"`{label}`"
 
     return LINK.sub(page, text)
 

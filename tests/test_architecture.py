@@ -18,7 +18,7 @@ ROWS = [
     {"files", "fingerprint", "interrupts", "locks", "progress", "ranges"},
     {"outputs", "records", "text_filter"},
     {"failures", "vocab", "lattice", "ngram", "config", "lm_config"},
-    {"nbest", "scoring", "vocab_files"},
+    {"nbest", "scoring", "vocab_files", "word_alignment"},
     {"kaldi", "corpus", "models"},
     {"checkpoint", "id_file", "objectives", "ranking", "word_errors"},
     {"tuning", "lm", "sclite"},
@@ -54,13 +54,20 @@ LIGHT = [
     "scoring",
     "text_filter",
     "ranking",
+    "word_alignment",
     "word_errors",
     "tuning",
     "sclite",
     "report",
     "programs",
 ]
-ONLY_USER = {"kaldiio": "kaldi", "jiwer": "word_errors", "jinja2": "report", "matplotlib": "report"}
+ONLY_USER = {
+    "kaldiio": "kaldi",
+    "jiwer": "word_errors",
+    "rapidfuzz": "word_alignment",
+    "jinja2": "report",
+    "matplotlib": "report",
+}
 LONGEST = 400
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asr_rescore import kaldi
 from asr_rescore.report.matched_pairs import holm, mapsswe, mcnemar, segments
-from asr_rescore.word_errors import ALIGN_TEXT, COMPUTE_WER, SCLITE, align
+from asr_rescore.word_alignment import ALIGN_TEXT, COMPUTE_WER, SCLITE, align
 from conftest import GOLDENS
 
 SCORING = GOLDENS / "scoring"

@@ -214,7 +214,11 @@ def test_ten_systems_on_four_sets_of_500_utterances_take_at_most_3_megabytes(tmp
             speakers = {utt: utt.split("-")[0] for utt in said}
             folder = tmp_path / f"system{number}/decode_{data}"
             directories.append(out_dir(folder, said, before, after, 1000 + number, speakers=speakers))
+            words_of_one = {"old LM": ((5.5,) * 18, (5.5,) * 18), f"system{number}": ((15.5,) * 18, (4.5,) * 18)}
+            costs = ((utt, ChoiceCosts(COST_PARTS, words_of_one)) for utt in said)
+            write_choice_costs(folder / "scoring_kaldi" / COSTS_FILE, costs)
     html = to_html(Experiment.read(directories))
-    assert len(html.encode()) <= 3 << 20
+    assert len(html.encode()) <= 3_000_000
     data = json.loads(Page(html).root.one("script", id="data").raw)
     assert data["left_out"] == 0
+    assert 50 < sum(utt[5] is not None for shown in data["sets"] for utt in shown["utts"]) < 2000, "as many as fit"

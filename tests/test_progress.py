@@ -142,7 +142,7 @@ class TestFile:
         (tmp_path / "job").write_bytes(content.encode("latin-1"))
         with pytest.raises(InputError):
             read_status(tmp_path / "job")
-        assert Watch(tmp_path).lines() == []
+        assert Watch(tmp_path).lines() == ["waiting for jobs to begin"]
 
 
 class TestWatch:
@@ -178,20 +178,25 @@ class TestWatch:
 
     def test_trainings_have_a_line_each(self, tmp_path):
         for job, name in ((1, "a"), (2, "b")):
-            more = f"train loss {job}"
+            more = f"loss {job}"
             self.put(
                 tmp_path, job, name="epoch 2 of 9", unit="", done=3, total=4, work=name, jobs=1, left=50.0, more=more
             )
         self.put(tmp_path, 3, work="c", jobs=1, ended=True)
         assert Watch(tmp_path).lines() == [
-            "a: epoch 2 of 9: 75 %, train loss 1, about 50 s left",
-            "b: epoch 2 of 9: 75 %, train loss 2, about 50 s left",
+            "a: epoch 2 of 9: 75 %, loss 1, about 50 s left",
+            "b: epoch 2 of 9: 75 %, loss 2, about 50 s left",
         ]
 
     def test_nothing_is_said_where_nothing_was_left_to_do(self, tmp_path):
         self.put(tmp_path, 1, name="", unit="", ended=True)
         assert Watch(tmp_path).lines() == []
-        assert Watch(tmp_path / "nowhere").lines() == []
+
+    def test_before_there_is_anything_to_count(self, tmp_path, shown, clock, monkeypatch):
+        assert Watch(tmp_path).lines() == Watch(tmp_path / "nowhere").lines() == ["waiting for jobs to begin"]
+        monkeypatch.setenv(progress.PROGRESS_FILE, str(tmp_path / "job.1"))
+        work_on(Path("/exp/teacher_17"), parts=1)
+        assert Watch(tmp_path).lines() == ["teacher_17: begins"]
 
     def shown(self, tmp_path: Path, stream: io.StringIO, looks: int) -> list[float]:
         waited: list[float] = []

@@ -7,7 +7,8 @@ import pytest
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
 from asr_rescore.sclite import score_stm, score_trn
-from asr_rescore.word_errors import SCLITE, ErrorCount, errors_by_utterance
+from asr_rescore.word_alignment import SCLITE
+from asr_rescore.word_errors import ErrorCount, errors_by_utterance
 from conftest import GOLDENS, ROOT
 
 MINI = ROOT / "recipes/wsj/mini"

@@ -83,6 +83,16 @@ def test_the_reference_lists_every_public_name():
     assert [name for name in asr_rescore.__all__ if f"- `asr_rescore.{name}`: " not in text] == []
 
 
+def test_links_to_directories_lead_to_their_pages(monkeypatch):
+    pytest.importorskip("sphinx", reason="the extra docs is not installed: make docs")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from site_pages import linked_to_pages
+
+    text = "[a](recipes/ptb), [b](recipes/wsj/conf/wsj), [c](docs/method.md), [d](absent), [e](docs/method.md#lattices)"
+    changed = "[a](recipes/ptb/README.md), `b`, [c](docs/method.md), [d](absent), [e](docs/method.md#lattices)"
+    assert linked_to_pages(text, ROOT) == changed
+
+
 def test_pictures_are_small_and_shown():
     text = "".join(path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md"))
     for picture in (ROOT / "docs/images").glob("*.*g"):

@@ -63,7 +63,8 @@ def test_what_the_picture_names(training, tmp_path):
     directories = [str(training(name)) for name in ("a/lm", "b/lm", "$x$")]
     assert main(["plot_training", *directories, str(tmp_path / "p.svg")]) == 0
     texts = {element.text for element in ElementTree.parse(tmp_path / "p.svg").iter() if element.text}
-    shown = {*directories[:2], "$x$", "train loss, nats per token", "valid perplexity", "learning rate"}
+    shown = {*directories[:2], "$x$", "train loss, nats per token", "valid perplexity, logarithmic"}
+    assert "learning rate" not in texts  # it is constant
     assert shown | {"epoch (dotted: the averaging of weights begins)"} <= texts
     assert not [text for text in texts if "mathdefault" in text]
     assert not {training_plot.INK, training_plot.FAINT} & set((tmp_path / "p.svg").read_text().split('"'))

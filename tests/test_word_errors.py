@@ -9,19 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr_rescore import word_alignment
 from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import read_table
-from asr_rescore.word_errors import (
-    ALIGN_TEXT,
-    COMPUTE_WER,
-    AlignmentRule,
-    ErrorCount,
-    align,
-    count,
-    edit_distances,
-    errors_by_utterance,
-    wer,
-)
+from asr_rescore.word_alignment import ALIGN_TEXT, COMPUTE_WER, AlignmentRule, align
+from asr_rescore.word_errors import ErrorCount, count, edit_distances, errors_by_utterance, wer
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
 SENTENCES = st.lists(st.sampled_from("abcd"), max_size=9)
@@ -123,7 +115,15 @@ LONGER = st.lists(st.sampled_from("abc"), max_size=40)
 @given(LONGER, LONGER, st.permutations(COMPUTE_WER.ties), st.sampled_from([(1, 1), (3, 4)]))
 def test_an_alignment_is_that_of_the_whole_table(reference, hypothesis, ties, costs):
     rule = AlignmentRule(tuple(ties), *costs)
-    assert align(reference, hypothesis, rule) == align_with_the_whole_table(reference, hypothesis, rule)
+    expected = align_with_the_whole_table(reference, hypothesis, rule)
+    assert align(reference, hypothesis, rule) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_alignment, "LONG", 0)  # by waves, as long utterances are
+        patch.setattr(word_alignment, "SHORT_RUN", 1)
+        patch.setattr(word_alignment, "CHUNK", 2)
+        assert align(reference, hypothesis, rule) == expected
+        patch.setattr(word_alignment, "MOST_WAVES", -1)  # in a band, as utterances with many errors are
+        assert align(reference, hypothesis, rule) == expected
 
 
 def test_a_long_recording_is_aligned_in_little_memory():
@@ -138,7 +138,18 @@ def test_a_long_recording_is_aligned_in_little_memory():
     tracemalloc.stop()
     assert counted.errors == edit_distances(reference, [hypothesis])[0]
     assert counted.deletions - counted.insertions == len(reference) - len(hypothesis)
-    assert peak < 50e6
+    assert peak < 20e6
+    assert counted == count_in_a_band(reference, hypothesis)
+
+
+def count_in_a_band(reference, hypothesis):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_alignment, "MOST_WAVES", -1)
+        pairs = align(reference, hypothesis)
+    insertions = sum(said is None for said, _ in pairs)
+    deletions = sum(heard is None for _, heard in pairs)
+    substitutions = sum(said != heard for said, heard in pairs) - insertions - deletions
+    return ErrorCount(insertions, deletions, substitutions, len(reference), 1, 1)
 
 
 @given(ANY_WORDS, st.lists(ANY_WORDS, max_size=5))

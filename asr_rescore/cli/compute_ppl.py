@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,9 @@ from asr_rescore.cli.options import (
     given,
     input_file,
     output_file,
-    read_config,
     summary_stream,
 )
-from asr_rescore.lm_config import DynamicConfig
+from asr_rescore.lm_config import DYNAMIC_PRESETS, DynamicConfig
 
 if TYPE_CHECKING:
     from asr_rescore.checkpoint import LoadedModel
@@ -41,6 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--statistics", type=Path, metavar="TEXT", help="with --dynamic: the text that the model was trained on"
+    )
+    parser.add_argument(
+        "--dynamic-preset",
+        choices=tuple(DYNAMIC_PRESETS),
+        help="units of the rates of dynamic evaluation, and their defaults; reference: those of the AWD-LSTM-MoS code, "
+        "in which good rates depend on the sizes of model and text (default: relative, whose defaults are given below)",
     )
     add_config_options(parser, DynamicConfig, RATES, prefix="dynamic_")
     parser.add_argument(
@@ -74,9 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.dynamic and (arguments.by_sentence or not arguments.statistics):
         raise UsageError("--dynamic needs --statistics and cannot be combined with --by-sentence")
-    if not arguments.dynamic and (arguments.statistics or given(arguments, DynamicConfig, "dynamic_")):
-        raise UsageError("--statistics, --dynamic-lr, --dynamic-decay and --dynamic-epsilon need --dynamic")
-    config = read_config(DynamicConfig, arguments, "dynamic_")
+    rates = given(arguments, DynamicConfig, "dynamic_")
+    if not arguments.dynamic and (arguments.statistics or arguments.dynamic_preset or rates):
+        raise UsageError(
+            "--statistics, --dynamic-preset, --dynamic-lr, --dynamic-decay and --dynamic-epsilon need --dynamic"
+        )
+    config = replace(DYNAMIC_PRESETS[arguments.dynamic_preset or "relative"], **rates)
     outputs = [path for path in (arguments.json, arguments.details) if path]
     if outputs.count(STDOUT) > 1:
         raise UsageError("--json and --details are both standard output; give a file for one of them")
@@ -111,9 +120,9 @@ def run(arguments: argparse.Namespace) -> int:
     if training_text is not None:
         dynamic_cost = evaluate_dynamically(loaded.model, text, training_text, device, config)
         rates = {name: getattr(config, name) for name in RATES}
-        figures |= {"dynamic_ppl": dynamic_cost.ppl, **rates}
+        figures |= {"dynamic_ppl": dynamic_cost.ppl, "units": config.units, **rates}
         listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
-        print(f"dynamic ppl {dynamic_cost.ppl:.2f}, {listed}", file=said)
+        print(f"dynamic ppl {dynamic_cost.ppl:.2f}, {listed}, {config.units} units", file=said)
     if arguments.json:
         with atomic_text(arguments.json) as stream:
             json.dump(figures, stream, indent=2)

@@ -81,7 +81,6 @@ def say_plan(arguments: argparse.Namespace, config: Config, directory: Path) -> 
     from asr_rescore.config import given_settings
     from asr_rescore.training.plan import plan
 
-    work_on(directory)
     print(f"{directory}: {plan(config.train, given_settings(*arguments.config)['train'])}", flush=True)
 
 
@@ -123,6 +122,7 @@ def check_training_outputs(arguments: argparse.Namespace, directory: Path, other
     if arguments.tensorboard is not None:
         check_tensorboard()
         check_writable(arguments.tensorboard / "events")
+    work_on(directory, parts=1)
     inputs = [*arguments.config, arguments.train, arguments.valid, *others]
     if arguments.init is not None:
         inputs += model_files(arguments.init)

@@ -61,6 +61,8 @@ class Watch:
             except (RescoreError, OSError):
                 continue  # it has just been removed; what is not a progress is none of ours
             works[status.work].append(status)
+        if not works:
+            return ["waiting for jobs to begin"]
         lines = (self._line(statuses) for statuses in works.values())
         return [printable(line) for line in lines if line]
 
@@ -69,7 +71,7 @@ class Watch:
         jobs = max(len(statuses), *(status.jobs for status in statuses))
         running = [status for status in statuses if not status.ended]
         if not any(status.name for status in statuses):
-            return ""  # nothing has begun, or nothing was left to do
+            return f"{statuses[0].work}: begins" if running else ""  # nothing was left to do
         if jobs == 1:
             return str(running[0]) if running else ""
         done = sum(status.share for status in statuses) / jobs

@@ -145,6 +145,8 @@ def _likely_cause(report: SystemReport) -> str:
     codes = {warning.code for warning in report.warnings}
     if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
         return f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a wider beam"
+    if "short_lists" in codes:
+        return "the better hypotheses of the lattices are not in the N-best lists: try a larger --n"
     if codes & {"old_lm", "new_lm", "oov"}:
         return "see the other warnings about its language models"
     if not any(report.lm_weights):

@@ -13,7 +13,7 @@ from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.transcripts import read_rescored
 from asr_rescore.report.word_changes import aligned, right_words
-from asr_rescore.word_errors import SCLITE, Alignment, align
+from asr_rescore.word_alignment import SCLITE, Alignment, align
 
 Texts = Mapping[str, Sequence[str]]
 NAMES = ("A", "B")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.files import read_lines
+from asr_rescore.progress import progress_bar
 from asr_rescore.report.advice import Advice, advice_on
 from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
@@ -68,17 +69,21 @@ class Experiment:
             lm_dirs: directories of language models; those that the out-dirs lie in are found without this.
 
         Raises:
-            InputError: a report, or the log of a given language model, is missing or damaged.
+            InputError: a report is missing or damaged, or the log of a given language model is; it may be missing if
+                there is a vocabulary.
             UsageError: the reports cannot be compared.
         """
-        reports = [SystemReport.load(path) for path in out_dirs]
+        shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
+        reports = [SystemReport.load(path) for path in shown]
         comparison = Comparison.of(reports, published)
         directories = {
             (report.system, FirstPass(report.data, report.decoding)): path
             for report, path in zip(reports, out_dirs, strict=True)
         }
-        given = list(lm_dirs)
-        curves = [TrainingCurve.read(path) for path in given]
+        given = [path.resolve() for path in lm_dirs]  # as those that are found, so that none is shown twice
+        # An ensemble has a vocabulary, but was not trained.
+        trained = [path for path in given if (path / LOG_FILE).exists() or not (path / VOCABULARY_FILE).exists()]
+        curves = [TrainingCurve.read(path) for path in trained]
         vocabularies: dict[str, Vocabulary] = {}
         trainings: dict[str, Training] = {}
         unread = []
@@ -103,7 +108,8 @@ class Experiment:
     @cached_property
     def tests(self) -> dict[FirstPass, PairTests]:
         """First pass → the comparisons of systems on it."""
-        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in self.first_passes}
+        shown = progress_bar("tests", len(self.first_passes), "first passes").over(self.first_passes)
+        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in shown}
 
     @property
     def first_passes(self) -> list[FirstPass]:

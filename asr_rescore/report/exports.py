@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from asr_rescore import __version__
-from asr_rescore.report.experiment import Experiment
+from asr_rescore.report.experiment import SEEDS, Experiment
 from asr_rescore.report.pairs import METHODS
+from asr_rescore.report.seeds import seed_lines
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, FirstPass, markdown
 from asr_rescore.word_errors import ErrorCount
@@ -51,6 +52,9 @@ def to_markdown(experiment: Experiment) -> str:
             for pair in tests.with_first_pass
         ]
         parts.append(f"Gain over the {FIRST_PASS}, {where.data}, {comparison.label(where)}:\n\n{markdown(rows)}")
+    seeds = "".join(f"- {line}\n" for line in seed_lines(comparison, experiment.seeds))
+    if seeds:
+        parts.append(f"{SEEDS}:\n\n{_escaped(seeds)}")
     for advice in experiment.advice:
         places = "".join(f"- {place}\n" for place in advice.places)
         parts.append(f"**{advice.title}.** {advice.meaning}\n" + (f"\n{places}" if places else ""))
@@ -185,6 +189,22 @@ def to_json(experiment: Experiment) -> str:
                 "with_best": [asdict(pair) for pair in tests.with_best],
             }
             for where, tests in experiment.tests.items()
+        ],
+        "seeds": [
+            {
+                "name": group.name,
+                "systems": group.systems,
+                "seeds": group.seeds,
+                "first_pass": where._asdict(),
+                "tuned_here": where in group.tuned_here,
+                "wer": spread.rates,
+                "mean": spread.mean,
+                "deviation": spread.deviation,
+                "low": spread.mean - spread.half,
+                "high": spread.mean + spread.half,
+            }
+            for group in experiment.seeds
+            for where, spread in group.spreads.items()
         ],
         "methods": METHODS,
         "advice": [asdict(advice) for advice in experiment.advice],

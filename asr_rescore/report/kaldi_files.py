@@ -11,7 +11,8 @@ from asr_rescore.files import atomic_text
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
-from asr_rescore.word_errors import ALIGN_TEXT, ErrorCount, Mode, align, errors_by_utterance, wers
+from asr_rescore.word_alignment import ALIGN_TEXT, align
+from asr_rescore.word_errors import ErrorCount, Mode, errors_by_utterance, wers
 
 Texts = Mapping[str, Sequence[str]]
 Alignment = Sequence[tuple[str | None, str | None]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_rescore.word_errors import Alignment
+from asr_rescore.word_alignment import Alignment
 
 BOUNDARY = 2  # words that both systems have right end a segment; sc_stats has the same constant
 

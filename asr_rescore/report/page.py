@@ -37,8 +37,8 @@ FIGURES = {
     ),
     "training": (
         "Training",
-        "Perplexity of the valid text and training loss by epoch; losses of different objectives cannot be compared. A "
-        "ring marks where the weights began to be averaged.",
+        "Perplexity of the valid text, training loss and learning rate, as far as they were logged and vary. Losses of "
+        "different objectives cannot be compared. A dotted line marks where the weights began to be averaged.",
     ),
     "weights": (
         "LM weight and LMWT",

@@ -11,7 +11,8 @@ from asr_rescore.report.significance import Gain, PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
 from asr_rescore.report.transcripts import Transcripts
-from asr_rescore.word_errors import SCLITE, Alignment, ErrorCount, align
+from asr_rescore.word_alignment import SCLITE, Alignment, align
+from asr_rescore.word_errors import ErrorCount
 
 LEVEL = 0.05  # below this p-value a difference is called significant
 FEWEST_SPEAKERS = 2  # one speaker cannot be resampled

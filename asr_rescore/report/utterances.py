@@ -11,7 +11,7 @@ from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, FirstPass
 from asr_rescore.report.transcripts import Transcripts
 from asr_rescore.report.word_changes import aligned
-from asr_rescore.word_errors import Alignment
+from asr_rescore.word_alignment import Alignment
 
 LARGEST = 1_900_000  # characters of all sets together; utterances beyond are left out, and the page says so
 LARGEST_COSTS = 500_000  # likewise of costs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from asr_rescore.word_errors import ALIGN_TEXT, Alignment, align
+from asr_rescore.word_alignment import ALIGN_TEXT, Alignment, align
 
 Texts = Mapping[str, Sequence[str]]
 NOTHING = "∅"  # stands for the word that is missing in a deletion or an insertion

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from asr_rescore.sclite.network import NOTHING, START, ScliteConfig, WordNetwork
-from asr_rescore.word_errors import SCLITE, ErrorCount, align
+from asr_rescore.word_alignment import SCLITE, align
+from asr_rescore.word_errors import ErrorCount
 
 # sclite's costs, in thousandths.
 UNIT = 1000

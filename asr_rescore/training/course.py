@@ -81,7 +81,7 @@ class Course:
         progress = self.progress
         figures = []
         if progress.tokens:
-            figures.append(f"train loss {progress.loss / progress.tokens:.3f}")
+            figures.append(f"loss {progress.loss / progress.tokens:.3f}")
         if progress.valid:
             figures.append(f"valid ppl {perplexity(progress.valid[-1]):.2f}")
         bar.update(tokens, ", ".join(figures), self.left)

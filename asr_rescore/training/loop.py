@@ -18,7 +18,7 @@ from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
 from asr_rescore.lm.text_cost import CHUNK, perplexity, stream_cost
 from asr_rescore.locks import locked
-from asr_rescore.models import LanguageModel, detach_state, use_fast_path
+from asr_rescore.models import LanguageModel, detach_state, set_gradient_scale, use_fast_path
 from asr_rescore.training.chunks import chunk_length, column_groups
 from asr_rescore.training.course import Course
 from asr_rescore.training.distributed import Ranks
@@ -218,6 +218,7 @@ class Trainer:
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = self.learning_rate * length / self.config.bptt
         state.optimizer.zero_grad()
+        set_gradient_scale(state.model, progress.gradient_scale.value)
         loss = 0.0
         for group in range(len(self.groups)):
             loss += self.backward(group, here)
@@ -226,6 +227,14 @@ class Trainer:
         loss = self.ranks.total(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf).item()
         self.check_finite("loss", loss)
+        if self.config.precision == "mixed" and progress.gradient_scale.skips(math.isfinite(norm)):
+            logger.info(
+                "epoch %d, step %d: a gradient overflowed in float16; the step is skipped, the scale is now %g",
+                progress.epoch + 1,
+                progress.steps + 1,
+                progress.gradient_scale.value,
+            )
+            return loss
         self.check_finite("norm of the gradient", norm)
         state.optimizer.step()
         if state.mean is not None:

@@ -22,10 +22,12 @@ def plan(config: TrainConfig, given: Collection[str]) -> str:
     if config.averaging == "start":
         end = "an end when the valid ppl is no longer falling"
     rate = f"lr {config.lr:g}" + (", falling" if config.schedule == "cosine" else "")
+    epochs = "epoch" if config.epochs == 1 else "epochs"
     defaults = [name for name in SHOWN if name not in given]
     return (
-        f"{'up to ' if may_end_early(config) else ''}{config.epochs} epochs with {end}, {OPTIMIZERS[config.optimizer]} "
-        f"({rate}, {_averaging(config)}), {config.batch} streams in chunks of about {config.bptt} tokens"
+        f"{'up to ' if may_end_early(config) else ''}{config.epochs} {epochs} with {end}, "
+        f"{OPTIMIZERS[config.optimizer]} ({rate}, {_averaging(config)}), "
+        f"{config.batch} streams in chunks of about {config.bptt} tokens"
         + (f"; by default: {', '.join(defaults)}" if defaults else "")
     )
 
