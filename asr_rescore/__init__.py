@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asr_rescore.checkpoint import LoadedModel, load_model
     from asr_rescore.kaldi import SymbolTable, read_lattices, read_nbest_dir, read_table, read_words
     from asr_rescore.lattice import Decoding, Lattice, best_path, mbr_decode, n_best, oracle
-    from asr_rescore.lm import SentenceScorer, grammar_scorer, sentence_scorer
+    from asr_rescore.lm import SentenceCosts, SentenceScorer, grammar_scorer, sentence_scorer, word_costs
     from asr_rescore.nbest import NBest
     from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis
     from asr_rescore.report import SystemReport
@@ -37,6 +37,7 @@ __all__ = [
     "ScliteConfig",
     "ScliteResult",
     "ScoringConfig",
+    "SentenceCosts",
     "SentenceScorer",
     "SymbolTable",
     "SystemReport",
@@ -59,12 +60,13 @@ __all__ = [
     "sentence_scorer",
     "tune",
     "wer",
+    "word_costs",
 ]
 _MODULES = {
     "asr_rescore.checkpoint": ["LoadedModel", "load_model"],
     "asr_rescore.kaldi": ["SymbolTable", "read_lattices", "read_nbest_dir", "read_table", "read_words"],
     "asr_rescore.lattice": ["Decoding", "Lattice", "best_path", "mbr_decode", "n_best", "oracle"],
-    "asr_rescore.lm": ["SentenceScorer", "grammar_scorer", "sentence_scorer"],
+    "asr_rescore.lm": ["SentenceCosts", "SentenceScorer", "grammar_scorer", "sentence_scorer", "word_costs"],
     "asr_rescore.nbest": ["NBest"],
     "asr_rescore.ranking": ["OperatingPoint", "Weights", "best_hypothesis"],
     "asr_rescore.report": ["SystemReport"],

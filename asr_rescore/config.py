@@ -91,9 +91,14 @@ class ObjectiveConfig:
     label_weight: float = 0.1  # fixed: weight of the hard label
     teacher_weight: float = 1.0  # fixed: weight of the teacher's distribution
     temperature: float = 1.0  # softens both teacher and student; the paper has 1
+    shuffle_trust: bool = False  # trust: a token gets the R of any token of its chunk; shows what R's place is worth
 
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
+        _require(
+            self.kind == "trust" or not self.shuffle_trust,
+            f"objective: shuffle_trust has no effect on kind {self.kind}, expected kind: trust",
+        )
         for name in ("alpha", "label_weight", "teacher_weight"):
             NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
         POSITIVE.check("objective: temperature", self.temperature)
@@ -198,6 +203,15 @@ def load_config(*paths: str | Path) -> Config:
     for path in paths:
         config = from_dict(_load_yaml(path), str(path), config)
     return config
+
+
+def given_settings(*paths: str | Path) -> dict[str, set[str]]:
+    """Which settings YAML files give: section → keys. The files are those of :func:`load_config`."""
+    given: dict[str, set[str]] = {section.name: set() for section in fields(Config)}
+    for path in paths:
+        for section, values in _load_yaml(path).items():
+            given[section] |= set(values or {})
+    return given
 
 
 def load_model_config(path: str | Path) -> AnyModelConfig:

@@ -156,7 +156,7 @@ class IdFile:
             with (
                 (fresh / IDS_FILE).open("xb") as ids,
                 (fresh / ENDS_FILE).open("xb") as ends,
-                progress_bar(desc=f"encoding {self.text.name}", unit="token", unit_scale=True) as bar,
+                progress_bar(f"encoding {self.text.name}", unit="tokens") as bar,
             ):
                 for block in encoder.blocks(read_sentences(self.text)):
                     digest.update(block.tobytes())

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
+from asr_rescore.errors import UsageError
 from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FRACTION, NON_NEGATIVE, POSITIVE, SEED, SIZE
+
+DynamicUnits = Literal["relative", "reference"]
 
 
 @dataclass(frozen=True)
 class DynamicConfig:
-    """How dynamic evaluation moves the weights. The defaults are those of the AWD-LSTM-MoS reference code.
+    """How dynamic evaluation moves the weights: the units of its rates, and the rates in these units.
+
+    ``relative`` rates mean the same for models of every size and training texts of every length. ``reference`` has the
+    units of the AWD-LSTM-MoS reference code, in which good rates depend on both (:mod:`asr_rescore.lm.dynamic` has the
+    equations of both). :data:`DYNAMIC_PRESETS` names a setting for each.
 
     Raises:
         UsageError: a value is out of range.
     """
 
-    lr: float = field(default=0.002, metadata={"help": "learning rate", "metavar": "RATE"})
+    lr: float = field(
+        default=0.005,
+        metadata={
+            "help": "learning rate: an update along gradients of their usual size lowers the cost by so many nats",
+            "metavar": "RATE",
+        },
+    )
     decay: float = field(
-        default=0.075,
+        default=0.005,
         metadata={
             "help": "how far each step moves the weights back to the trained weights, from 0 to 1",
             "metavar": "RATE",
         },
     )
     epsilon: float = field(
-        default=0.001,
+        default=0.1,
         metadata={
             "help": "added to the usual size of each gradient before the step is divided by it, so that rarely used "
-            "weights do not take large steps",
+            "weights do not take large steps; 1 is the mean size over all weights",
             "metavar": "SIZE",
         },
     )
@@ -35,13 +49,23 @@ class DynamicConfig:
     statistics_batch: int = field(
         default=100, metadata={"help": "parallel streams in which the text for the gradient statistics is read"}
     )
+    units: DynamicUnits = "relative"
 
     def __post_init__(self) -> None:
+        if self.units not in get_args(DynamicUnits):
+            raise UsageError(f"dynamic evaluation: `units` {self.units!r}, expected relative or reference")
         NON_NEGATIVE.check("dynamic evaluation: `lr`", self.lr)
         FRACTION.check("dynamic evaluation: `decay`", self.decay)
         POSITIVE.check("dynamic evaluation: `epsilon`", self.epsilon)
         SIZE.check("dynamic evaluation: `bptt`", self.bptt)
         SIZE.check("dynamic evaluation: `statistics_batch`", self.statistics_batch)
+
+
+# Name → setting; reference is exactly that of the AWD-LSTM-MoS reference code for Penn Treebank.
+DYNAMIC_PRESETS = {
+    "relative": DynamicConfig(),
+    "reference": DynamicConfig(units="reference", lr=0.002, decay=0.075, epsilon=0.001),
+}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -39,6 +40,14 @@ class SoftLabels:
         """The distributions of some of the tokens."""
         words = None if self.words is None else self.words[tokens]
         return SoftLabels(self.weights[tokens], self.label[tokens], words, self.scale)
+
+    def with_trust_of(self, others: torch.Tensor) -> SoftLabels:
+        """The same distributions, but each token gets R(y) of another one.
+
+        Args:
+            others: int64 (tokens,), the token whose ``label`` a token gets.
+        """
+        return replace(self, label=self.label[others])
 
     def cross_entropy(self, student: torch.Tensor) -> torch.Tensor:
         """−Σₓ Q(x) ln P(x), (tokens,), where ``student`` is ln P (tokens, vocabulary)."""
@@ -93,6 +102,19 @@ def trust(teacher: SoftLabels, alpha: float) -> torch.Tensor:
     """
     doubt = -torch.expm1(teacher.label)
     return -alpha * torch.log(doubt.clamp_min(MIN_DOUBT))
+
+
+def shuffled_trust(teacher: SoftLabels, key: Sequence[int]) -> SoftLabels:
+    """The same distributions with R(y) permuted over the tokens, so that all values of R are there, in other places.
+
+    Training with it shows whether it matters which tokens R picks, or only how much weight hard labels get in all.
+
+    Args:
+        teacher: of one chunk.
+        key: whole numbers that name the chunk; the same key gives the same permutation.
+    """
+    order = np.random.default_rng(key).permutation(len(teacher.label))
+    return teacher.with_trust_of(torch.from_numpy(order).to(teacher.label.device))
 
 
 def _gather(log_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,12 +29,16 @@ class Tuning:
         errors: word errors at that point.
         first_pass: the best LMWT and WIP if all LM weights are 0.
         first_pass_errors: word errors there.
+        grid: the LM weights that were searched.
+        by_weights: word errors at each of them and each point, int64 (grid, points).
     """
 
     weights: Weights
     errors: int
     first_pass: OperatingPoint
     first_pass_errors: int
+    grid: tuple[tuple[float, ...], ...] = field(repr=False, compare=False)
+    by_weights: np.ndarray = field(repr=False, compare=False)
 
 
 def lm_weight_grid(models: int) -> list[tuple[float, ...]]:
@@ -92,6 +96,8 @@ def tune(
         int(errors[best, chosen]),
         points[first],
         int(errors[zero, first]),
+        tuple(grid),
+        errors,
     )
 
 

@@ -86,7 +86,9 @@ class TestTrainLm:
         train_lm("lm")
         capsys.readouterr()
         train_lm("lm")
-        assert "epoch" not in capsys.readouterr().out
+        *_, finished, ppl = capsys.readouterr().out.splitlines()
+        assert finished.endswith("lm: was finished before, in 12 steps; nothing is left to do")
+        assert "valid ppl" in ppl
 
     def test_an_objective_with_a_teacher_belongs_to_distill_lm(self, data, config, capsys):
         assert main(["train_lm", "--config", config("trust"), *texts(data), str(data.parent / "lm")]) == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +11,17 @@ import pytest
 import torch
 
 from asr_rescore import models
-from asr_rescore.checkpoint import load_model, provenance, save_model
-from asr_rescore.cli import compute_ppl
-from asr_rescore.cli.main import main
 from asr_rescore.config import ModelConfig
 from asr_rescore.corpus import TokenStream
 from asr_rescore.errors import RescoreError, UsageError
-from asr_rescore.lm import DynamicConfig, dynamic_cost, gradient_statistics, stream_cost
+from asr_rescore.lm import (
+    DYNAMIC_PRESETS,
+    DynamicConfig,
+    GradientStatistics,
+    dynamic_cost,
+    gradient_statistics,
+    stream_cost,
+)
 from asr_rescore.models import Ensemble, LanguageModel, Output
 from training_runs import CPU, DROPPED, PLAIN, SIZE, TRAIN, VALID, VOCABULARY
 
@@ -48,49 +50,89 @@ def network(config: ModelConfig = PLAIN, seed: int = 1) -> LanguageModel:
     return models.build(config, SIZE)
 
 
+def sizes(*values: float, chunks: int = 1) -> GradientStatistics:
+    """Statistics of :class:`TwoWeights`."""
+    return GradientStatistics([torch.tensor(value, dtype=torch.float64) for value in values], chunks)
+
+
 class TestByHand:
     def test_statistics(self):
         """P = (1/2, 1/2): a chunk of 0, 0 has gradients (−1/2, 1/2), one of 0, 1 none, one of 1, 1 (1/2, −1/2)."""
         ids = np.array([0, 0, 0, 1, 1, 1])
-        config = DynamicConfig(bptt=2, statistics_batch=1)
-        expected = math.sqrt((0.25 + 0 + 0.25) / 3)
-        for part in gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, config):
-            assert part.item() == pytest.approx(expected)
+        statistics = gradient_statistics(TwoWeights(0.0, 0.0), ids, CPU, DynamicConfig(bptt=2, statistics_batch=1))
+        assert statistics.chunks == 3
+        for size in statistics.sizes:
+            assert size.item() == pytest.approx(math.sqrt((0.25 + 0 + 0.25) / 3))
 
     def test_a_last_chunk_may_be_short(self):
         """0, 0 has gradients ∓1/2, and so has the 0 that is left over."""
         config = DynamicConfig(bptt=2, statistics_batch=1)
-        for part in gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, config):
-            assert part.item() == pytest.approx(0.5)
+        statistics = gradient_statistics(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, config)
+        assert [size.item() for size in statistics.sizes] == pytest.approx([0.5, 0.5])
+
+    def test_relative_steps(self):
+        """M = (1, 3), mean 2, E = 2 · 1/2 = 1: a is pulled back by λ·1/2 = 1/4, b by λ·3/2 = 3/4.
+
+        Σ M² / (M + E) = 1/2 + 9/4 = 11/4, and the rates are 11/40 divided by this and by M + E.
+        """
+        pulls, rates = sizes(1.0, 3.0).steps(DynamicConfig(lr=0.275, epsilon=0.5, decay=0.5))
+        assert [pull.item() for pull in pulls] == pytest.approx([0.25, 0.75])
+        assert [rate.item() for rate in rates] == pytest.approx([0.1 / 2, 0.1 / 4])
+
+    def test_reference_steps(self):
+        """M = (1, 3) over 4 chunks: S = (2, 6), and the sum over tensors of their means is 8."""
+        config = DynamicConfig(units="reference", lr=0.1, epsilon=2.0, decay=0.5)
+        pulls, rates = sizes(1.0, 3.0, chunks=4).steps(config)
+        assert [pull.item() for pull in pulls] == pytest.approx([0.125, 0.375])
+        assert [rate.item() for rate in rates] == pytest.approx([0.1 / 4, 0.1 / 8])
 
     def test_two_updates(self):
-        """M = (1, 3), mean 2, λ = 1/2: a is pulled back by λ·1/2 = 1/4, b by λ·min(3/2, 2) = 3/4."""
-        config = DynamicConfig(lr=0.1, epsilon=1.0, decay=0.5, bptt=1)
-        model = TwoWeights(0.0, 0.0)
-        ids = np.array([0, 0, 1])
-        statistics = [torch.tensor(1.0).double(), torch.tensor(3.0).double()]
-        a1 = -0.1 * -0.5 / 2
-        b1 = -0.1 * 0.5 / 4  # the weights are still the trained ones
+        """The rates and pulls of :meth:`test_relative_steps`."""
+        a1 = 0.05 * 0.5
+        b1 = -0.025 * 0.5  # the weights are still the trained ones
         p1 = 1 / (1 + math.exp(b1 - a1))
-        a2 = a1 + 0.25 * (0 - a1) - 0.1 * (p1 - 1) / 2
-        b2 = b1 + 0.75 * (0 - b1) - 0.1 * (1 - p1) / 4
+        a2 = a1 + 0.25 * (0 - a1) - 0.05 * (p1 - 1)
+        b2 = b1 + 0.75 * (0 - b1) - 0.025 * (1 - p1)
         p2 = 1 / (1 + math.exp(b2 - a2))
         expected = -math.log(0.5) - math.log(p1) - math.log(1 - p2)
-        assert dynamic_cost(model, ids, CPU, statistics, config) == pytest.approx(expected, rel=1e-12)
+        config = DynamicConfig(lr=0.275, epsilon=0.5, decay=0.5, bptt=1)
+        actual = dynamic_cost(TwoWeights(0.0, 0.0), np.array([0, 0, 1]), CPU, sizes(1.0, 3.0), config)
+        assert actual == pytest.approx(expected, rel=1e-12)
 
-    def test_the_pull_is_at_most_all_the_way(self):
-        """M = (0, 1), mean 1/2, λ = 1: a is never pulled back, b by λ·min(2, 1/λ) = 1, not by 2."""
-        config = DynamicConfig(lr=0.1, epsilon=1.0, decay=1.0, bptt=1)
-        statistics = [torch.tensor(0.0).double(), torch.tensor(1.0).double()]
-        a1 = 0.1 * 0.5 / 1
-        b1 = -0.1 * 0.5 / 2
-        p1 = 1 / (1 + math.exp(b1 - a1))
-        a2 = a1 + 0.1 * (1 - p1)
-        b2 = 0 - 0.1 * (1 - p1) / 2
-        expected = -math.log(0.5) - math.log(p1) - math.log(1 / (1 + math.exp(b2 - a2)))
-        assert dynamic_cost(TwoWeights(0.0, 0.0), np.array([0, 0, 0]), CPU, statistics, config) == pytest.approx(
-            expected, rel=1e-12
+    @pytest.mark.parametrize("units", ["relative", "reference"])
+    def test_the_pull_is_at_most_all_the_way(self, units):
+        """M = (0, 1), λ = 1: the mean is 1/2, so b would be pulled back twice as far as it has gone."""
+        pulls, _ = sizes(0.0, 1.0).steps(DynamicConfig(decay=1.0, units=units))
+        assert [pull.item() for pull in pulls] == [0.0, 1.0]
+
+
+class TestUnits:
+    """Relative rates mean the same for every model and text; those of the reference do not."""
+
+    @pytest.mark.parametrize("factor", [0.1, 1.0, 30.0])
+    def test_an_update_along_usual_gradients_gains_the_rate(self, factor):
+        statistics = sizes(1.0 * factor, 3.0 * factor, 0.2 * factor)
+        _, rates = statistics.steps(DynamicConfig(lr=0.02))
+        assert sum(rate * size**2 for rate, size in zip(rates, statistics.sizes, strict=True)).item() == pytest.approx(
+            0.02
         )
+
+    def test_the_number_of_chunks_is_nothing_to_relative_rates(self):
+        few, many = (sizes(1.0, 3.0, chunks=chunks) for chunks in (4, 400))
+        assert few.steps(DynamicConfig()) == many.steps(DynamicConfig())
+        reference = DYNAMIC_PRESETS["reference"]
+        assert few.steps(reference)[0] == many.steps(reference)[0]  # the pulls
+        ratio = (few.steps(reference)[1][0] / many.steps(reference)[1][0]).item()
+        assert ratio == pytest.approx(10, rel=0.01)
+
+    def test_the_preset_of_the_reference(self):
+        """In terms of M: lr 0.002 / √1859 = 4.6e-5, ε 2.3e-5, and λ 0.075 / 17 = 0.0044 of the mean of tensor means."""
+        statistics = GradientStatistics([torch.full((2,), 0.1 * size).double() for size in range(1, 18)], 1859)
+        pulls, rates = statistics.steps(DYNAMIC_PRESETS["reference"])
+        mean = 0.1 * 9
+        for size, pull, rate in zip(statistics.sizes, pulls, rates, strict=True):
+            torch.testing.assert_close(pull, 0.0044 * size / mean, rtol=0.005, atol=0)
+            torch.testing.assert_close(rate, 4.6e-5 / (size + 2.3e-5), rtol=0.01, atol=0)
 
 
 def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[float]:
@@ -117,26 +159,47 @@ def chunk_costs(model: LanguageModel, text: np.ndarray, bptt: int) -> Iterator[f
 
 def plain_statistics(model: LanguageModel, ids: np.ndarray, config: DynamicConfig) -> list[torch.Tensor]:
     """The definition, for a text that fills its streams."""
+    return [(total / chunks).sqrt() for total, chunks in plain_squares(model, ids, config)]
+
+
+def plain_squares(model: LanguageModel, ids: np.ndarray, config: DynamicConfig) -> list[tuple[torch.Tensor, int]]:
+    """Σ g² of each parameter, and the number of chunks."""
     text = ids.reshape(config.statistics_batch, -1).T
     squares = [[part.grad**2 for part in model.parameters()] for _ in chunk_costs(model, text, config.bptt)]
-    return [torch.stack(chunks).mean(0).sqrt() for chunks in zip(*squares, strict=True)]
+    return [(torch.stack(chunks).sum(0), len(chunks)) for chunks in zip(*squares, strict=True)]
 
 
 def plain_cost(model: LanguageModel, ids: np.ndarray, statistics: list[torch.Tensor], config: DynamicConfig) -> float:
-    """The definition; the weights are not restored."""
+    """The definition in relative units; the weights are not restored."""
+    every = torch.cat([part.flatten() for part in statistics])
+    epsilon = config.epsilon * every.mean()
+    lr = config.lr / (every**2 / (every + epsilon)).sum()
+    pulls = [torch.clamp(config.decay * part / every.mean(), max=1) for part in statistics]
+    return updated_cost(model, ids, pulls, [lr / (part + epsilon) for part in statistics], config.bptt)
+
+
+def reference_cost(model: LanguageModel, ids: np.ndarray, training_ids: np.ndarray, config: DynamicConfig) -> float:
+    """What the reference code computes, written anew from its equations; the weights are not restored."""
+    roots = [total.sqrt() for total, _ in plain_squares(model, training_ids, config)]
+    norm = sum(root.mean() for root in roots)
+    pulls = [config.decay * torch.clamp(root / norm, max=1 / config.decay) for root in roots]
+    return updated_cost(model, ids, pulls, [config.lr / (root + config.epsilon) for root in roots], config.bptt)
+
+
+def updated_cost(
+    model: LanguageModel, ids: np.ndarray, pulls: list[torch.Tensor], rates: list[torch.Tensor], bptt: int
+) -> float:
     trained = [parameter.detach().clone() for parameter in model.parameters()]
-    mean = torch.cat([part.flatten() for part in statistics]).mean()
     total = 0.0
-    for cost in chunk_costs(model, ids[:, None], config.bptt):
+    for cost in chunk_costs(model, ids[:, None], bptt):
         total += cost
         with torch.no_grad():
-            for parameter, start, part in zip(model.parameters(), trained, statistics, strict=True):
-                pull = config.decay * torch.clamp(part / mean, max=1 / config.decay)
-                parameter += pull * (start - parameter) - config.lr * parameter.grad / (part + config.epsilon)
+            for parameter, start, pull, rate in zip(model.parameters(), trained, pulls, rates, strict=True):
+                parameter += pull * (start - parameter) - rate * parameter.grad
     return total
 
 
-OPTIONS = DynamicConfig(statistics_batch=7)
+OPTIONS = DynamicConfig(lr=0.003, statistics_batch=7)
 FULL = TRAIN.ids[: len(TRAIN.ids) // 7 * 7]  # fills seven streams
 
 
@@ -146,11 +209,21 @@ def test_is_the_definition(config):
     model = network(config).double()
     plain = network(PLAIN).double()
     statistics = gradient_statistics(model, FULL, CPU, OPTIONS)
-    for part, expected in zip(statistics, plain_statistics(plain, FULL, OPTIONS), strict=True):
+    plain_sizes = plain_statistics(plain, FULL, OPTIONS)
+    for part, expected in zip(statistics.sizes, plain_sizes, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-15)
     actual = dynamic_cost(model, VALID.ids, CPU, statistics, OPTIONS)
-    assert actual == pytest.approx(plain_cost(plain, VALID.ids, statistics, OPTIONS), rel=1e-12)
+    assert actual == pytest.approx(plain_cost(plain, VALID.ids, plain_sizes, OPTIONS), rel=1e-12)
     assert model.config == config and model.layers[0].dropconnect == config.dropconnect and model.training
+
+
+def test_the_preset_computes_what_the_reference_does():
+    config = replace(DYNAMIC_PRESETS["reference"], statistics_batch=7)
+    model = network(DROPPED).double()
+    statistics = gradient_statistics(model, FULL, CPU, config)
+    actual = dynamic_cost(model, VALID.ids, CPU, statistics, config)
+    assert actual == pytest.approx(reference_cost(network(PLAIN).double(), VALID.ids, FULL, config), rel=1e-12)
+    assert abs(actual - stream_cost(model, VALID.ids, CPU)) > 0.01
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.075, 1.0])
@@ -170,18 +243,18 @@ def test_a_text_of_one_token():
 
 def test_it_learns_from_what_it_reads():
     model = network()
-    config = DynamicConfig(decay=0.001)
+    config = DynamicConfig(lr=0.003, decay=0.001)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, config)
     again = np.tile(VALID.ids, 10)
     assert dynamic_cost(model, again, CPU, statistics, config) < stream_cost(model, again, CPU)
 
 
-def test_repetition_halves_the_perplexity_at_the_default_rates():
+def test_repetition_lowers_the_perplexity_at_the_default_rates():
     model = network()
     ids = np.tile(TokenStream.encode([["a", "a", "a"]], VOCABULARY).ids, 40)
     statistics = gradient_statistics(model, TRAIN.ids, CPU, DynamicConfig())
     gain = stream_cost(model, ids, CPU) - dynamic_cost(model, ids, CPU, statistics, DynamicConfig())
-    assert gain / len(ids) > math.log(2)
+    assert gain / len(ids) > math.log(1.5)
 
 
 def test_an_ensemble_learns_as_one():
@@ -205,7 +278,7 @@ def test_half_precision_is_left_for_the_while(monkeypatch):
 def test_weights_that_run_away():
     model = network()
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    statistics = [torch.full_like(parameter, 1e-6) for parameter in model.parameters()]
+    statistics = GradientStatistics([torch.full_like(parameter, 1e-6) for parameter in model.parameters()], 1)
     with pytest.raises(RescoreError, match="the weights diverged.*lower the learning rate"):
         dynamic_cost(model, VALID.ids, CPU, statistics, replace(OPTIONS, lr=1e35))
     assert all(map(torch.equal, model.parameters(), before))
@@ -214,7 +287,7 @@ def test_weights_that_run_away():
 class TestWhatItCannotDo:
     def test_a_model_without_trainable_parameters(self):
         model = network().requires_grad_(False)
-        statistics = [torch.ones_like(parameter) for parameter in model.parameters()]
+        statistics = GradientStatistics([torch.ones_like(parameter) for parameter in model.parameters()], 1)
         with pytest.raises(UsageError, match="AwdLstmMos without trainable parameters"):
             gradient_statistics(model, TRAIN.ids, CPU, OPTIONS)
         with pytest.raises(UsageError, match="AwdLstmMos without trainable parameters"):
@@ -265,73 +338,10 @@ def test_the_weights_come_back(monkeypatch, stop):
     "options",
     [
         *({"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf}, {"epsilon": 0.0}, {"epsilon": math.inf}),
-        *({"decay": -0.1}, {"decay": 2.0}, {"bptt": 0}, {"statistics_batch": 0}),
+        *({"decay": -0.1}, {"decay": 2.0}, {"bptt": 0}, {"statistics_batch": 0}, {"units": "absolute"}),
     ],
     ids=str,
 )
 def test_options_out_of_range(options):
     with pytest.raises(UsageError, match="dynamic evaluation: "):
         DynamicConfig(**options)
-
-
-class TestCommand:
-    @pytest.fixture
-    def files(self, tmp_path):
-        save_model(tmp_path / "lm", network(), VOCABULARY, provenance())
-        (tmp_path / "text").write_text("a b c d e\ne d c b a\n" * 30)
-        return [str(tmp_path / "lm"), str(tmp_path / "text")]
-
-    def test_both_perplexities(self, files, tmp_path, capsys):
-        command = ["compute_ppl", "--dynamic", "--statistics", files[1], "--dynamic-lr", "0.001"]
-        command += ["--dynamic-decay", "0.05", "--dynamic-epsilon", "0.01"]
-        assert main([*command, "--json", str(tmp_path / "ppl.json"), *files]) == 0
-        static, dynamic = capsys.readouterr().out.splitlines()
-        figures = json.loads((tmp_path / "ppl.json").read_text())
-        assert static == f"ppl {figures['ppl']:.2f}, 360 tokens in 60 sentences, 0 OOVs"
-        assert dynamic == f"dynamic ppl {figures['dynamic_ppl']:.2f}, lr 0.001, decay 0.05, epsilon 0.01"
-        assert (figures["lr"], figures["decay"], figures["epsilon"]) == (0.001, 0.05, 0.01)
-        model = load_model(files[0]).model
-        ids = TokenStream.read(files[1], VOCABULARY).ids
-        config = DynamicConfig(lr=0.001, decay=0.05, epsilon=0.01)
-        cost = dynamic_cost(model, ids, CPU, gradient_statistics(model, ids, CPU, config), config)
-        assert figures["dynamic_ppl"] == pytest.approx(math.exp(cost / len(ids)))
-        assert figures["dynamic_ppl"] != figures["ppl"]
-
-    def test_words_outside_the_vocabulary_cost_the_same_in_both(self, files, tmp_path, capsys):
-        (tmp_path / "rare").write_text("a b zebra\n")
-        command = ["compute_ppl", "--dynamic", "--statistics", files[1], "--dynamic-lr", "0", files[0]]
-        assert main([*command, str(tmp_path / "rare")]) == 0
-        static, _, dynamic = capsys.readouterr().out.splitlines()
-        assert dynamic.startswith("dynamic " + static.split(",")[0] + ", lr 0, ")
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            (["--dynamic"], "--dynamic needs --statistics"),
-            (["--dynamic", "--by-sentence", "--statistics", "text"], "cannot be combined with --by-sentence"),
-            (
-                ["--dynamic", "--statistics", "text", "--dynamic-lr", "-1"],
-                "--dynamic-lr is -1.0, expected 0 or more",
-            ),
-            (["--statistics", "text"], "--dynamic-epsilon need --dynamic"),
-            (["--dynamic-lr", "0"], "--dynamic-epsilon need --dynamic"),
-            (["--dynamic-decay", "0"], "--dynamic-epsilon need --dynamic"),
-            (["--dynamic-epsilon", "1"], "--dynamic-epsilon need --dynamic"),
-        ],
-    )
-    def test_wrong_usage(self, files, options, message, capsys):
-        assert main(["compute_ppl", *options, *files]) == 2
-        printed = capsys.readouterr()
-        assert message in printed.err and not printed.out
-
-    def test_a_missing_statistics_text_is_noticed_first(self, files, capsys):
-        assert main(["compute_ppl", "--dynamic", "--statistics", "missing", *files]) == 1
-        printed = capsys.readouterr()
-        assert "missing" in printed.err and not printed.out
-
-    def test_the_help_tells_the_defaults(self):
-        parser = argparse.ArgumentParser()
-        compute_ppl.configure(parser)
-        helps = {action.dest: action.help for action in parser._actions}
-        for name in ("lr", "decay", "epsilon"):
-            assert helps[f"dynamic_{name}"].endswith(f"(default: {getattr(DynamicConfig(), name)})")

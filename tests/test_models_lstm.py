@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asr_rescore.models.lstm import DropConnectLstm, lstm, padded_lstm
+from asr_rescore.models.lstm import GRADIENT_SCALE, DropConnectLstm, lstm, padded_lstm
 
 
 def test_dropconnect_is_the_lstm_with_masked_hidden_weights_and_its_gradient_reaches_the_raw_ones():
@@ -105,3 +105,21 @@ def test_half_precision_costs_a_few_roundings(inputs, cells, batch, slope):
     for single, half in zip(*results, strict=True):
         assert half.dtype == torch.float32
         assert 0 < (half - single).norm() < 5 * 2**-11 * single.norm()  # float16 rounds by up to 2⁻¹¹
+
+
+def test_a_gradient_beyond_float16_fits_with_a_smaller_scale():
+    """Slopes of 64 times the full scale of 2^12 are 2^18, and float16 ends below 2^16."""
+    draw = torch.Generator().manual_seed(1)
+    layer = DropConnectLstm(4, 6, 0.0)
+    text = torch.randn(5, 3, 4, generator=draw)
+    state = (torch.zeros(1, 3, 6), torch.zeros(1, 3, 6))
+    weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+    grads = {}
+    for scale in (None, GRADIENT_SCALE, 16.0):
+        output, _ = (
+            lstm(text, state, weights) if scale is None else padded_lstm(text, state, weights, torch.half, scale)
+        )
+        grads[scale] = torch.autograd.grad(64 * output.sum(), weights)
+    assert not all(grad.isfinite().all() for grad in grads[GRADIENT_SCALE])
+    for half, single in zip(grads[16.0], grads[None], strict=True):
+        assert (half - single).norm() < 10 * 2**-11 * single.norm()

@@ -93,6 +93,9 @@ def test_by_hand():
     assert grammar.cost([1, 2]) == 2.0 + 1.0 + 0.5 + 0.25
     assert grammar.cost([1, 3]) == 2.0 + 0.5 + 4.0 + 0.25
     assert grammar.cost([3]) == np.inf
+    # The end is reached through back-off, which is part of the last entry.
+    assert grammar.word_costs([1, 2]).tolist() == [2.0, 1.0, 0.5 + 0.25]
+    assert grammar.word_costs([1, 3, 1]).tolist() == [2.0, 0.5 + 4.0, np.inf, np.inf]
 
 
 def test_failure_arcs_hide_a_cheaper_back_off():

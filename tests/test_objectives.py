@@ -204,3 +204,33 @@ class TestTemperature:
         hot = objectives.build(config)(STUDENT, teacher, LABELS)
         soft = objectives.build(replace(config, alpha=0.0))(STUDENT, teacher, LABELS)
         np.testing.assert_allclose(hot - soft, TRUST * CE)
+
+
+class TestShuffledTrust:
+    def soft(self, tokens: int = 6) -> SoftLabels:
+        return SoftLabels.from_log_probs(random_log_probs(3, tokens), torch.arange(tokens) % 6)
+
+    def test_all_values_of_r_remain_in_other_places(self):
+        soft = self.soft()
+        shuffled = objectives.shuffled_trust(soft, (1, 7, 0))
+        assert sorted(trust(shuffled, 0.1).tolist()) == sorted(trust(soft, 0.1).tolist())
+        assert not torch.equal(shuffled.label, soft.label)
+        assert torch.equal(shuffled.weights, soft.weights)
+
+    def test_the_key_decides(self):
+        soft = self.soft(50)
+        assert torch.equal(
+            objectives.shuffled_trust(soft, (1, 7, 0)).label, objectives.shuffled_trust(soft, (1, 7, 0)).label
+        )
+        others = [objectives.shuffled_trust(soft, key).label for key in ((2, 7, 0), (1, 8, 0), (1, 7, 4))]
+        assert all(not torch.equal(objectives.shuffled_trust(soft, (1, 7, 0)).label, other) for other in others)
+
+    def test_by_hand(self):
+        """Two tokens whose R are exchanged."""
+        soft = SoftLabels.from_log_probs(TEACHER, LABELS).with_trust_of(torch.tensor([1, 0]))
+        actual = objectives.build(ObjectiveConfig("trust", shuffle_trust=True))(STUDENT, soft, LABELS)
+        np.testing.assert_allclose(actual, TRUST[::-1] * CE + KL, rtol=1e-12)
+
+    def test_other_kinds_refuse_it(self):
+        with pytest.raises(UsageError, match="shuffle_trust has no effect on kind kl"):
+            ObjectiveConfig("kl", shuffle_trust=True)

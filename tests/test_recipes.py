@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -17,11 +18,31 @@ from asr_rescore.checkpoint import load_model
 from asr_rescore.config import load_config
 from asr_rescore.corpus import TokenStream
 from asr_rescore.models import LanguageModel
+from asr_rescore.report.study import StudyConfig
 from asr_rescore.training import CacheConfig, CachedTeacher, Teacher, TeacherCache, TrainingRun, build_cache, train
 from asr_rescore.vocab import Vocabulary
 from conftest import ROOT
 
 CPU = torch.device("cpu")
+# Stands for asr-rescore: writes the files of each command, and in the directory of the experiment, what was called.
+FAKE_COMMAND = r"""#!/bin/bash
+set -e
+for last; do true; done
+case $1 in
+  prepare_text) mkdir -p "$last"; echo a | tee "$last"/{train,valid,vocab}.txt >/dev/null ;;
+  train_lm | distill_lm)
+    echo "$@" >>"$(dirname "$last")/../calls"
+    if [ ! -e "$last/seed" ]; then
+      mkdir -p "$last"
+      touch -d "1 hour ago" "$last"/{model.safetensors,provenance.json}
+      while [ "$1" != --seed ]; do shift; done
+      echo "$2" >"$last/seed"
+    fi
+    ;;
+  compute_ppl) echo '{"ppl": 2}' >"$3"; echo "$@" >>"$(dirname "$3")/../../calls" ;;
+  ensemble_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last"/model.safetensors ;;
+esac
+"""
 
 
 def run(checkout, environment, *options: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +83,7 @@ class TestPennTreebank:
     @pytest.mark.parametrize(
         ("options", "status", "message"),
         [
-            (("--size", "large"), 2, "expected cpu or full"),
+            (("--size", "large"), 2, "expected cpu, full or study"),
             (("--ptb-dir", "/nowhere"), 1, "no /nowhere/ptb.train.txt; give --ptb-dir Mikolov's Penn Treebank"),
             (("ptb",), 2, "takes options only"),
         ],
@@ -139,14 +160,84 @@ class TestPennTreebank:
         student = trained("student", "student", teacher=CachedTeacher(cache, CPU))
         assert [model.num_parameters for model in (first, teacher, student)] == [21_500_620, 21_500_620, 7_012_380]
 
-    @pytest.mark.parametrize("size", ["cpu", "full"])
+    SIZES = ("cpu", "full", "study/scratch", "study/branches", "study/full")
+
+    @pytest.mark.parametrize("size", SIZES)
     @pytest.mark.parametrize("row", sorted((CONF / "rows").iterdir()), ids=lambda path: path.stem)
     def test_a_row_is_a_line_that_changes_the_student(self, size, row):
         assert len(row.read_text().splitlines()) == 1
         student = self.CONF / size / "student.yaml"
         assert load_config(student, row) != load_config(student)
-        assert row.stem in (ROOT / "recipes/ptb/run.sh").read_text()
-        assert f"student_{row.stem}_" in (self.CONF / "tables.yaml").read_text()
+        scripts = [(ROOT / "recipes/ptb" / name).read_text() for name in ("run.sh", "local/study.sh")]
+        assert any(row.stem in script.replace('"', " ").split() for script in scripts)
+        arms = StudyConfig.read(self.CONF / "study/study.yaml").arms
+        assert row.stem in arms or f"student_{row.stem}_" in (self.CONF / "tables.yaml").read_text()
+
+    def test_the_study_trains_the_arms_that_it_compares(self):
+        (line,) = [
+            line for line in (ROOT / "recipes/ptb/local/study.sh").read_text().splitlines() if line.startswith("arms=")
+        ]
+        config = StudyConfig.read(self.CONF / "study/study.yaml")
+        assert sorted(line.removeprefix("arms=").strip('"').split()) == sorted(config.arms)
+        assert all((self.CONF / "study" / regime / "student.yaml").is_file() for regime in config.regimes)
+
+    def study(self, tmp_path: Path, environment, *options: str) -> Path:
+        """Run a copy of the study with tiny models and texts; returns its directory."""
+        if not (tmp_path / "recipes").exists():
+            shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("exp"))
+            tiny = "train: {epochs: 1, batch: 4}\nmodel: {embedding: 4, hidden: [4], experts: 1}\n"
+            for config in (tmp_path / "recipes/ptb/conf/study").glob("*/*.yaml"):
+                objective = "objective: {kind: trust}\n" if config.stem == "student" else ""
+                config.write_text("train: {epochs: 1}\n" if config.stem == "branch" else tiny + objective)
+            script = tmp_path / "recipes/ptb/local/study.sh"
+            changed = script.read_text()
+            for sizes in ("1800 400", "14200 800", r"\$ \$"):  # sentences
+                assert f" {sizes}\n" in changed
+                changed = changed.replace(f" {sizes}\n", " 60 9\n")
+            script.write_text(changed)
+        exp = tmp_path / "an exp"
+        command = ["bash", "recipes/ptb/run.sh", "--size", "study", "--exp", str(exp), *options]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return exp
+
+    def test_every_model_of_the_study_is_made_once(self, tmp_path):
+        """All stages with a command that only writes files; then once more, when everything is finished."""
+        command = tmp_path / "asr-rescore"
+        command.write_text(FAKE_COMMAND)
+        command.chmod(0o755)
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        exp = self.study(tmp_path, environment)
+        students = {
+            name: {path.parent.name for path in exp.glob(f"{name}/student_*/ppl_test.json")}
+            for name in ("scratch", "branches", "full")
+        }
+        assert [len(found) for found in students.values()] == [8 * 11, 5 * 11, 11 + 4 + 4]
+        assert (exp / "scratch/teacher_8_2/seed").read_text() == "82\n"
+        assert (exp / "scratch/student_shuffled_8/seed").read_text() == "8\n"
+        calls = (exp / "calls").read_text().splitlines()
+        kl = [call for call in calls if call.startswith("distill_lm") and "/full/student_kl_1" in call]
+        assert len(kl) == 1
+        for part in ("rows/kl.yaml", "full/student.yaml", "full/branch.yaml", "--init", "full/start_1", "full/cache_1"):
+            assert part in kl[0]
+        temperature = [call for call in calls if "student_temperature_2" in call and call.startswith("distill_lm")]
+        assert "cache" not in temperature[0]
+        self.study(tmp_path, environment, "--stage", "1")
+        again = (exp / "calls").read_text().splitlines()[len(calls) :]
+        assert not [call for call in again if call.startswith("compute_ppl") or "/student_" in call]
+
+    @pytest.mark.slow
+    def test_the_study_from_scratch(self, environment, tmp_path):
+        exp = self.study(tmp_path, environment, "--stop-stage", "1", "--seeds", "1")
+        script = tmp_path / "recipes/ptb/local/study.sh"
+        script.write_text(re.sub(r"(?m)^arms=.*", 'arms="kl shuffled"', script.read_text()))
+        self.study(tmp_path, environment, "--stage", "2", "--stop-stage", "2", "--seeds", "1")
+        (scratch,) = json.loads((exp / "study.json").read_text())
+        (shuffled,) = scratch["comparisons"]
+        assert (shuffled["objective"], shuffled["seeds"]) == ("TR, α = 0.1, R shuffled", ["1"])
+        assert (exp / "study.svg").read_text().startswith("<?xml")
+        words = set((exp / "scratch/text/test.txt").read_text().split())
+        assert words <= set((exp / "scratch/text/vocab.txt").read_text().split())
 
     @pytest.mark.parametrize("size", ["cpu", "full"])
     def test_finetuning_averages_from_the_start(self, size):

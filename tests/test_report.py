@@ -1,12 +1,13 @@
 """report.json, and the table of several reports."""
 
+import csv
 import json
 
 import pytest
 
 from asr_rescore.errors import InputError, RescoreError, UsageError
-from asr_rescore.report import Comparison, Experiment, LmFacts, PublishedRow, SystemReport, to_text
-from asr_rescore.report.exports import to_markdown
+from asr_rescore.report import CharacterErrors, Comparison, Experiment, LmFacts, PublishedRow, SystemReport, to_text
+from asr_rescore.report.exports import to_csv, to_markdown
 from asr_rescore.word_errors import ErrorCount
 from made_reports import FROZEN, errors, report
 
@@ -157,6 +158,32 @@ def test_a_missing_result_leaves_a_gap():
         )
     )
     assert [row[-1] for row in cells(text)[2:]] == ["20.00*/20.00", "13.33*/–", "–/13.33", "6.67/6.67", "–/–"]
+
+
+def test_character_errors_have_a_column_where_all_systems_counted_them():
+    counted = CharacterErrors(rescored=ErrorCount(1, 1, 1, 120, 3, 2), first_pass=ErrorCount(0, 0, 9, 120, 3, 3))
+    reports = [
+        report(characters=counted),
+        report("teacher", characters=CharacterErrors(ErrorCount(0, 0, 6, 120, 3, 2), counted.first_pass)),
+        report(decoding="decode_tg_eval", characters=counted, **FROZEN),
+        report("teacher", decoding="decode_tg_eval", **FROZEN),  # not counted
+    ]
+    published = [PublishedRow("another", "", "", {"*": "9.02"})]
+    header, _, *rows = cells(to_text(Comparison.of(reports, published)))
+    assert header[3:] == ["dev %WER", "dev %CER", "eval %WER"]
+    # 9, 3 and 6 errors in 120 characters
+    assert [row[4] for row in rows] == ["7.50*", "2.50*", "5.00*", "–", "–", "–"]
+    assert [row[3] for row in rows] == ["20.00*", "13.33*", "13.33*", "6.67", "3.33", "9.02"]
+    results = {
+        row["system"]: row for row in csv.DictReader(to_csv(Experiment.of(Comparison.of(reports[:2]))).splitlines())
+    }
+    assert {system: (float(row["cer"]), row["reference_characters"]) for system, row in results.items()} == {
+        "first pass": (7.5, "120"),
+        "student": (2.5, "120"),
+        "teacher": (5.0, "120"),
+    }
+    [without] = {row["cer"] for row in csv.DictReader(to_csv(Experiment.of(Comparison.of([report()]))).splitlines())}
+    assert without == ""
 
 
 def test_several_language_models_of_one_system():

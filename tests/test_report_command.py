@@ -15,6 +15,8 @@ from asr_rescore.report import Comparison, Experiment, ReportWarning, to_text
 from asr_rescore.report.differences import Differences
 from asr_rescore.report.exports import to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
+from asr_rescore.vocab import Vocabulary
+from asr_rescore.vocab_files import save_vocabulary
 from made_reports import errors, out_dir, report
 from test_page import AFTER, BEFORE, REFERENCES, SPEAKERS
 
@@ -69,6 +71,19 @@ def test_the_command_names_a_directory_without_report(tmp_path, capsys):
 def test_a_given_lm_without_log_is_an_error(two, tmp_path, capsys):
     assert main(["report", "--lm-dir", str(tmp_path), *two]) == 1
     assert f"{tmp_path / 'log.jsonl'}: found no such file" in capsys.readouterr().err
+
+
+def test_an_lm_that_is_given_and_found_is_plotted_once(two, tmp_path, monkeypatch):
+    (tmp_path / "student/log.jsonl").write_text('{"epoch": 1.0, "valid_ppl": 90.5}\n')
+    monkeypatch.chdir(tmp_path)
+    experiment = Experiment.read([Path(path) for path in two[:2]], lm_dirs=[Path("student")])
+    assert [curve.name for curve in experiment.curves] == ["student"]
+
+
+def test_a_given_ensemble_needs_no_log(two, tmp_path):
+    ensemble = tmp_path / "ensemble"
+    save_vocabulary(ensemble, Vocabulary.from_counts({"cat": 1}, size=5, lexicon=()))
+    assert main(["report", "--lm-dir", str(ensemble), *two]) == 0
 
 
 def test_at_most_five_lines_follow_the_table_serious_ones_first():

@@ -208,6 +208,25 @@ def test_without_references_there_are_transcripts_but_no_scores(rescore, silent,
     assert "expected references to tune on; give --weights or --lm-weight" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["rescore_nbest", "rescore_lattice"])
+def test_scoring_can_be_left_out(lang, lm, data, silent, decode, tmp_path, command):
+    """The files are those of a data directory without text, byte for byte, and the report names the one given."""
+    outs = [tmp_path / "left_out", tmp_path / "without_text"]
+    for options, place, out in ((["--skip-scoring", "--filter", "/bin/cat"], data, outs[0]), ([], silent, outs[1])):
+        arguments = ["--device", "cpu", "--lm-weight", 0.5, *options, lang, lm, place, decode, out]
+        assert main([command, *map(str, arguments)]) == 0
+    left_out, without = ({file.name for file in out.iterdir()} for out in outs)
+    assert left_out == without
+    for name in ("text", "lat.1.gz", "weights.yaml"):
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
+    assert (SystemReport.load(outs[0]).data, SystemReport.load(outs[0]).rescored) == (data.name, {})
+
+
+def test_nothing_is_tuned_without_scoring(rescore, capsys):
+    assert rescore("--tune", "--skip-scoring")[0] == 2
+    assert "--tune counts errors, which --skip-scoring leaves out; give --weights or" in capsys.readouterr().err
+
+
 def test_lattices_without_references_leave_transcripts(lang, lm, silent, decode, tmp_path):
     arguments = ["--device", "cpu", "--lm-weight", 0, lang, lm, silent, decode, tmp_path / "out"]
     assert main(["rescore_lattice", *map(str, arguments)]) == 0

@@ -14,6 +14,7 @@ from asr_rescore import models
 from asr_rescore.config import ModelConfig
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.lm import score_cache
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.lm.score_cache import CachedScorer, digest
 from asr_rescore.vocab import Vocabulary
@@ -56,6 +57,27 @@ def test_another_process_finds_them_and_adds_its_own(tmp_path):
     assert other.asked == [[("a", "b")]]
     again = Counting()
     assert np.array_equal(CachedScorer(again, tmp_path, MODEL).costs(TEXTS), costs) and not again.asked
+
+
+def test_what_is_known_stays_known_when_it_is_sorted(monkeypatch):
+    """Sentences that come one by one, in batches, twice and in between, against a dict."""
+    monkeypatch.setattr(score_cache, "LEAST_TO_SORT", 5)
+    keys = [digest([str(number)]) for number in range(200)]
+    keys[7] = bytes(16)  # whose bytes are all zero, as those at the end of some keys
+    keys[8] = bytes(15) + b"\1"
+    expected: dict[bytes, float] = dict.fromkeys(keys[:20], 1.5)
+    records = np.array([(key, 0.5) for key in keys[:10]] + list(expected.items()), score_cache.RECORD)
+    known = score_cache.KnownCosts(records)  # the first ten twice
+    draw = np.random.default_rng(1)
+    for turn in range(60):
+        fresh = {keys[index]: float(turn) for index in draw.integers(200, size=4)}
+        known.add(fresh)
+        expected |= fresh
+        asked = [keys[index] for index in draw.integers(200, size=9)]
+        assert known.of(asked) == {key: expected[key] for key in asked if key in expected}
+    assert known.of([]) == {}
+    assert known.of(keys) == expected
+    assert score_cache.KnownCosts(np.empty(0, score_cache.RECORD)).of(keys) == {}
 
 
 class Numbers:

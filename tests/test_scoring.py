@@ -167,6 +167,20 @@ def test_an_unknown_word_is_dear_but_finite():
     assert unknown - listed == pytest.approx(-math.log(OOV_PROBABILITY) + math.log(2 / 3), abs=1e-9)
 
 
+def test_word_costs_by_the_definition():
+    network = model()
+    scorer = NeuralScorer(network, VOCABULARY, "cpu", batch=2)
+    texts = [["a", "zebra", "c"], ["a", "c"], [], ["a", "zebra", "c"]]
+    found = scorer.word_costs(texts)
+    assert [len(costs) for costs in found] == [4, 3, 1, 4]
+    np.testing.assert_allclose([costs.sum() for costs in found], scorer.costs(texts), atol=1e-9)
+    np.testing.assert_array_equal(found[0], found[3])
+    np.testing.assert_allclose(found[0][:1], found[1][:1])  # the same word after the same words
+    known = scorer.word_costs([["a", "d", "c"]])[0]
+    assert found[0][1] - known[1] == pytest.approx(-math.log(OOV_PROBABILITY) + math.log(2 / 3), abs=1e-9)
+    assert scorer.word_costs([]) == []
+
+
 def test_no_sentences():
     assert NeuralScorer(model(), VOCABULARY, "cpu").costs([]).shape == (0,)
 

@@ -180,6 +180,15 @@ def test_arguments_reach_the_command_as_run_pl_hands_them_on(tmp_path):
     assert (tmp_path / "out").read_text() == 'IT\'S  $HOME,SAY "A B",'
 
 
+@pytest.mark.parametrize(
+    ("argument", "received"),
+    [("it's", "it's"), (r"it\'s", "it's"), ("'$HOME'", "$HOME"), (r"'a'\''b'", "a'b"), ("o'a$b", "o'a$b")],
+)
+def test_an_apostrophe_that_opens_nothing_is_one(tmp_path, argument, received):
+    assert run_local("it's.log", "printf", r"'%s\n'", argument, cwd=tmp_path).returncode == 0
+    assert output(tmp_path / "it's.log") == [received]
+
+
 def test_jobs_run_side_by_side_and_share_the_processors(tmp_path):
     # Each of two jobs waits for the other's file: one after the other, they would wait for ever.
     meet = 'touch here.JOB; while [ ! -e "here.$((3 - JOB))" ]; do sleep 0.05; done; echo "$OMP_NUM_THREADS"'
@@ -303,8 +312,8 @@ class TestSideBySide:
 
     def test_each_command_has_its_log_and_its_share_of_the_processors(self, tmp_path):
         done = self.run(tmp_path, "log/a.log echo one $OMP_NUM_THREADS\n\nlog/b.log echo two\n", "--nj", "2")
-        assert (done.returncode, done.stdout) == (0, "")
         threads = max(1, os.cpu_count() // 2)
+        assert (done.returncode, sorted(done.stdout.splitlines())) == (0, [f"a: one {threads}", "b: two"])
         assert f"\none {threads}\n" in (tmp_path / "log/a.log").read_text()
         assert "\ntwo\n" in (tmp_path / "log/b.log").read_text()
 
@@ -327,6 +336,27 @@ class TestSideBySide:
     def test_another_command_runs_them(self, tmp_path):
         done = self.run(tmp_path, "a.log x y\n", "--cmd", "echo ran")
         assert done.stdout == "ran a.log x y\n"
+
+    def test_each_has_a_file_for_its_progress(self, tmp_path):
+        done = self.run(tmp_path, "log/a\\ b.log asr-rescore x\n\nlog/b.log asr-rescore 'y z'\n", "--cmd", "echo")
+        assert sorted(done.stdout.splitlines()) == [
+            "log/a b.log env ASR_RESCORE_PROGRESS=log/progress/1 asr-rescore x",
+            "log/b.log env ASR_RESCORE_PROGRESS=log/progress/2 asr-rescore y z",
+        ]
+        assert not (tmp_path / "log/progress").exists()
+
+    def test_in_the_end_there_is_the_perplexity(self, tmp_path):
+        lines = "printf 'exp/lm: valid ppl 20.00\\nbye\\n'"
+        assert self.run(tmp_path, f"log/teacher.log {lines}\n").stdout == "teacher: valid ppl 20.00\n"
+
+    def test_the_complaint_of_a_failed_one_is_shown(self, tmp_path):
+        self.program(tmp_path, "echo asr-rescore train_lm: error: no text; exit 1")
+        done = self.run(tmp_path, f"a.log {tmp_path}/program\n")
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "asr-rescore train_lm: error: no text")
+
+    def program(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "program").write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "program").chmod(0o755)
 
     def test_wrong_usage(self, tmp_path):
         assert run("bash", STEPS / "side_by_side.sh", cwd=tmp_path).returncode == 2

@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from asr_rescore import kaldi
-from asr_rescore.cli import distill_lm, rescore_lattice, rescore_nbest, train_lm
-from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 from conftest import ROOT
+from s5_directory import RECORDER, S5
 
 STEPS = ROOT / "recipes/steps"
-COMMANDS = {
-    "rescore_nbest.sh": rescore_nbest,
-    "rescore_lattice.sh": rescore_lattice,
-    "train_lm.sh": train_lm,
-    "distill_lm.sh": distill_lm,
-}
+SCRIPTS = ("rescore_nbest.sh", "rescore_lattice.sh", "train_lm.sh", "distill_lm.sh", "cache_teacher.sh")
 AS_KALDI = ("rnnlmrescore.sh", "lmrescore_nbest.sh", "lmrescore_rnnlm_lat.sh")
-RECORDER = """#!/bin/bash
-printf '%q ' "$@" >> {calls}
-echo >> {calls}
-for argument; do case $argument in *.log) log=$argument ;; esac; done
-echo "exp/lm: valid ppl 20.00" > "$log"
-echo "rescored: %WER 5.00" >> "$log"
-"""
-
-
-class S5:
-    """A directory as Kaldi's s5 directories are, with a stand-in for queue.pl that only notes how it was called."""
-
-    def __init__(self, place: Path):
-        self.place = place
-        (place / "utils").mkdir()
-        (place / "steps").mkdir()
-        (place / "in").mkdir()
-        kaldi.write_num_jobs(place / "in", 3)
-        self.calls_file = place / "calls"
-        self.add_program("utils/queue.pl", RECORDER.format(calls=self.calls_file))
-        self.add_program("bin/asr-rescore", "#!/bin/sh\nexit 1\n")
-        self.environment = {"PATH": f"{place}/bin:/usr/bin:/bin"}
-
-    def add_program(self, name: str, text: str) -> Path:
-        program = self.place / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(text)
-        program.chmod(0o755)
-        return program
-
-    def run(self, script: str | Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [script if "/" in str(script) else STEPS / script, *arguments],
-            cwd=self.place,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-        )
-
-    def calls(self) -> list[list[str]]:
-        return [shlex.split(line) for line in self.calls_file.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -82,8 +32,10 @@ def steps(checkout) -> Path:
 
 
 def words(call: list[str]) -> str:
-    """A call without the directory of asr-rescore."""
-    return " ".join(Path(word).name if word.endswith("/asr-rescore") else word for word in call)
+    """A call without the directory of asr-rescore, and without the file of its progress."""
+    kept = [word for word in call if not word.startswith("ASR_RESCORE_PROGRESS=")]
+    line = " ".join(Path(word).name if word.endswith("/asr-rescore") else word for word in kept)
+    return line.replace(" env asr-rescore ", " asr-rescore ")
 
 
 def jobs_and_finish(call: str) -> list[str]:
@@ -113,7 +65,7 @@ CALLS = [
         "rescore_nbest.sh --cmd utils/queue.pl --stage 2 --lm-weight '0.5 0.25' --N 7 --use-phi true --min-lmwt 8"
         " --max-lmwt 9 --word-ins-penalty 0,1 --device cpu --gpu 1 --mem 8G --num-threads 3 lang a b data in out",
         [
-            "--mem 8G --gpu 1 --num-threads 3 out/log/finish.log env OMP_NUM_THREADS=3 asr-rescore rescore_nbest --n 7"
+            "--mem 8G --num-threads 3 out/log/finish.log env OMP_NUM_THREADS=3 asr-rescore rescore_nbest --n 7"
             " --use-phi --min-lmwt 8 --max-lmwt 9 --word-ins-penalty 0,1 --device cpu --nj 2 --lm-weight 0.5"
             " --lm-weight 0.25 lang a b data in out",
         ],
@@ -145,6 +97,40 @@ CALLS = [
         id="distillation",
     ),
     pytest.param(
+        "cache_teacher.sh --cmd utils/queue.pl --gpu 1 --mem 8G --nj 4 --top 64 --device cuda text t1 t2 exp/cache",
+        [
+            "--mem 8G --gpu 1 JOB=1:4 exp/cache/log/cache.JOB.log asr-rescore cache_teacher --top 64 --train"
+            " text/train.txt --nj 4 --device cuda --job JOB t1 t2 exp/cache",
+            "--mem 8G exp/cache/log/finish.log asr-rescore cache_teacher --top 64 --train text/train.txt --nj 4"
+            " --device cuda t1 t2 exp/cache --device cpu",
+        ],
+        id="a teacher's cache in jobs",
+    ),
+    pytest.param(
+        "cache_teacher.sh --cmd utils/queue.pl --gpu 1 --nj 1 --train all.gz text t exp/cache",
+        ["--gpu 1 exp/cache/log/finish.log asr-rescore cache_teacher --train all.gz --nj 1 t exp/cache"],
+        id="a teacher's cache as one",
+    ),
+    pytest.param(
+        "rescore_nbest.sh --cmd utils/queue.pl --gpu 1 --nj 3 --tune true --device cuda lang lm data in out",
+        [
+            "--gpu 1 JOB=1:3 out/log/rescore.JOB.log asr-rescore rescore_nbest --tune --device cuda --nj 3 --job JOB"
+            " lang lm data in out",
+            "out/log/finish.log asr-rescore rescore_nbest --tune --device cuda --nj 3 lang lm data in out --device cpu",
+        ],
+        id="gathering needs no GPU",
+    ),
+    pytest.param(
+        "rescore_lattice.sh --cmd utils/queue.pl --gpu 1 --nj 3 --weights w --normaliser float16 lang lm data in out",
+        [f"--gpu 1 {call}" for call in jobs_and_finish("rescore_lattice --weights w --normaliser float16 --nj 3")],
+        id="gathering lattices costs a sample, in float16 on a GPU",
+    ),
+    pytest.param(
+        "rescore_lattice.sh --cmd utils/queue.pl --gpu 1 --nj 1 --weights w lang lm data in out",
+        ["--gpu 1 out/log/finish.log asr-rescore rescore_lattice --weights w --nj 1 lang lm data in out"],
+        id="the only job needs the GPU",
+    ),
+    pytest.param(
         "rnnlmrescore.sh --cmd utils/queue.pl 0.75 lang lm data in out",
         jobs_and_finish("rescore_nbest --n 10 --inv-acwt 12 --nj 3 --lm-weight 0.75"),
         id="Kaldi's N-best lists of the older kind",
@@ -174,7 +160,8 @@ def test_what_cmd_is_given(s5, steps, line, calls):
     done = s5.run(steps / script, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert [words(call) for call in s5.calls()] == calls
-    assert done.stdout.endswith("valid ppl 20.00\n" if "_lm.sh" in script else "rescored: %WER 5.00\n")
+    shown = {"train_lm.sh": "valid ppl 20.00\n", "distill_lm.sh": "valid ppl 20.00\n", "cache_teacher.sh": "0.00 GB\n"}
+    assert done.stdout.endswith(shown.get(script, "rescored: %WER 5.00\n"))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +196,7 @@ def test_options_of_kaldi_without_effect_are_accepted_and_said_to_be(s5, line, n
         ("rescore_lattice.sh lang lm data in out", "give --weights or --lm-weight"),
         ("train_lm.sh text lm", "Usage: train_lm.sh"),
         ("distill_lm.sh --lm-config c text lm", "Usage: distill_lm.sh"),
+        ("cache_teacher.sh text teacher", "Usage: cache_teacher.sh"),
         ("rescore_nbest.sh --cmd nothing.pl --tune true lang lm data in out", "no nothing.pl on the PATH"),
     ],
 )
@@ -219,7 +207,7 @@ def test_wrong_calls_submit_nothing(s5, line, message):
     assert not s5.calls_file.exists()
 
 
-@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
+@pytest.mark.parametrize("script", [*SCRIPTS, *AS_KALDI])
 def test_a_script_works_through_a_link_to_it_alone(s5, script):
     (s5.place / "steps" / script).symlink_to(STEPS / script)
     done = s5.run(f"steps/{script}", "--help")
@@ -243,7 +231,7 @@ def test_the_checkouts_own_environment_is_used_here_and_in_jobs(s5, steps):
     (s5.place / "bin/asr-rescore").unlink()
     arguments = ("--nj", "1", "--tune", "true", "lang", "lm", "data", "in", "out")
     assert s5.run(copy / "rescore_nbest.sh", "--cmd", "utils/queue.pl", *arguments).returncode == 0
-    assert s5.calls()[0][1] == str(own)
+    assert str(own) in s5.calls()[0]
     done = s5.run(copy / "rescore_nbest.sh", *arguments)  # by run_local.sh of the same place
     assert (done.returncode, done.stderr) == (0, "")
     assert str(own) in (s5.place / "out/log/finish.log").read_text()
@@ -261,11 +249,11 @@ def test_jobs_of_run_pl_share_the_processors(s5):
     arguments = ("--cmd", "utils/run.pl", "--nj", "2", "--tune", "true", "lang", "lm", "data", "in", "out")
     s5.run("rescore_nbest.sh", *arguments)
     jobs, finish = s5.calls()
-    assert jobs[2:4] == ["env", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}"]
-    assert "env" not in finish
+    assert f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}" in jobs[2:5]
+    assert not any(word.startswith("OMP_") for word in finish)
     s5.calls_file.unlink()
     s5.run("rescore_nbest.sh", *arguments, OMP_NUM_THREADS="5")
-    assert all("env" not in call for call in s5.calls())
+    assert not any(word.startswith("OMP_") for call in s5.calls() for word in call)
 
 
 def test_what_a_job_complained_of_is_shown(s5, steps):
@@ -290,80 +278,24 @@ def test_the_old_language_model_is_the_one_that_kaldi_takes(s5, script):
     assert [old_lm[0].split()[0] if old_lm else None for old_lm in old_lms] == [None, "lang/G.carpa", "x.arpa"]
 
 
-def test_without_scoring_there_are_no_references(s5):
-    data = s5.place / "some/data"
-    data.mkdir(parents=True)
-    for name in ("utt2spk", "text", "segments"):
-        (data / name).write_text(name)
-    done = s5.run(
-        "rnnlmrescore.sh",
-        "--cmd",
-        "utils/queue.pl",
-        "--skip-scoring",
-        "true",
-        "0.5",
-        "lang",
-        "lm",
-        "some/data",
-        "in",
-        "o",
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [call[-3:] for call in s5.calls()] == [["o/unscored/data", "in", "o"]] * 2
-    assert {file.name for file in (s5.place / "o/unscored/data").iterdir()} == {"utt2spk", "segments"}
+@pytest.mark.parametrize("script", ["rnnlmrescore.sh", "lmrescore_rnnlm_lat.sh"])
+def test_without_scoring_the_command_is_told_so(s5, script):
+    weight = ["0.5"] if script == "rnnlmrescore.sh" else []
+    call = [script, "--cmd", "utils/queue.pl", "--skip-scoring", "true", *weight, "lang", "lm", "data", "in", "out"]
+    assert s5.run(*call).returncode == 0
+    assert [call.count("--skip-scoring") for call in s5.calls()] == [1, 1]
+    assert [call[-3:] for call in s5.calls()] == [["data", "in", "out"]] * 2
 
 
-def configuration(script: str) -> dict[str, str]:
-    """The options of a script, with their defaults."""
-    text = (STEPS / script).read_text()
-    block = text.split("# Configuration\n")[1].split("\n\n")[0]
-    return dict(line.split("=", 1) for line in block.splitlines())
-
-
-def help_of(script: str) -> str:
-    return (STEPS / script).read_text().split("set -euo pipefail")[0]
-
-
-@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
-def test_help_names_every_option(script):
-    assert {
-        option for option in configuration(script) if f"--{option.replace('_', '-')}" not in help_of(script)
-    } == set()
-
-
-def defaults_in_help(script: str) -> dict[str, str]:
-    """What the help of a script says about defaults in values, not in words."""
-    text = re.sub(r"\n# {20,}", "  ", help_of(script))
-    found = {}
-    for names, shown in re.findall(r"^#   (--.*?)  .*\(defaults?: ([^ ]*|[^ ]*, .*)\)$", text, re.MULTILINE):
-        options = re.findall(r"--([\w-]+)", names)
-        values = shown.split(", ")
-        found |= dict(zip(options, values if len(values) > 1 else values * len(options), strict=True))
-    return found
-
-
-@pytest.mark.parametrize("script", [*COMMANDS, *AS_KALDI])
-def test_the_defaults_in_the_help_are_those_that_hold(script):
-    """They are the script's, or where the script leaves it to the command, those of the command."""
-    config = LatticeConfig if "lat" in script else ListConfig
-    defaults = {option.name: option.default for option in fields(config)}
-    defaults |= {"seed": 1, "device": "auto", "cmd": "run_local.sh", "N": ListConfig.n}
-    defaults["word_ins_penalty"] = ",".join(map(str, defaults["word_ins_penalty"]))
-    held = {option: value or defaults.get(option, "") for option, value in configuration(script).items()}
-    shown = defaults_in_help(script)
-    assert len(shown) > 2
-    assert {option: f"{held[option.replace('-', '_')]}".removesuffix(".0") for option in shown} == {
-        option: value.removesuffix(".0") for option, value in shown.items()
-    }
-
-
-@pytest.mark.parametrize("script", COMMANDS)
-def test_every_option_of_the_command_is_one_of_the_script(script):
-    parser = argparse.ArgumentParser()
-    COMMANDS[script].configure(parser)
-    flags = {flag for flag in parser._option_string_actions if flag.startswith("--")}
-    flags -= {"--help", "--tune", "--job", "--config", "--vocab"}  # the script decides, or names them otherwise
-    assert {flag for flag in flags if flag[2:].replace("-", "_") not in configuration(script)} == set()
+@pytest.mark.parametrize(
+    "out_dir", ["it's", "a$HOME", "a(b)&c;d*", 'say "so"', "o'cl'ock", "and blanks", "plain-1.0,x@y=z"]
+)
+def test_a_path_reaches_the_command_as_it_is(s5, steps, out_dir):
+    """Through run_local.sh, which reads words as run.pl does."""
+    s5.add_program("bin/asr-rescore", '#!/bin/sh\nfor last; do :; done; echo "$last" >>said\n')
+    done = s5.run(steps / "train_lm.sh", "--lm-config", "c", "text", out_dir)
+    assert done.stderr == ""
+    assert (s5.place / "said").read_text() == f"{out_dir}\n"
 
 
 @pytest.mark.slow
@@ -383,3 +315,28 @@ def test_a_recipe_of_kaldi_runs_with_only_the_script_exchanged(
     assert ((out / "wer_12_0.0").exists(), "%WER" in done.stdout) == (scored, scored)
     assert ("not scored; the transcripts are in out/text" in done.stdout) == (not scored)
     assert json.loads((out / "report.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_cache_in_jobs_continues_where_it_was_killed(s5, checkout, environment, lm):
+    text = s5.place / "text"
+    text.mkdir()
+    words = [word for word in (lm / "vocab.txt").read_text().split() if word[0] not in "<#!"]
+    (text / "train.txt").write_text("".join(f"{' '.join(words[at : at + 9])}\n" for at in range(0, 180, 9)))
+    script = checkout / "recipes/steps/cache_teacher.sh"
+    call = [script, "--nj", "2", "--top", "4", "--samples", "2", "--device", "cpu", text, lm, "cache"]
+
+    def run() -> str:
+        done = subprocess.run(call, cwd=s5.place, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode().splitlines()[-1]
+
+    assert run().startswith("cache: 200 distributions over ")
+    jobs = [s5.place / f"cache/job.{job}" for job in (1, 2)]
+    first = [(file.read_bytes(), file.stat().st_mtime_ns) for file in sorted(jobs[0].iterdir())]
+    second = {file.name: file.read_bytes() for file in jobs[1].iterdir()}
+    (jobs[1] / "cache.json").unlink()  # as if it had been killed before its end
+    (jobs[1] / "label.f32").write_bytes(b"")
+    assert run().startswith("cache: 200 distributions over ")
+    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in sorted(jobs[0].iterdir())] == first
+    assert {file.name: file.read_bytes() for file in jobs[1].iterdir()} == second

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from asr_rescore import models
+from asr_rescore.checkpoint import save_training_state
 from asr_rescore.errors import RescoreError, Terminated, UsageError
 from asr_rescore.locks import locked
 from asr_rescore.training import TrainingRun, loop, state
@@ -45,6 +46,7 @@ def kill_after(monkeypatch) -> Iterator:
 
 
 PHASES = {
+    "shuffled": {"kind": "trust", "shuffle_trust": True, "small_batch": 3},
     "sgd": {"kind": "ce"},
     "averaging": {"kind": "ce", "nonmono": 1, "lr": 5.0, "clip": 2.0, "weight_decay": 1e-4},
     "finetuning": {"kind": "ce", "averaging": "start", "partial_shuffle": True},
@@ -164,6 +166,15 @@ class TestResume:
         ):
             go(other)
         assert (run.directory / "model.safetensors").read_bytes() == kept
+
+    def test_a_run_that_is_older_than_a_setting_continues(self, tmp_path):
+        run = make_run(tmp_path / "lm", epochs=1)
+        ppl = go(run)
+        tensors, facts = state_of(run)
+        del facts["run"]["config"]["objective"]["shuffle_trust"]
+        del facts["progress"]["gradient_scale"]
+        save_training_state(run.directory / state.STATE_FILE, tensors, facts)
+        assert go(run) == ppl
 
     def test_two_runs_at_once_do_not_mix(self, tmp_path):
         run = make_run(tmp_path / "lm", epochs=1)

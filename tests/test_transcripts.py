@@ -76,7 +76,7 @@ def test_a_single_speaker_or_an_unknown_one_is_not_resampled(tmp_path):
 
 def test_a_training_log_is_read_and_a_damaged_one_named(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"epoch": 0.5, "train_loss": 4.0}\n{"epoch": 1, "valid_ppl": 20.5}\n')
-    assert TrainingCurve.read(tmp_path) == TrainingCurve(tmp_path.name, (1.0,), (20.5,))
+    assert TrainingCurve.read(tmp_path) == TrainingCurve(tmp_path.name, (1.0,), (20.5,), ((0.5, 4.0),))
     (tmp_path / "log.jsonl").write_text('{"epoch": 1, "valid_ppl": "x"}\n')
     out = out_dir(tmp_path / "decode_tg_eval", {"u": "a"}, {"u": "b"}, {"u": "a"})
     experiment = Experiment.read([out])

@@ -181,6 +181,14 @@ def test_everything_that_is_missing_is_in_one_list(recipe, s5, tmp_path):
         assert any(word in line for line in missing), word
 
 
+def test_a_single_thing_that_is_missing(recipe, s5, tmp_path):
+    s5.finish()
+    (s5.root / "data/test_dev93/text").unlink()
+    done = recipe("--s5", str(s5.root), "--stage", "3")
+    assert (done.returncode, ": 1 thing is missing:\n" in done.stderr) == (1, True), done.stderr
+    assert not (tmp_path / "commands").exists()
+
+
 def test_a_finished_s5_that_lacks_something(recipe, s5):
     done = recipe("--s5", str(s5.root), "--stage", "3")
     assert done.returncode == 1

@@ -57,10 +57,17 @@ VALID = text(8, seed=2)
 UNFORESEEN = TokenStream.encode([list("aabbcc"), list("ddee")] * 4, VOCABULARY)
 
 
-def make_run(directory: Path, model: ModelConfig = PLAIN, seed: int = 3, kind: str = "ce", **options) -> TrainingRun:
+def make_run(
+    directory: Path,
+    model: ModelConfig = PLAIN,
+    seed: int = 3,
+    kind: str = "ce",
+    shuffle_trust: bool = False,
+    **options,
+) -> TrainingRun:
     train_config = TrainConfig(**{"lr": 1.0, "batch": 4, "bptt": 9, "epochs": 3, "weight_decay": 0.0} | options)
     return TrainingRun(
-        config=Config(model, ObjectiveConfig(kind), train_config),
+        config=Config(model, ObjectiveConfig(kind, shuffle_trust=shuffle_trust), train_config),
         vocabulary=VOCABULARY,
         train=TRAIN,
         valid=VALID,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
 from asr_rescore.lm_config import CacheConfig
+from asr_rescore.progress import work_on
 from asr_rescore.ranges import JOBS
 
 HELP = "write a teacher's distributions over a text, for distill_lm --teacher-cache"
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = CacheJob.all(arguments.nj) if arguments.job is None else [CacheJob(arguments.job, arguments.nj)]
     outputs = [job.directory(arguments.cache_dir) / name for job in jobs for name in CACHE_FILES]
     check_outputs(outputs, [arguments.train, *model_files(*arguments.teacher_dir)])
+    work_on(arguments.cache_dir, 1 if arguments.job is None else arguments.nj)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, model = combine(loaded)
     hashes = [teacher.hash for teacher in loaded]

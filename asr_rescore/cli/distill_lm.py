@@ -7,7 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run, training_ranks
+from asr_rescore.cli.training_options import (
+    add_training_options,
+    check_training_outputs,
+    prepared_run,
+    read_training_config,
+    say_plan,
+    training_ranks,
+)
 
 if TYPE_CHECKING:
     from asr_rescore.training import Ranks, Teacher
@@ -40,11 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.checkpoint import combine, load_model, model_files
-    from asr_rescore.config import load_config
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, train
 
     check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
-    config = load_config(*arguments.config)
+    config = read_training_config(arguments)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
     with prepared_run(arguments, arguments.student_dir, config, vocabulary, ranks.device) as (run, student):
@@ -52,6 +58,7 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
             f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
             f"{len(run.train)} tokens, on {ranks}"
         )
+        say_plan(arguments, config, arguments.student_dir)
         facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}
         teacher: Teacher | None = None
         if config.objective.needs_teacher and arguments.teacher_cache:

@@ -37,6 +37,8 @@ COMMANDS = {
     "compute_ppl": "asr_rescore.cli.compute_ppl",
     "sample_text": "asr_rescore.cli.sample_text",
     "ppl_table": "asr_rescore.cli.ppl_table",
+    "plot_training": "asr_rescore.cli.plot_training",
+    "ppl_study": "asr_rescore.cli.ppl_study",
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
     "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
@@ -45,6 +47,7 @@ COMMANDS = {
     "score_wer": "asr_rescore.cli.score_wer",
     "report": "asr_rescore.cli.report",
     "compare": "asr_rescore.cli.compare",
+    "show_progress": "asr_rescore.cli.show_progress",
 }
 PROGRAM = "asr-rescore"
 USAGE = f"usage: {PROGRAM} <command> [<argument> ...]\n       {PROGRAM} <command> --help | --help | --version"

@@ -28,8 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="LM",
-        help="directory of a language model whose training (log.jsonl) is plotted; those that out-dirs lie in are "
-        "found without this",
+        help="directory of a language model: its training (log.jsonl) is plotted, words that it does not know are "
+        "marked, and systems that differ only in its seed are compared; those that out-dirs lie in are found without "
+        "this",
     )
     parser.add_argument(
         "--details", action="store_true", help="print all of report.txt: weights, warnings, comparisons and failures"
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import printable
     from asr_rescore.files import atomic_text
     from asr_rescore.outputs import check_outputs
+    from asr_rescore.progress import work_on
     from asr_rescore.report import REPORT_FILE, Experiment, read_published, to_html, to_text
     from asr_rescore.report.exports import to_csv, to_json, to_latex, to_markdown
     from asr_rescore.report.summary import to_summary
@@ -58,8 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(out, [*arguments.published, *reports, *(path / LOG_FILE for path in arguments.lm_dir)])
     _refuse_rescoring(arguments.report_dir / REPORT_FILE)
     published = [row for path in arguments.published for row in read_published(path)]
+    work_on(arguments.report_dir)
     experiment = Experiment.read(arguments.out_dir, published, arguments.lm_dir)
-    text = to_text(experiment.comparison)
+    text = to_text(experiment.comparison, experiment.notes())
     contents = (
         to_html(experiment),
         text,

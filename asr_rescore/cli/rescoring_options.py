@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from asr_rescore.cli.options import add_config_options, add_device_option, number, read_config
+from asr_rescore.progress import work_on
 from asr_rescore.ranges import JOBS
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 from asr_rescore.scoring import ScoringConfig
@@ -68,6 +69,9 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
         metavar="I",
         help="run only job I, and no scoring; then run once without --job to finish",
     )
+    parser.add_argument(
+        "--skip-scoring", action="store_true", help="count no errors, as if data-dir had no text; needs known weights"
+    )
     parser.add_argument("--no-lattice-oracle", action="store_true", help="do not compute the lattices' oracle WER")
     add_device_option(parser)
     parser.add_argument(
@@ -90,6 +94,7 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         jobs = [Job(arguments.job, arguments.nj)]
         # A job of lists does not depend on the weights, so it runs without them too.
         arguments.tune = arguments.tune is not None and not (arguments.lm_weight or arguments.weights)
+    work_on(arguments.out_dir, 1 if arguments.job is None else arguments.nj)
     rescoring = Rescoring.open(
         arguments.old_lang_dir,
         arguments.lm_dir,
@@ -101,17 +106,36 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
         tune=bool(arguments.tune),
         config=read_config(arguments.config_type, arguments),
         scoring=read_config(ScoringConfig, arguments),
+        skip_scoring=arguments.skip_scoring,
         score_cache=arguments.score_cache,
         device=arguments.device,
         old_lm=arguments.old_lm,
         no_old_lm=arguments.no_old_lm,
     )
-    for job in jobs:
-        rescoring.run_job(job)
-    if arguments.job is not None:
-        return 0
-    report = rescoring.finish(arguments.nj, lattice_oracle=not arguments.no_lattice_oracle)
+    finished: list[Job] = []
+    try:
+        for job in jobs:
+            rescoring.run_job(job)
+            finished.append(job)
+        if arguments.job is not None:
+            return 0
+        report = rescoring.finish(arguments.nj, lattice_oracle=not arguments.no_lattice_oracle)
+    except KeyboardInterrupt:
+        print(f"{arguments.out_dir}: {_what_is_kept(len(finished), len(jobs))}", flush=True)
+        raise
     print(report.summary())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{arguments.out_dir}: done in {time.monotonic() - began:.1f} s, peak memory {peak:.2f} GiB")
+    times = f"done in {time.monotonic() - began:.1f} s"
+    if rescoring.earlier:
+        times += f", after jobs of {sum(rescoring.earlier.values()):.1f} s that were finished before"
+    print(f"{arguments.out_dir}: {times}, peak memory {peak:.2f} GiB")
     return 1 if report.failures else 0
+
+
+def _what_is_kept(finished: int, jobs: int) -> str:
+    """What an interrupted rescoring leaves, and where the same command goes on."""
+    if finished == jobs:
+        return "all jobs are finished and kept; the same command only gathers them"
+    if not finished:
+        return "no job is finished; the same command begins anew"
+    return f"{finished} of {jobs} jobs are finished and kept; the same command continues with the next"

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_rescore.cli.training_options import add_training_options, check_training_outputs, prepared_run, training_ranks
+from asr_rescore.cli.training_options import (
+    add_training_options,
+    check_training_outputs,
+    prepared_run,
+    read_training_config,
+    say_plan,
+    training_ranks,
+)
 
 if TYPE_CHECKING:
     from asr_rescore.training import Ranks
@@ -31,7 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
-    from asr_rescore.config import load_config
     from asr_rescore.corpus import count_words, read_sentences
     from asr_rescore.errors import UsageError
     from asr_rescore.training import train
@@ -42,7 +48,7 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     if arguments.vocab:
         vocabulary_files = [arguments.vocab / name for name in (VOCABULARY_FILE, UNK_PROBS_FILE)]
     check_training_outputs(arguments, arguments.lm_dir, vocabulary_files)
-    config = load_config(*arguments.config)
+    config = read_training_config(arguments)
     if config.objective.needs_teacher:
         raise UsageError(f"{arguments.config[-1]}: objective {config.objective.kind} needs a teacher; use distill_lm")
     if arguments.vocab:
@@ -51,5 +57,6 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
         vocabulary = Vocabulary.from_counts(count_words(read_sentences(arguments.train)))
     with prepared_run(arguments, arguments.lm_dir, config, vocabulary, ranks.device) as (run, model):
         print(f"{arguments.lm_dir}: {model.num_parameters} parameters, {len(run.train)} tokens, on {ranks}")
+        say_plan(arguments, config, arguments.lm_dir)
         ppl = train(run, model, ranks.device, ranks=ranks)
         print(f"{arguments.lm_dir}: valid ppl {ppl:.2f}")

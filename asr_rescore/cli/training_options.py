@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_rescore.cli.options import add_device_option, number
+from asr_rescore.progress import work_on
 from asr_rescore.ranges import SEED
 
 if TYPE_CHECKING:
@@ -48,19 +49,52 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="seed of weights, dropout and chunk lengths (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="also write the course of the training to this directory, for TensorBoard (needs pip install tensorboard)",
+    )
     add_device_option(parser)
+
+
+def read_training_config(arguments: argparse.Namespace) -> Config:
+    """The config of a training, in which something must be said about the training itself.
+
+    Raises:
+        UsageError: nothing is: the defaults are those of weeks on Penn Treebank, which nobody wants by accident.
+    """
+    from asr_rescore.config import given_settings, load_config
+    from asr_rescore.errors import UsageError
+
+    config = load_config(*arguments.config)
+    if not given_settings(*arguments.config)["train"]:
+        raise UsageError(
+            f"{arguments.config[-1]}: no setting of train: is given, and the defaults are {config.train.epochs} epochs "
+            "of SGD; set at least train.epochs, or begin with a config of recipes/wsj/conf or recipes/ptb/conf"
+        )
+    return config
+
+
+def say_plan(arguments: argparse.Namespace, config: Config, directory: Path) -> None:
+    """Print what the training in ``directory`` will do."""
+    from asr_rescore.config import given_settings
+    from asr_rescore.training.plan import plan
+
+    print(f"{directory}: {plan(config.train, given_settings(*arguments.config)['train'])}", flush=True)
 
 
 @contextmanager
 def training_ranks(arguments: argparse.Namespace) -> Iterator[Ranks]:
     """A context in which this process trains with the others that torchrun started; only the first one prints."""
-    from asr_rescore.progress import show_progress
+    from asr_rescore.progress import PROGRESS_FILE, show_progress
     from asr_rescore.training import joined
 
     with joined(arguments.device) as ranks:
         if ranks.first:
             yield ranks
             return
+        os.environ.pop(PROGRESS_FILE, None)  # the first process writes it
         show_progress(False)
         logging.getLogger("asr_rescore").setLevel(logging.ERROR)
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
@@ -76,14 +110,19 @@ def check_training_outputs(arguments: argparse.Namespace, directory: Path, other
         others: the files that the command reads in addition.
 
     Raises:
-        UsageError: a file to be written is an input.
+        UsageError: a file to be written is an input, or TensorBoard is wanted and not installed.
         RescoreError: a file cannot be written.
     """
     from asr_rescore.checkpoint import model_files
-    from asr_rescore.outputs import check_outputs
+    from asr_rescore.outputs import check_outputs, check_writable
     from asr_rescore.training.log import LOG_FILE
     from asr_rescore.training.state import STATE_FILE
+    from asr_rescore.training.tensorboard import check_tensorboard
 
+    if arguments.tensorboard is not None:
+        check_tensorboard()
+        check_writable(arguments.tensorboard / "events")
+    work_on(directory, parts=1)
     inputs = [*arguments.config, arguments.train, arguments.valid, *others]
     if arguments.init is not None:
         inputs += model_files(arguments.init)
@@ -148,5 +187,6 @@ def prepared_run(
             directory=directory,
             facts=facts,
             trained=arguments.init is not None,
+            tensorboard=arguments.tensorboard,
         )
         yield run, model

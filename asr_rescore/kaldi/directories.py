@@ -39,8 +39,8 @@ class DataDir:
         return dict(speakers)
 
 
-def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
-    """Read utt2spk and, if it exists, text.
+def read_data_dir(path: str | os.PathLike[str], with_text: bool = True) -> DataDir:
+    """Read utt2spk and, if it exists and is wanted, text.
 
     Raises:
         InputError: utt2spk does not exist, is empty, or does not give each utterance one speaker, or text has an
@@ -64,7 +64,7 @@ def read_data_dir(path: str | os.PathLike[str]) -> DataDir:
             expected="a line with an utterance and its speaker for each utterance",
             remedy="name a data directory of Kaldi",
         )
-    if not os.path.lexists(path / "text"):  # a link to nowhere is an error, and not a missing text
+    if not with_text or not os.path.lexists(path / "text"):  # a link to nowhere is an error, and not a missing text
         return DataDir(utt2spk)
     text = read_table(path / "text")
     unknown = next((utt for utt in text if utt not in utt2spk), None)

@@ -36,7 +36,7 @@ _Line = tuple[str, int, list[str]]  # utterance, k, fields
 
 
 def read_nbest_dir(directory: str | os.PathLike[str], job: int, words: SymbolTable | None = None) -> Iterator[NBest]:
-    """Yield the N-best lists in ``directory``/archives.``job``, with hypotheses ordered by k.
+    """Yield the N-best lists in ``directory``/archives.JOB, with hypotheses ordered by k.
 
     The files ``acwt`` and ``lmwt.*`` become cost columns. A line of ``lmwt.nn`` may have a cost for each word; these
     are summed. Only one list is in memory if the lines of all files are in the same order.
@@ -296,7 +296,7 @@ class NBestWriter:
 def write_nbest(
     directory: str | os.PathLike[str], job: int, entries: Iterable[NBest], words: SymbolTable | None = None
 ) -> None:
-    """Write N-best lists to ``directory``/archives.``job``, which appears only when it is complete.
+    """Write N-best lists to ``directory``/archives.JOB, which appears only when it is complete.
 
     Args:
         directory: contains archives.1, archives.2, …

@@ -1,11 +1,28 @@
-"""Dynamic evaluation (Krause et al. 2018): a model that goes on learning from the text it has just predicted."""
+"""Dynamic evaluation (Krause et al. 2018): a model that goes on learning from the text it has just predicted.
+
+After every few tokens, with the gradient g of their mean cost, the trained weights θ₀ and the usual size M = √(mean g²)
+of each gradient on the training text:
+
+    θ ← θ + pull · (θ₀ − θ) − rate · g
+
+In relative units, with means and sums over all weights, and capital E = ``epsilon`` · mean(M),
+
+    pull = min(``decay`` · M / mean(M), 1)          rate = ``lr`` / Σ (M² / (M + E)) / (M + E)
+
+so that an update with g = M lowers the cost by ``lr`` nats, as far as it is linear. The reference code has the root of
+the *sum* of g² over its chunks, S = √(number of chunks) · M, and compares it with the *sum over tensors* of means:
+
+    pull = ``decay`` · min(S / Σ mean(S), 1 / ``decay``)        rate = ``lr`` / (S + ``epsilon``)
+
+Good rates in these units thus depend on the length of the training text and on the number and size of tensors.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -42,10 +59,48 @@ def evaluate_dynamically(
     return TextCost(dynamic_cost(model, text.ids, device, statistics, config) + text.class_cost, len(text))
 
 
+@dataclass(frozen=True)
+class GradientStatistics:
+    """How large the gradients of a model usually are.
+
+    Attributes:
+        sizes: M = √(mean g²) over the chunks of the training text, one tensor for each trainable parameter, of its
+            shape, in the order of ``model.parameters()``.
+        chunks: the number of these chunks.
+    """
+
+    sizes: list[torch.Tensor]
+    chunks: int
+
+    def steps(self, config: DynamicConfig) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """How far each weight is pulled back in each update, from 0 to 1, and the rate that multiplies its gradient.
+
+        Raises:
+            UsageError: all sizes are zero.
+        """
+        mean = sum(size.sum(dtype=torch.float64).item() for size in self.sizes) / sum(map(torch.numel, self.sizes))
+        if mean == 0:
+            raise UsageError(
+                "dynamic evaluation: all gradient statistics are zero; give the training text of the model"
+            )
+        if config.units == "reference":
+            return self._reference_steps(config)
+        epsilon = config.epsilon * mean
+        gain = sum((size.double().square() / (size.double() + epsilon)).sum().item() for size in self.sizes)
+        pulls = [(config.decay / mean * size).clamp_(max=1.0) for size in self.sizes]
+        return pulls, [config.lr / gain / (size + epsilon) for size in self.sizes]
+
+    def _reference_steps(self, config: DynamicConfig) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        roots = [math.sqrt(self.chunks) * size for size in self.sizes]  # √(Σ g²)
+        norm = sum(root.mean(dtype=torch.float64).item() for root in roots)
+        pulls = [(config.decay / norm * root).clamp_(max=1.0) for root in roots]
+        return pulls, [config.lr / (root + config.epsilon) for root in roots]
+
+
 def gradient_statistics(
     model: LanguageModel, ids: np.ndarray, device: torch.device, config: DynamicConfig
-) -> list[torch.Tensor]:
-    """√(mean g²) of each parameter over the training text: how much the parameter usually has to move.
+) -> GradientStatistics:
+    """√(mean g²) of each parameter over the training text: how large its gradient usually is.
 
     g is the gradient of the mean cost of the tokens in a chunk; the mean is over all chunks.
 
@@ -54,9 +109,6 @@ def gradient_statistics(
         ids: int64 (tokens,), the text that the model was trained on.
         device: where to compute.
         config: the text is read in ``statistics_batch`` streams (fewer for a short text), ``bptt`` tokens at a time.
-
-    Returns:
-        One tensor for each trainable parameter, of its shape, in the order of ``model.parameters()``.
 
     Raises:
         UsageError: the text has fewer than two tokens, or the model has no trainable parameters.
@@ -68,7 +120,7 @@ def gradient_statistics(
     squares = [torch.zeros_like(parameter) for parameter in parameters]
     state = model.initial_state(streams.batch, device)
     chunks = 0
-    with _no_dropout(model), progress_bar(total=len(streams), desc="gradient statistics") as bar:
+    with _no_dropout(model), progress_bar("gradient statistics", len(streams), "steps") as bar:
         for begin in range(0, len(streams), config.bptt):
             chunk = streams.chunk(slice(begin, begin + config.bptt), slice(None))
             output = model(chunk.inputs, detach_state(state))
@@ -78,21 +130,19 @@ def gradient_statistics(
             torch._foreach_addcmul_(squares, grads, grads)
             chunks += 1
             bar.update(len(chunk.labels))
-    return [square.div_(chunks).sqrt_() for square in squares]
+    return GradientStatistics([square.div_(chunks).sqrt_() for square in squares], chunks)
 
 
 def dynamic_cost(
     model: LanguageModel,
     ids: np.ndarray,
     device: torch.device,
-    statistics: list[torch.Tensor],
+    statistics: GradientStatistics,
     config: DynamicConfig,
 ) -> float:
     """Σ −ln P of all tokens, each predicted once, by weights that have learnt from all chunks before its own.
 
-    After every ``bptt`` tokens, with the gradient g of their mean cost, the trained weights θ₀ and the statistics M:
-    θ ← θ + λ·min(M / mean(M), 1/λ)·(θ₀ − θ) − lr·g / (M + ε), where λ is ``decay``, ε is ``epsilon`` and the mean is
-    over all parameters.
+    After every ``bptt`` tokens, the weights move as this module's text says.
 
     Args:
         model: on ``device``; it has its trained weights again afterwards, bit for bit, even after an exception. The
@@ -110,21 +160,17 @@ def dynamic_cost(
         RescoreError: the weights diverged.
     """
     parameters = _trainable(model)
-    if [part.shape for part in statistics] != [parameter.shape for parameter in parameters]:
+    if [size.shape for size in statistics.sizes] != [parameter.shape for parameter in parameters]:
         raise UsageError("dynamic evaluation: the gradient statistics are of another model; compute them with this one")
-    mean = sum(part.sum(dtype=torch.float64).item() for part in statistics) / sum(part.numel() for part in statistics)
-    if mean == 0:
-        raise UsageError("dynamic evaluation: all gradient statistics are zero; give the training text of the model")
+    pulls, rates = statistics.steps(config)
     trained = [parameter.detach().clone() for parameter in parameters]
-    pulls = [(config.decay / mean * part).clamp_(max=1.0) for part in statistics]
-    rates = [-config.lr / (part + config.epsilon) for part in statistics]
     labels = torch.from_numpy(ids).to(device).unsqueeze(1)  # (tokens, 1)
     inputs = torch.cat([labels[-1:], labels[:-1]])
     state = model.initial_state(1, device)
     # The sum stays on the device: reading it after each update would make a GPU wait.
     cost = torch.zeros((), dtype=torch.float64, device=device)
     try:
-        with _no_dropout(model), progress_bar(total=len(ids), desc="dynamic evaluation") as bar:
+        with _no_dropout(model), progress_bar("dynamic evaluation", len(ids), "tokens") as bar:
             for begin in range(0, len(ids), config.bptt):
                 here = slice(begin, begin + config.bptt)
                 output = model(inputs[here], detach_state(state))
@@ -134,7 +180,7 @@ def dynamic_cost(
                 grads = torch.autograd.grad(losses.mean(), parameters)
                 with torch.no_grad():
                     torch._foreach_lerp_(parameters, trained, pulls)
-                    torch._foreach_addcmul_(parameters, grads, rates)
+                    torch._foreach_addcmul_(parameters, grads, rates, value=-1)
                 bar.update(len(losses))
     finally:
         with torch.no_grad():

@@ -14,6 +14,7 @@ from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.models import LanguageModel, State, flatten_state, join_states, select_state
 from asr_rescore.models.normaliser import check_precision
+from asr_rescore.progress import beat
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 
 # Contexts that go through the network together: enough rows for fast matrix products at little memory. The output
@@ -108,6 +109,27 @@ class NeuralScorer:
             )
         return costs
 
+    def word_costs(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """What each word of each sentence costs after the words before it, and last the sentence's end.
+
+        Returns:
+            For each sentence float64 (words + 1,); the sum is the sentence's cost.
+        """
+        if not sentences:
+            return []
+        tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end)
+        prefix_cost, end_cost = self._walk(tree, self.initial_state())
+        found = []
+        for words, leaf in zip(sentences, tree.leaf.tolist(), strict=True):
+            node = leaf
+            costs = [float(end_cost[leaf])]
+            for word in reversed(words):
+                parent = int(tree.parent[node])
+                costs.append(float(prefix_cost[node] - prefix_cost[parent]) + self.class_cost(word))
+                node = parent
+            found.append(np.array(costs[::-1]))
+        return found
+
     def class_cost(self, word: str) -> float:
         """What is added to −ln P of the word's id; see :meth:`Vocabulary.class_cost`."""
         vocabulary = self.vocabulary
@@ -148,6 +170,7 @@ class NeuralScorer:
         inputs = self._indices(words).unsqueeze(0)  # (time, contexts)
         begin = 0
         while begin < len(rows):
+            beat()
             end = min(begin + self.batch, len(rows))
             here = slice(*np.searchsorted(asked, (begin, end)))
             try:

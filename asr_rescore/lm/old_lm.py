@@ -32,6 +32,14 @@ class GrammarScorer:
         """
         return self.lm.costs([[self.symbols.id(word) for word in words] for words in sentences])
 
+    def word_costs(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """What each word of each sentence costs, and last its end; see :meth:`WordLm.word_costs`.
+
+        Raises:
+            InputError: words.txt lacks a word.
+        """
+        return [self.lm.word_costs([self.symbols.id(word) for word in words]) for words in sentences]
+
 
 def grammar_scorer(lang_dir: str | Path, old_lm: str | Path | None = None, *, use_phi: bool = False) -> GrammarScorer:
     """A scorer of sentences by the old language model.

@@ -126,7 +126,7 @@ def _draw_streams(
     active = list(range(len(quotas)))  # the streams in the batch, one per row
     state = model.initial_state(len(active), device)
     last = torch.full((len(active),), end, device=device)  # (streams,)
-    with progress_bar(total=sum(quotas), desc="sample", unit=unit) as bar:
+    with progress_bar("sample", sum(quotas), f"{unit}s") as bar:
         while active:
             output = model(last.unsqueeze(0), state)
             state = output.state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ RECORD = np.dtype([("sentence", "V16"), ("cost", "<f8")])
 MARK = b"costs  2"
 HASH_BYTES = 16
 HEADER_BYTES = len(MARK) + HASH_BYTES
+LEAST_TO_SORT = 1 << 16  # costs
 
 
 class CachedScorer:
@@ -41,23 +42,74 @@ class CachedScorer:
     def __init__(self, scorer: SentenceScorer, directory: Path, made_from: Fingerprint):
         self.scorer = scorer
         self.directory = directory / Fingerprint({**made_from.facts, "format": MARK.decode()}).digest
-        self.known: dict[bytes, float] = {}
-        for path in sorted(self.directory.glob("*.costs")):
-            records = _read(path)
-            self.known.update(zip(records["sentence"].tolist(), records["cost"].tolist(), strict=True))
+        self.known = KnownCosts(_read_all(sorted(self.directory.glob("*.costs"))))
 
     def costs(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """−ln P of each sentence, float64 (sentences,); sentences that were not in the cache are added to it."""
         keys = [digest(words) for words in sentences]
-        missing = {key: words for key, words in zip(keys, sentences, strict=True) if key not in self.known}
+        known = self.known.of(keys)
+        missing = {key: words for key, words in zip(keys, sentences, strict=True) if key not in known}
         if missing:
             costs = self.scorer.costs(list(missing.values())).tolist()
             records = np.array(list(zip(missing, costs, strict=True)), RECORD)
             with atomic_binary(self.directory / f"{uuid4().hex}.costs") as stream:
                 content = records.tobytes()
                 stream.write(MARK + _hash(content) + content)
-            self.known.update(zip(missing, costs, strict=True))
-        return np.array([self.known[key] for key in keys])
+            fresh = dict(zip(missing, costs, strict=True))
+            self.known.add(fresh)
+            known |= fresh
+        return np.array([known[key] for key in keys])
+
+
+class KnownCosts:
+    """Costs by sentence, in the 24 bytes that each takes on disk.
+
+    Args:
+        records: array of ``RECORD``. If a sentence occurs more than once, its last cost counts.
+    """
+
+    def __init__(self, records: np.ndarray):
+        self._sort(records)
+
+    def _sort(self, records: np.ndarray) -> None:
+        order = np.argsort(records["sentence"], kind="stable")
+        self._sentences = records["sentence"][order]
+        self._costs = records["cost"][order]
+        self._added: dict[bytes, float] = {}  # what was added since then
+
+    def add(self, costs: Mapping[bytes, float]) -> None:
+        """Add costs."""
+        self._added.update(costs)
+        old = len(self._costs)
+        if len(self._added) > max(LEAST_TO_SORT, old // 4):  # seldom, so that all sorting takes little time
+            records = np.empty(old + len(self._added), RECORD)
+            records["sentence"][:old] = self._sentences
+            records["cost"][:old] = self._costs
+            records[old:] = list(self._added.items())
+            self._sort(records)
+
+    def of(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        """The costs of those sentences that are known, by the keys that :func:`digest` gives them."""
+        known = {}
+        if keys and len(self._costs):
+            wanted = np.frombuffer(b"".join(keys), self._sentences.dtype)
+            places = np.searchsorted(self._sentences, wanted, side="right") - 1
+            found = self._sentences[places] == wanted
+            costs = self._costs[places].tolist()
+            known = {key: cost for key, cost, here in zip(keys, costs, found.tolist(), strict=True) if here}
+        known.update((key, self._added[key]) for key in keys if key in self._added)
+        return known
+
+
+def _read_all(paths: Sequence[Path]) -> np.ndarray:
+    """The records of some files, without a second copy of them."""
+    sizes = [max(0, path.stat().st_size - HEADER_BYTES) // RECORD.itemsize for path in paths]
+    records = np.empty(sum(sizes), RECORD)
+    end = 0
+    for path, size in zip(paths, sizes, strict=True):
+        records[end : end + size] = _read(path)
+        end += size
+    return records
 
 
 def _read(path: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from asr_rescore.corpus import TokenStream
 from asr_rescore.lm.scorer import SentenceScorer
 from asr_rescore.models import LanguageModel
+from asr_rescore.progress import progress_bar
 
 CHUNK = 256  # tokens in one pass; the result does not depend on it
 SENTENCES_AT_ONCE = 1000  # bounds the memory for their hidden states
@@ -38,22 +39,27 @@ class TextCost:
 
 def evaluate_text(model: LanguageModel, text: TokenStream, device: torch.device | str) -> TextCost:
     """Predict every token of a running text once; see :func:`stream_cost`."""
-    return TextCost(stream_cost(model, text.ids, device) + text.class_cost, len(text))
+    with progress_bar("perplexity", len(text), "tokens") as bar:
+        total = stream_cost(model, text.ids, device, before_chunk=lambda: bar.update(CHUNK))
+    return TextCost(total + text.class_cost, len(text))
 
 
-def evaluate_sentences(scorer: SentenceScorer, sentences: Iterable[list[str]]) -> TextCost:
+def evaluate_sentences(scorer: SentenceScorer, sentences: Iterable[list[str]], expected: int | None = None) -> TextCost:
     """Predict every sentence by itself, as rescoring does: no sentence knows the one before it.
 
     Args:
         scorer: gives the cost of each sentence, its end included.
         sentences: at least one; they are read as they are needed.
+        expected: how many there are, if that is known.
     """
     waiting = iter(sentences)
     total = 0.0
     tokens = 0
-    while batch := list(islice(waiting, SENTENCES_AT_ONCE)):
-        total += float(scorer.costs(batch).sum())
-        tokens += sum(len(words) + 1 for words in batch)
+    with progress_bar("perplexity", expected, "sentences") as bar:
+        while batch := list(islice(waiting, SENTENCES_AT_ONCE)):
+            total += float(scorer.costs(batch).sum())
+            tokens += sum(len(words) + 1 for words in batch)
+            bar.update(len(batch))
     return TextCost(total, tokens)
 
 

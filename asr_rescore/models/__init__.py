@@ -67,6 +67,13 @@ def use_fast_path(model: LanguageModel, wanted: bool) -> None:
     torch.backends.cudnn.allow_tf32 = wanted
 
 
+def set_gradient_scale(model: LanguageModel, scale: float) -> None:
+    """Choose the factor of gradients in layers that are trained in float16."""
+    for module in model.modules():
+        if isinstance(module, DropConnectLstm):
+            module.gradient_scale = scale
+
+
 __all__ = [
     "REGISTRY",
     "AwdLstmMos",
@@ -80,6 +87,7 @@ __all__ = [
     "flatten_state",
     "join_states",
     "select_state",
+    "set_gradient_scale",
     "unflatten_state",
     "use_fast_path",
 ]

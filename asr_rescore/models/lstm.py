@@ -13,7 +13,7 @@ from torch import nn
 CELL_MULTIPLE = 128
 BATCH_MULTIPLE = 8
 # Gradients of a mean over hundreds of tokens are near the lower end of float16's range, so they pass through the layer
-# multiplied by this factor. A power of two does not change any digit.
+# multiplied by this factor, or by a smaller one if they overflow. A power of two does not change any digit.
 GRADIENT_SCALE = 2.0**12
 
 Weights = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # input to hidden, hidden to hidden, biases
@@ -32,6 +32,7 @@ class DropConnectLstm(nn.RNNBase):
 
     Attributes:
         half_on_gpu: whether training on a GPU takes the fast path, in float16.
+        gradient_scale: factor of the gradients on this path.
     """
 
     weight_ih_l0: torch.Tensor
@@ -43,6 +44,7 @@ class DropConnectLstm(nn.RNNBase):
         super().__init__("LSTM", inputs, cells)
         self.dropconnect = dropconnect
         self.half_on_gpu = False
+        self.gradient_scale = GRADIENT_SCALE
 
     def forward(self, inputs: torch.Tensor, state: LstmState) -> tuple[torch.Tensor, LstmState]:
         """Map ``inputs`` (time, batch, inputs) to the output (time, batch, cells) and the state after it."""
@@ -54,7 +56,9 @@ class DropConnectLstm(nn.RNNBase):
             return output, (hidden, cell)
         dropped = F.dropout(self.weight_hh_l0, self.dropconnect, self.training)
         weights = (self.weight_ih_l0, dropped, self.bias_ih_l0, self.bias_hh_l0)
-        return padded_lstm(inputs, state, weights, torch.float16) if fast else lstm(inputs, state, weights)
+        if not fast:
+            return lstm(inputs, state, weights)
+        return padded_lstm(inputs, state, weights, torch.float16, self.gradient_scale)
 
 
 def lstm(inputs: torch.Tensor, state: LstmState, weights: Weights) -> tuple[torch.Tensor, LstmState]:
@@ -69,7 +73,11 @@ def lstm(inputs: torch.Tensor, state: LstmState, weights: Weights) -> tuple[torc
 
 
 def padded_lstm(
-    inputs: torch.Tensor, state: LstmState, weights: Weights, dtype: torch.dtype
+    inputs: torch.Tensor,
+    state: LstmState,
+    weights: Weights,
+    dtype: torch.dtype,
+    gradient_scale: float = GRADIENT_SCALE,
 ) -> tuple[torch.Tensor, LstmState]:
     """Compute the layer in ``dtype``, padded with zeros up to cuDNN's multiples and with scaled gradients.
 
@@ -85,7 +93,7 @@ def padded_lstm(
     def padded(weight: torch.Tensor, columns: int) -> torch.Tensor:
         gates = weight.view(4, cells, -1)  # each of the four gates has rows of its own
         wide = F.pad(gates, (0, columns, 0, more_cells)).flatten(0, 1)
-        return _scaled(wide, 1 / GRADIENT_SCALE).to(dtype)
+        return _scaled(wide, 1 / gradient_scale).to(dtype)
 
     wide_weights = (
         padded(weights[0], more_inputs),
@@ -93,10 +101,10 @@ def padded_lstm(
         padded(weights[2], 0).flatten(),
         padded(weights[3], 0).flatten(),
     )
-    wide_inputs = F.pad(_scaled(inputs, 1 / GRADIENT_SCALE), (0, more_inputs, 0, more_batch)).to(dtype)
+    wide_inputs = F.pad(_scaled(inputs, 1 / gradient_scale), (0, more_inputs, 0, more_batch)).to(dtype)
     hidden, cell = (F.pad(part, (0, more_cells, 0, more_batch)).to(dtype) for part in state)
     output, (hidden, cell) = lstm(wide_inputs, (hidden, cell), wide_weights)
-    output = _scaled(output[:, :batch, :cells].to(inputs.dtype), GRADIENT_SCALE)
+    output = _scaled(output[:, :batch, :cells].to(inputs.dtype), gradient_scale)
     hidden, cell = (part[:, :batch, :cells].to(inputs.dtype) for part in (hidden, cell))
     return output, (hidden, cell)
 

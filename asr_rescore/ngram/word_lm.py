@@ -44,6 +44,23 @@ class WordLm(ABC, Generic[State]):
         """−ln P of a sentence, including its end; inf if the model has no cost for it."""
         return float(self.costs([words])[0])
 
+    def word_costs(self, words: Sequence[int]) -> np.ndarray:
+        """What each word adds to the cost of what was read before, and last the end: float64 (words + 1,).
+
+        A cost before the first word is part of the first entry. After a word that the model has no cost for, all
+        entries are inf.
+        """
+        before, state = self.begin()
+        costs = np.full(len(words) + 1, INFINITY)
+        for place, word in enumerate(words):
+            step, state = self.advance(state, word)
+            if step == INFINITY:
+                return costs
+            costs[place] = step
+        costs[-1] = self.end(state)
+        costs[0] += before
+        return costs
+
     def costs(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
         """:meth:`cost` of each sentence, float64 (sentences,). Every distinct step is computed only once."""
         walk = Walk(self)

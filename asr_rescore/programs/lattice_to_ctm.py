@@ -17,7 +17,7 @@ from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Decoding, Lattice, mbr_decode, scale
 from asr_rescore.outputs import check_outputs
-from asr_rescore.programs.sources import files_of
+from asr_rescore.programs.sources import ReadFiles, files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import FINITE, POSITIVE
 from asr_rescore.ranking import USUAL_LMWT
@@ -131,8 +131,19 @@ def timed_words(
     def refuse(key: str, error: InputError) -> None:
         failures.add(key or error.where, error)
 
-    lattices = kaldi.read_lattices(source, allow_pipes=allow_pipes, on_error=refuse)
-    for utt, lattice in progress_bar(lattices, unit="utt"):
+    sources = kaldi.lattice_files(source) if Path(source).is_dir() else [source]
+    files = ReadFiles(sources, progress_bar("ctm", unit="utterances"))
+    seen: set[str] = set()
+    entries = (
+        (file, utt, lattice)
+        for _, file in files.each()
+        for utt, lattice in kaldi.read_lattices(file, allow_pipes=allow_pipes, on_error=refuse)
+    )
+    for file, utt, lattice in files.bar.passing(entries):
+        if utt in seen:
+            failures.add(utt, f"{file}: a second lattice of this utterance; the first one was used")
+            continue
+        seen.add(utt)
         place = kaldi.Place(utt) if places is None else places.get(utt)
         if place is None:
             failures.add(utt, "it is not in the data directory's segments; give the data directory that was decoded")

@@ -16,7 +16,7 @@ from asr_rescore.lattice import Lattice, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.nbest import NBest
 from asr_rescore.outputs import check_outputs, check_writable
-from asr_rescore.programs.sources import files_of
+from asr_rescore.programs.sources import ReadFiles, files_of
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import COUNT, POSITIVE
 from asr_rescore.ranking import USUAL_LMWT
@@ -78,14 +78,15 @@ def write_nbest_dir(
     utterances = 0
     hypotheses = 0
     seen: set[str] = set()
-    for job, part in enumerate(sources, 1):
+    files = ReadFiles(sources, progress_bar("N-best lists", unit="utterances"))
+    for job, part in files.each():
 
         def refuse(key: str, error: InputError, part: object = part) -> None:
             failures.add(key or str(part), error)
 
         lattices = kaldi.read_lattices(part, allow_pipes=allow_pipes, on_error=refuse)
         with atomic_directory(out_dir / f"archives.{job}") as folder, kaldi.NBestWriter(folder, words) as writer:
-            for utt, lattice in progress_bar(lattices, unit="utt", desc=f"job {job}"):
+            for utt, lattice in files.bar.passing(lattices):
                 if utt in seen:
                     failures.add(utt, f"{part}: a second lattice of this utterance; the first one was used")
                     continue

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asr_rescore.errors import InputError
 from asr_rescore.kaldi.specifier import Source, read_scp
 from asr_rescore.kaldi.stream import open_window
+from asr_rescore.progress import Bar
+
+
+class ReadFiles:
+    """Some files that are read one after the other, and the progress of that.
+
+    How many entries there are is known when all are read. After the first file it can be told from the files' sizes.
+
+    Args:
+        sources: the files; others, such as commands, have no size.
+        bar: counts their entries.
+    """
+
+    def __init__(self, sources: Sequence[str | os.PathLike[str]], bar: Bar):
+        self.sources = sources
+        self.bar = bar
+        paths = [Path(source) for source in sources]
+        self.sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
+
+    def each(self) -> Iterator[tuple[int, str | os.PathLike[str]]]:
+        """Yield the number of each file, from 1, and the file."""
+        with self.bar:
+            for number, source in enumerate(self.sources, 1):
+                yield number, source
+                read = sum(self.sizes[:number])
+                if read:
+                    self.bar.expect(round(self.bar.done * sum(self.sizes) / read))
 
 
 def files_of(source: str) -> list[Path]:

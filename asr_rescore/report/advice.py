@@ -39,6 +39,10 @@ MEANINGS = {
         "Check the lattices and references before anything else; rescoring can only choose among what is in the "
         "lattices.",
     ),
+    "short_lists": (
+        "The N-best lists are short",
+        "Better hypotheses are in the lattices, but not in the lists, so no language model can choose them.",
+    ),
     "lmwt_edge": ("The best LMWT lies on the edge of the search", "A better one may lie beyond; search a wider range."),
     "first_pass_lmwt_edge": (
         "The first pass's best LMWT lies on the edge of the search",
@@ -83,7 +87,15 @@ class Advice:
     serious: bool = False
 
 
-MILD = ("lmwt_edge", "first_pass_lmwt_edge", "wip_edge", "lm_weight_one", "lm_weight_zero", "skipped_lattices")
+MILD = (
+    "short_lists",
+    "lmwt_edge",
+    "first_pass_lmwt_edge",
+    "wip_edge",
+    "lm_weight_one",
+    "lm_weight_zero",
+    "skipped_lattices",
+)
 
 
 def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:
@@ -133,6 +145,8 @@ def _likely_cause(report: SystemReport) -> str:
     codes = {warning.code for warning in report.warnings}
     if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
         return f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a wider beam"
+    if "short_lists" in codes:
+        return "the better hypotheses of the lattices are not in the N-best lists: try a larger --n"
     if codes & {"old_lm", "new_lm", "oov"}:
         return "see the other warnings about its language models"
     if not any(report.lm_weights):

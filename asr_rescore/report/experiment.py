@@ -9,10 +9,13 @@ from pathlib import Path
 
 from asr_rescore.errors import RescoreError
 from asr_rescore.files import read_lines
+from asr_rescore.progress import progress_bar
 from asr_rescore.report.advice import Advice, advice_on
+from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.published import PublishedRow
+from asr_rescore.report.seeds import SeedGroup, Training, read_training, seed_groups, seed_lines
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import Comparison, FirstPass
 from asr_rescore.report.training_curve import LOG_FILE, TrainingCurve, lm_directories
@@ -22,7 +25,7 @@ from asr_rescore.report.word_changes import WordChanges
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import VOCABULARY_FILE, load_vocabulary
 
-Cell = tuple[str, FirstPass]
+SEEDS = "The same model with several seeds: mean %WER ± half of the 95 % interval of the mean (Student's t)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Experiment:
         transcripts: what these directories hold of transcripts.
         curves: the trainings of the language models, as far as their logs were found.
         vocabularies: name of a language model → its vocabulary, as far as they were found.
-        unread: why some trainings and vocabularies that were found are not shown, one line each.
+        trainings: name of a language model → how it was trained, as far as this was found.
+        findings: what else the directories hold.
+        unread: why some of all this is not shown, one line each.
     """
 
     comparison: Comparison
@@ -43,6 +48,8 @@ class Experiment:
     transcripts: Transcripts
     curves: tuple[TrainingCurve, ...] = ()
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     unread: tuple[str, ...] = ()
 
     @classmethod
@@ -62,18 +69,23 @@ class Experiment:
             lm_dirs: directories of language models; those that the out-dirs lie in are found without this.
 
         Raises:
-            InputError: a report, or the log of a given language model, is missing or damaged.
+            InputError: a report is missing or damaged, or the log of a given language model is; it may be missing if
+                there is a vocabulary.
             UsageError: the reports cannot be compared.
         """
-        reports = [SystemReport.load(path) for path in out_dirs]
+        shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
+        reports = [SystemReport.load(path) for path in shown]
         comparison = Comparison.of(reports, published)
         directories = {
             (report.system, FirstPass(report.data, report.decoding)): path
             for report, path in zip(reports, out_dirs, strict=True)
         }
-        given = list(lm_dirs)
-        curves = [TrainingCurve.read(path) for path in given]
+        given = [path.resolve() for path in lm_dirs]  # as those that are found, so that none is shown twice
+        # An ensemble has a vocabulary, but was not trained.
+        trained = [path for path in given if (path / LOG_FILE).exists() or not (path / VOCABULARY_FILE).exists()]
+        curves = [TrainingCurve.read(path) for path in trained]
         vocabularies: dict[str, Vocabulary] = {}
+        trainings: dict[str, Training] = {}
         unread = []
         for path in lm_directories(given, out_dirs):
             try:
@@ -81,15 +93,23 @@ class Experiment:
                     curves.append(TrainingCurve.read(path))
                 if (path / VOCABULARY_FILE).is_file():
                     vocabularies[path.resolve().name] = load_vocabulary(path)
+                training = read_training(path)
+                if training is not None:
+                    trainings[path.resolve().name] = training
             except RescoreError as error:
                 unread.append(f"{path.name}: {error}")
         transcripts = Transcripts.read(comparison, directories)
-        return cls(comparison, directories, transcripts, tuple(curves), vocabularies, tuple(unread))
+        findings = Findings.read(comparison, directories, transcripts)
+        unread += findings.unread
+        return cls(
+            comparison, directories, transcripts, tuple(curves), vocabularies, trainings, findings, tuple(unread)
+        )
 
     @cached_property
     def tests(self) -> dict[FirstPass, PairTests]:
         """First pass → the comparisons of systems on it."""
-        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in self.first_passes}
+        shown = progress_bar("tests", len(self.first_passes), "first passes").over(self.first_passes)
+        return {where: PairTests.on(self.comparison, where, self.transcripts) for where in shown}
 
     @property
     def first_passes(self) -> list[FirstPass]:
@@ -110,6 +130,16 @@ class Experiment:
     def advice(self) -> tuple[Advice, ...]:
         """The warnings and weak results, in plain words."""
         return advice_on(self.comparison, self.tests)
+
+    @cached_property
+    def seeds(self) -> list[SeedGroup]:
+        """The systems that are the same model with several seeds."""
+        return seed_groups(self.comparison, self.trainings)
+
+    def notes(self) -> dict[str, list[str]]:
+        """Heading → lines, as those of the comparison, and those about seeds."""
+        seeds = list(seed_lines(self.comparison, self.seeds))
+        return self.comparison.notes() | ({SEEDS: seeds} if seeds else {})
 
     def words(self, system: str) -> WordChanges | None:
         """The words that a system mends and spoils on the evaluation sets; None without transcripts."""

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from asr_rescore import __version__
-from asr_rescore.report.experiment import Experiment
+from asr_rescore.report.experiment import SEEDS, Experiment
 from asr_rescore.report.pairs import METHODS
+from asr_rescore.report.seeds import seed_lines
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, FirstPass, markdown
 from asr_rescore.word_errors import ErrorCount
@@ -21,7 +22,7 @@ KIND = "comparison of rescorings"  # tells the report.json of a comparison from 
 CSV_COLUMNS = (
     *("system", "data", "first_pass", "tuned_here", "parameters", "valid_ppl", "reference_words", "insertions"),
     *("deletions", "substitutions", "wer", "wer_low", "wer_high", "ser", "gain", "gain_low", "gain_high"),
-    *("mapsswe_p", "mapsswe_p_holm", "mcnemar_p", "mcnemar_p_holm"),
+    *("mapsswe_p", "mapsswe_p_holm", "mcnemar_p", "mcnemar_p_holm", "reference_characters", "cer"),
 )
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -51,6 +52,9 @@ def to_markdown(experiment: Experiment) -> str:
             for pair in tests.with_first_pass
         ]
         parts.append(f"Gain over the {FIRST_PASS}, {where.data}, {comparison.label(where)}:\n\n{markdown(rows)}")
+    seeds = "".join(f"- {line}\n" for line in seed_lines(comparison, experiment.seeds))
+    if seeds:
+        parts.append(f"{SEEDS}:\n\n{_escaped(seeds)}")
     for advice in experiment.advice:
         places = "".join(f"- {place}\n" for place in advice.places)
         parts.append(f"**{advice.title}.** {advice.meaning}\n" + (f"\n{places}" if places else ""))
@@ -82,10 +86,14 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     comparison = experiment.comparison
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
-        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, experiment.tests[where].rates[FIRST_PASS])
+        rate = experiment.tests[where].rates[FIRST_PASS]
+        in_characters = None if first.characters is None else first.characters.first_pass
+        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
-            row = _csv_row(report.system, where, report, report.total, experiment.tests[where].rates[report.system])
+            rate = experiment.tests[where].rates[report.system]
+            in_characters = None if report.characters is None else report.characters.rescored
+            row = _csv_row(report.system, where, report, report.total, rate, in_characters)
             ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
             row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
             row |= {"gain": pair.gain.points, "gain_low": pair.gain.low, "gain_high": pair.gain.high}
@@ -95,7 +103,12 @@ def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _csv_row(
-    name: str, where: FirstPass, report: SystemReport, total: ErrorCount, rate: tuple[float, float]
+    name: str,
+    where: FirstPass,
+    report: SystemReport,
+    total: ErrorCount,
+    rate: tuple[float, float],
+    in_characters: ErrorCount | None,
 ) -> dict[str, Any]:
     mean, half = rate
     return {
@@ -111,6 +124,8 @@ def _csv_row(
         "wer_low": mean - half,
         "wer_high": mean + half,
         "ser": total.ser,
+        "reference_characters": None if in_characters is None else in_characters.reference_words,
+        "cer": None if in_characters is None else in_characters.wer,
     }
 
 
@@ -174,6 +189,22 @@ def to_json(experiment: Experiment) -> str:
                 "with_best": [asdict(pair) for pair in tests.with_best],
             }
             for where, tests in experiment.tests.items()
+        ],
+        "seeds": [
+            {
+                "name": group.name,
+                "systems": group.systems,
+                "seeds": group.seeds,
+                "first_pass": where._asdict(),
+                "tuned_here": where in group.tuned_here,
+                "wer": spread.rates,
+                "mean": spread.mean,
+                "deviation": spread.deviation,
+                "low": spread.mean - spread.half,
+                "high": spread.mean + spread.half,
+            }
+            for group in experiment.seeds
+            for where, spread in group.spreads.items()
         ],
         "methods": METHODS,
         "advice": [asdict(advice) for advice in experiment.advice],

@@ -12,7 +12,7 @@ from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS, Pair, PairTests
 from asr_rescore.report.plots import plots
 from asr_rescore.report.table import FIRST_PASS, NOTHING, Comparison, FirstPass
-from asr_rescore.report.utterances import utterance_data
+from asr_rescore.report.utterances import COSTS, utterance_data
 from asr_rescore.report.word_changes import WordChanges, most
 from asr_rescore.word_errors import ErrorCount
 
@@ -35,11 +35,30 @@ FIGURES = {
         "Size and WER",
         "Parameters of the language models against WER on the evaluation sets. Dashed: the first pass.",
     ),
-    "training": ("Training", "Perplexity of the valid text by epoch."),
+    "training": (
+        "Training",
+        "Perplexity of the valid text, training loss and learning rate, as far as they were logged and vary. Losses of "
+        "different objectives cannot be compared. A dotted line marks where the weights began to be averaged.",
+    ),
+    "weights": (
+        "LM weight and LMWT",
+        "Error rate of the best system at each sum of LM weights and LMWT, on the data that its weights were tuned on; "
+        "yellow is best. The ring marks the chosen weights.",
+    ),
     "grid": (
         "LMWT and word insertion penalty",
         "WER of the best system at each LMWT and word insertion penalty (WIP). The ring marks the weights that "
-        "were used.",
+        "were used. To choose others by this plot would be to tune them on these very sets.",
+    ),
+    "depth": (
+        "Number of hypotheses",
+        "Error rate if only the first hypotheses of each list are considered, with the same weights. Dotted: the best "
+        "of these hypotheses, and, without marks, the best of the whole lattices.",
+    ),
+    "reliability": (
+        "Confidences",
+        "How often words of each confidence are correct. Confidences that mean what they say lie on the diagonal; "
+        "below it, they are too high.",
     ),
 }
 WORDS_SHOWN = 15
@@ -65,7 +84,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
     """What the template shows."""
     comparison = experiment.comparison
     drawn = plots(experiment)
-    data = utterance_data(comparison, experiment.transcripts)
+    data = utterance_data(experiment)
     places = experiment.first_passes
     first_shown = next(iter(experiment.verdict.reports))
     return {
@@ -76,6 +95,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "labels": [f"{where.data}: {comparison.label(where)}" for where in places],
         "starred": any(report.tuned_here for report in comparison.cells.values()),
         "rows": list(_rows(experiment)),
+        "seeds": list(_seeds(experiment)),
         "figures": [(name, *FIGURES[name]) for name in drawn],
         "plots": drawn,
         "all_advice": [
@@ -97,7 +117,8 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "evaluation": ", ".join(map(comparison.label, experiment.verdict.reports)),
         "oov": list(_oov(experiment)),
         "kinds": list(error_rows(comparison)),
-        "notes": [(heading, list(map(with_flags, lines))) for heading, lines in comparison.notes().items()],
+        "notes": [(heading, list(map(with_flags, lines))) for heading, lines in experiment.notes().items()],
+        "with_costs": any(entry[COSTS] for shown in data["sets"] for entry in shown["utts"]),
         "version": __version__,
     }
 
@@ -117,7 +138,7 @@ def _remarks(experiment: Experiment) -> Iterator[str]:
     if len(experiment.comparison.systems) > 1:
         yield "The best system was found on these very sets, so its gain is a little too good."
     for line in experiment.unread:
-        yield f"The training or vocabulary of a language model is not shown: {line}"
+        yield f"Not shown: {with_flags(line)}"
     serious = [advice.title for advice in experiment.advice if advice.serious]
     if serious:
         yield "Before you trust these figures: " + "; ".join(serious) + " (see Diagnosis)."
@@ -159,6 +180,7 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         "best": False,
         "parameters": unknown,
         "ppl": unknown,
+        "time": unknown,
         "cells": cells,
     }
     for system in comparison.systems:
@@ -175,6 +197,7 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                 ppls[0] if len(ppls) == 1 and ppls[0] is not None else math.nan,
                 " + ".join(NOTHING if ppl is None else f"{ppl:.2f}" for ppl in ppls),
             ),
+            "time": _time(experiment, system),
             "cells": [
                 rate(where, None) if report is None else rate(where, report.total, system, report.tuned_here)
                 for where, report in reports.items()
@@ -182,7 +205,15 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         }
     for name in ("N-best oracle", "lattice oracle"):
         cells = [rate(where, _oracle(comparison, where, name)) for where in places]
-        yield {"name": name, "kind": "reference", "best": False, "parameters": unknown, "ppl": unknown, "cells": cells}
+        yield {
+            "name": name,
+            "kind": "reference",
+            "best": False,
+            "parameters": unknown,
+            "ppl": unknown,
+            "time": unknown,
+            "cells": cells,
+        }
     for row in comparison.published:
         published = [_number(math.nan, text or NOTHING) for text in (row.parameters, row.valid_ppl)]
         cells = [_number(math.nan, row.wer_on(where.data) or NOTHING, half="", lowest=False) for where in places]
@@ -192,8 +223,37 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
             "best": False,
             "parameters": published[0],
             "ppl": published[1],
+            "time": unknown,
             "cells": cells,
         }
+
+
+def _time(experiment: Experiment, system: str) -> dict[str, Any]:
+    """Seconds of the jobs per utterance, all first passes taken together."""
+    seconds = {where: time for (name, where), time in experiment.findings.seconds.items() if name == system}
+    utterances = sum(len(experiment.comparison.cells[system, where].rescored) for where in seconds)
+    if not utterances:
+        return _number(math.nan, NOTHING)
+    each = sum(seconds.values()) / utterances
+    return _number(each, f"{each:.3g}")
+
+
+def _seeds(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """The rows of the table of models with several seeds."""
+    for group in experiment.seeds:
+        cells = []
+        for where in experiment.first_passes:
+            spread = group.spreads.get(where)
+            if spread is None:
+                cells.append(_number(math.nan, NOTHING, more=[]))
+                continue
+            star = "*" if where in group.tuned_here else ""
+            more = [
+                f"± {spread.half:.2f}, SD {spread.deviation:.2f}",
+                f"{min(spread.rates):.2f} to {max(spread.rates):.2f}",
+            ]
+            cells.append(_number(spread.mean, f"{spread.mean:.2f}{star}", more=more))
+        yield {"name": group.name, "seeds": ", ".join(map(str, group.seeds)), "cells": cells}
 
 
 def _oracle(comparison: Comparison, where: FirstPass, name: str) -> ErrorCount | None:

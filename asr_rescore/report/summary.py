@@ -23,6 +23,7 @@ def to_summary(experiment: Experiment) -> str:
 def _lines(experiment: Experiment) -> Iterator[str]:
     """What matters most comes first."""
     comparison = experiment.comparison
+    shown = experiment.verdict.reports
     serious = [advice for advice in experiment.advice if advice.serious]
     for advice in serious:
         yield f"{advice.title}: {advice.places[0] if advice.places else advice.meaning}"
@@ -31,6 +32,10 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     several = [(data, places) for data, places in comparison.sets.items() if len(places) > 1]
     if several:
         yield "; ".join(f"{data}: {' / '.join(place.decoding for place in places)}" for data, places in several)
+    for group in experiment.seeds:
+        rates = [f"{comparison.label(where)} {group.text(where)}" for where in group.spreads if where in shown]
+        if rates:
+            yield f"{group.name}, {len(group.systems)} seeds: {'; '.join(rates)}"
     mild = [advice.title for advice in experiment.advice if not advice.serious]
     if mild:
         yield f"{'; '.join(mild)} (--details)"

@@ -14,6 +14,7 @@ from asr_rescore.files import atomic_text
 from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.records import Record, read_json
+from asr_rescore.report.list_depth import AtDepth, read_depths
 from asr_rescore.report.warning import OovCount, ReportWarning
 from asr_rescore.word_errors import ErrorCount
 
@@ -70,6 +71,8 @@ class SystemReport:
         scoring: the filters of references and hypotheses; empty if they were compared as they are.
         characters: character errors; None if they were not counted.
         speakers: utterance → speaker, for statistics by speaker; empty in reports of earlier versions.
+        depths: the errors by the number of hypotheses considered; empty without lists, and in reports of earlier
+            versions.
         version: the version of asr_rescore.
 
     Raises:
@@ -96,6 +99,7 @@ class SystemReport:
     scoring: str = ""
     characters: CharacterErrors | None = None
     speakers: Mapping[str, str] = field(default_factory=dict)
+    depths: tuple[AtDepth, ...] = ()
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -205,6 +209,7 @@ class SystemReport:
                 scoring=tree.text("scoring") if "scoring" in tree else "",
                 characters=_characters(tree.record("characters")) if "characters" in tree else None,
                 speakers=tree.texts_by_name("speakers") if "speakers" in tree else {},
+                depths=read_depths(tree.records("depths")) if "depths" in tree else (),
                 version=tree.text("version"),
             ),
         )

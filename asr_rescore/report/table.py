@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from asr_rescore.errors import UsageError
 from asr_rescore.report.published import PublishedRow
@@ -15,6 +15,9 @@ from asr_rescore.word_errors import ErrorCount
 FIRST_PASS = "first pass"
 NOTHING = "–"
 MAX_FAILURES = 5
+WORDS, CHARACTERS = "WER", "CER"  # the units of rates, by the names of these
+
+Errors: TypeAlias = "Callable[[SystemReport, str], ErrorCount | None]"  # of a report, in one of the units
 
 
 class FirstPass(NamedTuple):
@@ -93,11 +96,11 @@ class Comparison:
 
     def header(self) -> list[str]:
         """The names of the columns."""
-        return ["system", "parameters", "valid ppl", *(f"{data} %WER" for data in self.sets)]
+        return ["system", "parameters", "valid ppl", *(f"{data} %{unit}" for data, unit in self._columns())]
 
     def rows(self) -> list[list[str]]:
         """Rows for the first pass, the systems and the oracles. A star marks weights tuned on the same set."""
-        rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(None, lambda report: report.first_pass_total, stars=True)]]
+        rows = [[FIRST_PASS, NOTHING, NOTHING, *self._rates(None, _of_first_pass, stars=True)]]
         for system in self.systems:
             lms = [report.lms for report in self.cells.values() if report.system == system][0]
             rows.append(
@@ -105,32 +108,39 @@ class Comparison:
                     system,
                     f"{sum(lm.parameters for lm in lms):,}",
                     " + ".join(NOTHING if lm.valid_ppl is None else f"{lm.valid_ppl:.2f}" for lm in lms),
-                    *self._rates(system, lambda report: report.total, stars=True),
+                    *self._rates(system, _of_system, stars=True),
                 ]
             )
-        rows.append(["N-best oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.nbest_oracle)])
-        rows.append(["lattice oracle", NOTHING, NOTHING, *self._rates(None, lambda report: report.lattice_oracle)])
+        rows.append(["N-best oracle", NOTHING, NOTHING, *self._rates(None, _of_nbest_oracle)])
+        rows.append(["lattice oracle", NOTHING, NOTHING, *self._rates(None, _of_lattice_oracle)])
         for row in self.published:
-            cells = [row.parameters, row.valid_ppl, *map(row.wer_on, self.sets)]
+            rates = [row.wer_on(data) if unit == WORDS else "" for data, unit in self._columns()]
+            cells = [row.parameters, row.valid_ppl, *rates]
             rows.append([row.name, *(cell or NOTHING for cell in cells)])
         return rows
 
-    def _rates(
-        self, system: str | None, errors: Callable[[SystemReport], ErrorCount | None], stars: bool = False
-    ) -> list[str]:
-        """The cells of a row: one for each data set, with one rate for each of its first passes.
+    def _columns(self) -> Iterator[tuple[str, str]]:
+        """(data set, unit of its rates): words, and after them characters if these were counted in all its reports."""
+        for data, first_passes in self.sets.items():
+            yield data, WORDS
+            reports = [report for first_pass in first_passes for report in self.of_first_pass(first_pass)]
+            if all(report.characters is not None for report in reports):
+                yield data, CHARACTERS
+
+    def _rates(self, system: str | None, errors: Errors, stars: bool = False) -> list[str]:
+        """The cells of a row: one for each column of rates, with one rate for each of its first passes.
 
         Args:
             system: the system of the row; None: the first system that has the rate.
-            errors: the errors that the row shows; None if a report has none.
+            errors: the errors that the row shows, in a unit; None if a report has none.
             stars: whether to mark a rate whose weights were tuned on the same set.
         """
         cells = []
-        for first_passes in self.sets.values():
+        for data, unit in self._columns():
             rates = []
-            for first_pass in first_passes:
+            for first_pass in self.sets[data]:
                 reports = [report for report in self.of_first_pass(first_pass) if system in (None, report.system)]
-                rates.append(_rate(reports, errors, stars))
+                rates.append(_rate(reports, errors, unit, stars))
             cells.append("/".join(rates))
         return cells
 
@@ -216,20 +226,40 @@ class Comparison:
         return {heading: lines for heading, lines in notes.items() if lines}
 
 
-def _rate(reports: Sequence[SystemReport], errors: Callable[[SystemReport], ErrorCount | None], stars: bool) -> str:
+def _of_first_pass(report: SystemReport, unit: str) -> ErrorCount | None:
+    if unit == WORDS:
+        return report.first_pass_total
+    return None if report.characters is None else report.characters.first_pass
+
+
+def _of_system(report: SystemReport, unit: str) -> ErrorCount | None:
+    if unit == WORDS:
+        return report.total
+    return None if report.characters is None else report.characters.rescored
+
+
+def _of_nbest_oracle(report: SystemReport, unit: str) -> ErrorCount | None:
+    return report.nbest_oracle if unit == WORDS else None  # it has the fewest word errors
+
+
+def _of_lattice_oracle(report: SystemReport, unit: str) -> ErrorCount | None:
+    return report.lattice_oracle if unit == WORDS else None
+
+
+def _rate(reports: Sequence[SystemReport], errors: Errors, unit: str, stars: bool) -> str:
     """The rate of the first report that has these errors, with a star if its weights were tuned on the same set."""
     for report in reports:
-        count = errors(report)
+        count = errors(report, unit)
         if count is not None:
             star = "*" if stars and report.tuned_here else ""
             return f"{count.wer:.2f}{star}"
     return NOTHING
 
 
-def to_text(comparison: Comparison) -> str:
-    """The table in Markdown, with aligned columns, and the notes."""
+def to_text(comparison: Comparison, notes: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The table in Markdown, with aligned columns, and the notes (heading → lines), by default the comparison's own."""
     parts = [markdown([comparison.header(), *comparison.rows()])]
-    for heading, lines in comparison.notes().items():
+    for heading, lines in (comparison.notes() if notes is None else notes).items():
         parts.append(f"{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
     return "\n".join(parts)
 

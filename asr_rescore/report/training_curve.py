@@ -1,4 +1,4 @@
-"""The course of the trainings behind a comparison, from the log.jsonl of language model directories."""
+"""The course of trainings, from the log.jsonl of language model directories."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr_rescore.files import read_lines
 from asr_rescore.ranges import POSITIVE
-from asr_rescore.records import parse_json
+from asr_rescore.records import Record, parse_json
 from asr_rescore.vocab_files import VOCABULARY_FILE
 
 LOG_FILE = "log.jsonl"
@@ -18,17 +18,23 @@ REMEDY = "give another directory, or move the file away"
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The perplexity of the valid text in the course of a training.
+    """The course of a training. Times are in epochs, with fractions.
 
     Attributes:
         name: the language model.
-        epochs: when it was measured.
+        epochs: when the perplexity of the valid text was measured.
         valid_ppl: the perplexity at these times.
+        train_loss: (time, mean loss of the tokens of the epoch so far, in nats).
+        lr: (time, learning rate).
+        averaging_from: when averaging of the weights began, for example by NT-ASGD's trigger; None if it did not.
     """
 
     name: str
     epochs: tuple[float, ...]
     valid_ppl: tuple[float, ...]
+    train_loss: tuple[tuple[float, float], ...] = ()
+    lr: tuple[tuple[float, float], ...] = ()
+    averaging_from: float | None = None
 
     @classmethod
     def read(cls, directory: Path) -> TrainingCurve:
@@ -40,11 +46,20 @@ class TrainingCurve:
         path = directory / LOG_FILE
         lines = [parse_json(line, f"{path}: line {number}", KIND, REMEDY) for number, line in read_lines(path)]
         measured = [line for line in lines if "valid_ppl" in line]
+        averaged = (line.number("epoch", POSITIVE) for line in lines if "averaging" in line and line.flag("averaging"))
         return cls(
             directory.resolve().name,
             tuple(line.number("epoch", POSITIVE) for line in measured),
             tuple(line.number("valid_ppl", POSITIVE) for line in measured),
+            _course(lines, "train_loss"),
+            _course(lines, "lr"),
+            next(averaged, None),
         )
+
+
+def _course(lines: Iterable[Record], key: str) -> tuple[tuple[float, float], ...]:
+    """The times at which a figure was logged, and the figure."""
+    return tuple((line.number("epoch", POSITIVE), line.number(key)) for line in lines if key in line)
 
 
 def lm_directories(given: Iterable[Path], out_dirs: Iterable[Path]) -> list[Path]:

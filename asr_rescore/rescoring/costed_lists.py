@@ -12,7 +12,10 @@ from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.nbest import NBest
 from asr_rescore.ranking import OperatingPoint, Weights, best_hypothesis, graph_costs, neural_column, total_costs
+from asr_rescore.report import AtDepth
+from asr_rescore.rescoring.choice_costs import CostParts
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
+from asr_rescore.rescoring.depths import ErrorsByDepth
 from asr_rescore.rescoring.engine import Texts
 from asr_rescore.word_errors import edit_distances
 
@@ -72,6 +75,7 @@ class Winners:
         points: at which the cheapest hypothesis is kept; one of them is that of ``weights``.
         first_pass: the first pass's own point.
         references: utterance → words, as they are compared.
+        parts: gets the costs of the hypotheses that the rescoring changes; None: nobody wants them.
     """
 
     def __init__(
@@ -80,11 +84,14 @@ class Winners:
         points: Sequence[OperatingPoint],
         first_pass: OperatingPoint,
         references: Texts,
+        parts: CostParts | None = None,
     ):
         self.weights = weights
         self.points = tuple(points)
         self.without_lms = Weights((0.0,) * len(weights.lm), first_pass)
         self.references = references
+        self.parts = parts
+        self._depths = ErrorsByDepth(references)
         self._texts = ChosenTexts()
         self._transcripts: ChosenTexts | None = None  # if they differ from the texts that are compared
         self._chosen = self.points.index(weights.point)
@@ -100,12 +107,21 @@ class Winners:
         graph = graph_costs(nbest, self.weights.lm)
         chosen = [int(np.argmin(total_costs(nbest, graph, point))) for point in self.points]
         chosen.append(best_hypothesis(nbest, self.without_lms))
+        if self.parts is not None:
+            self.parts.add(nbest, chosen[-1], chosen[self._chosen])
         if texts is not nbest.words:
             self._transcripts = self._transcripts or ChosenTexts()
             self._transcripts.add(nbest.utt, [nbest.words[chosen[self._chosen]]])
-        if nbest.utt in self.references:
-            chosen.append(int(edit_distances(self.references[nbest.utt], texts).argmin()))
+        reference = self.references.get(nbest.utt)
+        if reference is not None:
+            distances = edit_distances(reference, texts)
+            chosen.append(int(distances.argmin()))
+            self._depths.add(total_costs(nbest, graph, self.weights.point), distances, len(reference))
         self._texts.add(nbest.utt, [texts[index] for index in chosen])
+
+    def by_depth(self) -> tuple[AtDepth, ...]:
+        """The errors by the number of hypotheses considered."""
+        return self._depths.result()
 
     def transcripts(self) -> Texts:
         """The cheapest hypotheses at the point that counts, as they were recognised: utterance → words."""

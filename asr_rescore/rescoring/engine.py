@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from asr_rescore.failures import Failures
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import OovCount, ReportWarning
+from asr_rescore.report import AtDepth, OovCount, ReportWarning, SearchedWeights
+from asr_rescore.rescoring.choice_costs import Choices
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -30,6 +31,9 @@ class Outcome:
         nbest_oracle: likewise, the hypotheses with the fewest errors; None without N-best lists or references.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
         warnings: reasons to doubt the result although nothing failed.
+        depths: the errors by the number of hypotheses considered; empty without N-best lists or references.
+        searched: the errors on the grid on which the weights were tuned; None if they were given.
+        choices: the hypotheses that the rescoring changed; None if only what is compared of them is known.
     """
 
     weights: ChosenWeights
@@ -39,6 +43,9 @@ class Outcome:
     nbest_oracle: Texts | None = None
     oov: tuple[OovCount, ...] = ()
     warnings: tuple[ReportWarning, ...] = ()
+    depths: tuple[AtDepth, ...] = ()
+    searched: SearchedWeights | None = None
+    choices: Choices | None = None
 
 
 class Engine(Protocol):

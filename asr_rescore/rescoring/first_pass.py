@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from asr_rescore.lattice import Lattice, best_paths, n_best
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lm import SentenceScorer
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
+from asr_rescore.progress import Bar, progress_bar
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.job import Job
 
@@ -58,6 +59,16 @@ class FirstPass:
                     continue
                 seen.add(utt)
                 yield utt, lattice
+
+    def bar(self, name: str, jobs: Sequence[Job]) -> Bar:
+        """The progress of something that is done with each utterance of some jobs."""
+        return progress_bar(name, self.expected(jobs), "utterances")
+
+    def expected(self, jobs: Iterable[Job]) -> int:
+        """About how many of the wanted utterances some jobs have: their part of the bytes of all lattices."""
+        sizes = [file.stat().st_size for file in kaldi.lattice_files(self.decode_dir)]
+        own = sum(sizes[number - 1] / step for job in jobs for number, _, step in job.parts(len(sizes)))
+        return max(1, round(len(self.utterances) * own / max(1, sum(sizes))))
 
     def paths(self, lattice: Lattice, n: int) -> list[LatticePath]:
         """The ``n`` cheapest word sequences, then the best paths of the first pass that are not among them.

@@ -12,7 +12,7 @@ from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
 from asr_rescore.files import read_lines
-from asr_rescore.lm import GrammarScorer, NeuralScorer, SentenceScorer, sentence_scorer
+from asr_rescore.lm import GrammarScorer, NeuralScorer, sentence_scorer
 from asr_rescore.ngram import WordLm
 from asr_rescore.report import LmFacts
 from asr_rescore.rescoring.config import RescoringConfig
@@ -61,8 +61,9 @@ class Inputs:
         device: torch.device,
         old_lm_file: Path | None,
         scoring: ScoringConfig,
+        skip_scoring: bool = False,
     ) -> Inputs:
-        """Read everything that is small, and the models onto ``device``.
+        """Read everything that is small, and the models onto ``device``; no references with ``skip_scoring``.
 
         Raises:
             UsageError: ``out_dir`` is ``decode_dir``.
@@ -71,7 +72,7 @@ class Inputs:
         if out_dir.resolve() == decode_dir.resolve():
             raise UsageError(f"{out_dir} is both input and output; its lattices would be overwritten")
         counting = Scoring.open(scoring)
-        data = kaldi.read_data_dir(data_dir)
+        data = kaldi.read_data_dir(data_dir, with_text=not skip_scoring)
         if data.text is None:  # nothing will be counted, thus nothing filtered
             counting = Scoring()
         words = kaldi.read_words(old_lang_dir / "words.txt")
@@ -131,7 +132,7 @@ class Inputs:
         first_pass = self.first_pass
         return kaldi.read_old_lm(self.old_lm_file, first_pass.words, use_phi=first_pass.config.use_phi)
 
-    def old_lm_scorer(self) -> SentenceScorer | None:
+    def old_lm_scorer(self) -> GrammarScorer | None:
         """The old LM as a scorer of words; None if it is not known."""
         old_lm = self.old_lm()
         return None if old_lm is None else GrammarScorer(old_lm, self.first_pass.words)

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asr_rescore.errors import InputError
 from asr_rescore.failures import Failures
 from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint, file_stamp
-from asr_rescore.ranges import JOBS, Range
+from asr_rescore.ranges import JOBS, NON_NEGATIVE, Range
 from asr_rescore.records import Record, read_json
 
 FILES_OF_A_JOB = ("job.{}.json", "lat.{}.gz", "archives.{}")
@@ -66,16 +67,21 @@ class JobMarker:
         self.out_dir = out_dir
         self.path = out_dir / f"job.{number}.json"
 
-    def write(self, fingerprint: Fingerprint, results: Iterable[Path], failures: Failures) -> None:
+    def write(
+        self, fingerprint: Fingerprint, results: Iterable[Path], failures: Failures, seconds: float | None = None
+    ) -> None:
         """Say that a job is finished.
 
         Args:
             fingerprint: what the results were made from.
             results: the files that the job wrote.
             failures: what the job could not do.
+            seconds: the time it took.
         """
         stamps = {str(file.relative_to(self.out_dir)): file_stamp(file) for file in results}
-        tree = {"made_from": fingerprint.facts, "results": stamps, "failures": failures.reasons}
+        tree: dict[str, Any] = {"made_from": fingerprint.facts, "results": stamps, "failures": failures.reasons}
+        if seconds is not None:
+            tree["seconds"] = round(seconds, 3)
         with atomic_text(self.path) as stream:
             json.dump(tree, stream, indent=1)
 
@@ -103,6 +109,11 @@ class JobMarker:
             found = "the marker of other results" if self.path.exists() else "no such file"
             raise InputError(self.path, found=found, expected="a finished job", remedy="run this job again")
         return self._read().texts_by_name("failures")
+
+    def seconds(self) -> float:
+        """The time that the finished job took; 0 if the marker does not tell, as that of an earlier version."""
+        marker = self._read()
+        return marker.number("seconds", NON_NEGATIVE) if "seconds" in marker else 0.0
 
     def _read(self) -> Record:
         marker = read_json(self.path, "the marker of a finished job", "remove the file; the job is then run again")

@@ -16,8 +16,8 @@ from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import Path as LatticePath
 from asr_rescore.lattice import best_paths
-from asr_rescore.progress import progress_bar
 from asr_rescore.ranking import OperatingPoint
+from asr_rescore.rescoring.choice_costs import Choices
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
@@ -57,9 +57,9 @@ class LatticeEngine:
         rescorer = LatticeRescorer(
             inputs.old_lm(), scorers, self.weights.weights, inputs.first_pass.words, self.config.limits
         )
-        lattices = progress_bar(inputs.first_pass.lattices([job], failures), unit="utt")
+        rescored = rescorer.rescore(inputs.first_pass.lattices([job], failures), failures)
         written = self.out_dir / f"lat.{job.number}.gz"
-        kaldi.write_lattices(written, rescorer.rescore(lattices, failures), on_error=failures.add)
+        kaldi.write_lattices(written, inputs.first_pass.bar("costs", [job]).over(rescored), on_error=failures.add)
         return [written]
 
     def gather(self, jobs: int, failures: Failures) -> Outcome:
@@ -77,7 +77,9 @@ class LatticeEngine:
         first_pass_texts = ChosenTexts()
 
         def best() -> Iterator[LatticePath]:
-            for utt, lattice in first_pass.lattices(Job.all(jobs), Failures()):  # the jobs have noted what fails
+            every = Job.all(jobs)
+            lattices = first_pass.lattices(every, Failures())  # the jobs have noted what fails
+            for utt, lattice in inputs.first_pass.bar("first pass", every).over(lattices):
                 word_counts.add_lattice(lattice, first_pass.words)
                 [path] = best_paths(lattice, [point.acoustic_scale], [point.wip])
                 if path is not None:
@@ -96,6 +98,7 @@ class LatticeEngine:
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
         if old_lm is not None:
             new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
+        filtered = inputs.scoring.hyp_filter is not None
         return Outcome(
             self.weights,
             transcripts,
@@ -103,6 +106,7 @@ class LatticeEngine:
             inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
             warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            choices=None if filtered else Choices(inputs, first_pass_texts.of(0), transcripts),
         )
 
     def _rescored_texts(
@@ -122,7 +126,10 @@ class LatticeEngine:
         chosen = points.index(self.weights.weights.point)
 
         def best_texts() -> Iterator[tuple[str, str, list[list[str]]]]:
-            for utt, lattice in rescored.lattices(Job.all(jobs), failures):
+            every = Job.all(jobs)
+            for utt, lattice in self.inputs.first_pass.bar("best paths", every).over(
+                rescored.lattices(every, failures)
+            ):
                 paths = [path for path in best_paths(lattice, scales, penalties) if path is not None]
                 if paths:  # a lattice has a path at every point, or at none
                     words = [rescored.words.to_words(path.words) for path in paths]

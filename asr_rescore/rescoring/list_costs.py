@@ -12,7 +12,7 @@ from asr_rescore.failures import Failures
 from asr_rescore.lattice import Lattice
 from asr_rescore.lm import SentenceScorer
 from asr_rescore.nbest import GRAPH, NO_LM, OLD_LM, NBest
-from asr_rescore.progress import progress_bar
+from asr_rescore.progress import Bar, progress_bar
 from asr_rescore.ranking import neural_column
 from asr_rescore.rescoring.carry_over import CarryOver
 from asr_rescore.rescoring.first_pass import FirstPass, split_old_lm
@@ -61,14 +61,14 @@ class ListCoster:
         self.failures = failures
         self.carry_over = carry_over
 
-    def lists(self, lattices: Iterable[tuple[str, Lattice]]) -> Iterator[NBest]:
-        """Yield the costed list of each utterance that has a hypothesis."""
+    def lists(self, lattices: Iterable[tuple[str, Lattice]], bar: Bar | None = None) -> Iterator[NBest]:
+        """Yield the costed list of each utterance that has a hypothesis; ``bar`` shows the progress."""
         # Utterances of one round do not depend on each other.
         entries = self._all_uncosted(lattices)
         rounds: Iterable[Iterator[_Uncosted]] = [entries]
         if self.carry_over is not None:
             rounds = self.carry_over.rounds((uncosted.nbest.utt, uncosted) for uncosted in entries)
-        with progress_bar(unit="utt") as bar:
+        with bar or progress_bar("costs", unit="utterances") as bar:
             for abreast in rounds:
                 for group in self._groups(abreast):
                     usable = [uncosted for uncosted in group if uncosted.known.any()]

@@ -17,8 +17,9 @@ from asr_rescore.lattice import Lattice, from_paths
 from asr_rescore.lm import CachedScorer, SentenceScorer
 from asr_rescore.nbest import NO_LM, NBest
 from asr_rescore.ranking import graph_costs
-from asr_rescore.report import ReportWarning
+from asr_rescore.report import ReportWarning, SearchedWeights
 from asr_rescore.rescoring.carry_over import CarryOver, chains_of
+from asr_rescore.rescoring.choice_costs import Choices, CostParts
 from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.rescoring.costed_lists import CostedLists, Winners
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, tuning_warnings
@@ -90,7 +91,8 @@ class ListEngine:
         coster = ListCoster(inputs.first_pass, self.config.n, inputs.old_lm_scorer(), scorers, failures, carry_over)
         folder = self.out_dir / f"archives.{job.number}"
         with atomic_directory(folder) as fresh, kaldi.NBestWriter(fresh) as writer:
-            for nbest in coster.lists(inputs.first_pass.lattices([job], failures)):
+            bar = inputs.first_pass.bar("costs", [job])
+            for nbest in coster.lists(inputs.first_pass.lattices([job], failures), bar):
                 writer.write(nbest)
         return sorted(folder.iterdir())
 
@@ -104,13 +106,18 @@ class ListEngine:
         lists = CostedLists(self.out_dir, jobs, len(names), failures)
         weights = self.weights
         warnings: list[ReportWarning] = []
+        searched: SearchedWeights | None = None
+        everyone = Job.all(jobs)
         if weights is None:
             references = inputs.references_for_tuning
-            tuning = tune(lists, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
+            shown = inputs.first_pass.bar("tuning", everyone).over(lists)
+            tuning = tune(shown, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
+            searched = SearchedWeights.of_grid(tuning.grid, self.config.points, tuning.by_weights)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
             warnings += tuning_warnings(weights, self.config.points, names)
         points = weights.points_to_score(self.config.points)
-        winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references)
+        parts = CostParts(weights.weights, names, inputs.no_old_lm)
+        winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references, parts)
         word_counts = WordCounts()
         old_lm_fit = OldLmFit(inputs.old_lm_file)
         new_lm_fit = NewLmFit(names)
@@ -124,9 +131,10 @@ class ListEngine:
                 new_lm_fit.add(nbest)
                 yield nbest
 
-        for job in Job.all(jobs):
-            rescored = self._rescored(job, counted(job), weights.weights.lm)
-            kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
+        with inputs.first_pass.bar("lattices", everyone) as bar:
+            for job in everyone:
+                rescored = bar.passing(self._rescored(job, counted(job), weights.weights.lm))
+                kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
         warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs)]
         if not inputs.no_old_lm:
@@ -139,7 +147,17 @@ class ListEngine:
             winners.by_errors(),
             word_counts.oov(inputs),
             tuple(warnings),
+            winners.by_depth(),
+            searched,
+            self._choices(winners),
         )
+
+    def _choices(self, winners: Winners) -> Choices | None:
+        """The hypotheses that the rescoring changed; None if the first pass's are known only as they are compared."""
+        if self.inputs.scoring.hyp_filter is not None:
+            return None
+        by_word = self.config.carry_over == "none"  # else the costs depend on what was said before
+        return Choices(self.inputs, winners.of_first_pass(), winners.transcripts(), winners.parts, by_word)
 
     def _carry_over(self, job: Job) -> CarryOver | None:
         if self.config.carry_over == "none" or self.weights is None:

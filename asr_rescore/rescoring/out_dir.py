@@ -12,7 +12,7 @@ from asr_rescore.failures import FAILED_FILE
 from asr_rescore.kaldi import MARKS, OLD_LM_FILES
 from asr_rescore.locks import locked
 from asr_rescore.outputs import check_outputs, check_writable, same_file
-from asr_rescore.report import REPORT_FILE
+from asr_rescore.report import REPORT_FILE, TUNING_FILE
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
 TEXT_FILE = "text"  # the transcripts, in Kaldi's form
@@ -67,7 +67,7 @@ def check_out_dir(
     check_outputs(
         [
             out_dir / "num_jobs",
-            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, FAILED_FILE, TEXT_FILE, *MARKS)),
+            *(out_dir / name for name in (WEIGHTS_FILE, REPORT_FILE, TUNING_FILE, FAILED_FILE, TEXT_FILE, *MARKS)),
             *lattices,
         ],
         inputs,

@@ -8,7 +8,16 @@ from pathlib import Path
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
 from asr_rescore.lattice import oracle
-from asr_rescore.report import FIRST_PASS_FILE, IN_CHARACTERS, CharacterErrors, SystemReport, write_scoring
+from asr_rescore.report import (
+    FIRST_PASS_FILE,
+    IN_CHARACTERS,
+    TUNING_FILE,
+    CharacterErrors,
+    SystemReport,
+    write_scoring,
+)
+from asr_rescore.report.choice_costs import COSTS_FILE, write_choice_costs
+from asr_rescore.rescoring.depths import depth_warnings
 from asr_rescore.rescoring.diagnosis import error_warnings
 from asr_rescore.rescoring.engine import Engine, Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
@@ -44,7 +53,9 @@ def lattice_oracle(inputs: Inputs, jobs: int, utterances: Container[str]) -> Err
     known = set(words.ids.values())
 
     def best() -> Iterator[tuple[str, str, list[list[str]]]]:
-        for utt, lattice in inputs.first_pass.lattices(Job.all(jobs), Failures()):
+        every = Job.all(jobs)
+        bar = inputs.first_pass.bar("lattice oracle", every)
+        for utt, lattice in bar.over(inputs.first_pass.lattices(every, Failures())):
             if utt in references and utt in utterances:
                 found = oracle(lattice, words.to_ids(references[utt]))
                 if found is not None:
@@ -91,7 +102,12 @@ def to_report(
         tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
         scoring=str(inputs.scoring),
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
-        warnings=(*outcome.warnings, *error_warnings(first_pass_total)),
+        warnings=(
+            *outcome.warnings,
+            *error_warnings(first_pass_total),
+            *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
+        ),
+        depths=outcome.depths if references else (),
         speakers={utt: inputs.data.utt2spk[utt] for utt in first_pass if utt in inputs.data.utt2spk},
     )
 
@@ -119,3 +135,17 @@ def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
         characters = {point: InCharacters(texts) for point, texts in outcome.rescored.items()}
         references = InCharacters(inputs.compared_references)
         write_scoring(out_dir, references, characters, speakers, point, IN_CHARACTERS)
+
+
+def write_explanations(outcome: Outcome, report: SystemReport, out_dir: Path) -> None:
+    """Write tuning.csv and scoring_kaldi/costs.jsonl, or remove what an earlier run left of them."""
+    tuning = out_dir / TUNING_FILE
+    if outcome.searched is None:
+        tuning.unlink(missing_ok=True)
+    else:
+        outcome.searched.write(tuning)
+    costs = out_dir / "scoring_kaldi" / COSTS_FILE
+    if outcome.choices is None or not report.rescored:
+        costs.unlink(missing_ok=True)
+    else:
+        write_choice_costs(costs, outcome.choices.costs(report.first_pass, report.rescored))

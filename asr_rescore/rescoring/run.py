@@ -14,6 +14,7 @@ from asr_rescore.errors import UsageError
 from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
+from asr_rescore.progress import Pace
 from asr_rescore.report import ReportWarning, SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 from asr_rescore.rescoring.coverage import Coverage, refuse_other_data
@@ -24,7 +25,7 @@ from asr_rescore.rescoring.job import Job, JobMarker, remove_jobs_beyond
 from asr_rescore.rescoring.lattice_engine import LatticeEngine
 from asr_rescore.rescoring.list_engine import ListEngine
 from asr_rescore.rescoring.out_dir import check_out_dir, finish_lock, job_lock
-from asr_rescore.rescoring.outcome import note_missing, to_report, write_scores
+from asr_rescore.rescoring.outcome import note_missing, to_report, write_explanations, write_scores
 from asr_rescore.rescoring.weights import WEIGHTS_FILE
 from asr_rescore.scoring import ScoringConfig
 
@@ -38,10 +39,14 @@ class Rescoring:
 
     Args:
         engine: searches N-best lists or lattices.
+
+    Attributes:
+        earlier: number of each job that was not run because it was finished before, and the seconds that it took then.
     """
 
     def __init__(self, engine: Engine):
         self.engine = engine
+        self.earlier: dict[int, float] = {}
         self._warned: set[str] = set()
 
     @classmethod
@@ -58,6 +63,7 @@ class Rescoring:
         tune: bool = False,
         config: ListConfig | LatticeConfig | None = None,
         scoring: ScoringConfig | None = None,
+        skip_scoring: bool = False,
         score_cache: str | Path | None = None,
         device: str = "auto",
         old_lm: str | Path | None = None,
@@ -72,6 +78,8 @@ class Rescoring:
             lm_weight = [lm_weight]
         if no_old_lm and old_lm is not None:
             raise UsageError("`old_lm` and `no_old_lm` are both given, expected one of them")
+        if tune and skip_scoring:
+            raise UsageError("`tune` counts errors, which `skip_scoring` leaves out; give `weights` or `lm_weight`")
         directories = [Path(directory) for directory in (old_lang_dir, data_dir, decode_dir)]
         check_out_dir(
             Path(out_dir),
@@ -90,6 +98,7 @@ class Rescoring:
             choose_device(device),
             None if no_old_lm else kaldi.old_lm_file(old_lang_dir if old_lm is None else old_lm),
             ScoringConfig() if scoring is None else scoring,
+            skip_scoring,
         )
         chosen = inputs.given_weights(lm_weight, None if weights is None else Path(weights))
         refuse_other_data(inputs)
@@ -107,13 +116,15 @@ class Rescoring:
         fingerprint = self._fingerprint(job)
         if marker.matches(fingerprint):
             logger.info("%s: job %d of %d was finished before", self.engine.out_dir, job.number, job.jobs)
+            self.earlier[job.number] = marker.seconds()
             return
+        pace = Pace()
         if job.number == 1:  # early, and in one process only, because all lattices are read for it
             self._warn(self._coverage.warnings())
         with job_lock(self.engine.out_dir, job.number):
             failures = Failures()
             results = self.engine.run_job(job, failures)
-            marker.write(fingerprint, results, failures)
+            marker.write(fingerprint, results, failures, pace.seconds)
 
     def finish(self, jobs: int, lattice_oracle: bool = True) -> SystemReport:
         """The cheap half, when all jobs are done: weights, lattices, word error rates, report.
@@ -143,6 +154,7 @@ class Rescoring:
         write_scores(engine.inputs, outcome, engine.out_dir)
         outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
+        write_explanations(outcome, report, engine.out_dir)
         report.save(engine.out_dir)
         self._warn(report.warnings)
         failures.write(engine.out_dir)
@@ -210,6 +222,7 @@ def rescore(
     tune: bool = False,
     config: ListConfig | LatticeConfig | None = None,
     scoring: ScoringConfig | None = None,
+    skip_scoring: bool = False,
     score_cache: str | Path | None = None,
     jobs: int = 1,
     device: str = "auto",
@@ -232,6 +245,7 @@ def rescore(
             too good. Just one of ``lm_weight``, ``weights`` and ``tune`` must be given.
         config: a :class:`ListConfig` rescores N-best lists (the default), a :class:`LatticeConfig` lattices.
         scoring: how errors are counted: a :class:`ScoringConfig` names filters, and counts characters.
+        skip_scoring: count no errors, as if ``data_dir`` had no text.
         score_cache: directory of sentence costs to look up and to add to; for N-best lists.
         jobs: into how many lat.JOB.gz the output is divided; the jobs run one after the other.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -258,6 +272,7 @@ def rescore(
         tune=tune,
         config=config,
         scoring=scoring,
+        skip_scoring=skip_scoring,
         score_cache=score_cache,
         device=device,
         old_lm=old_lm,

@@ -16,13 +16,12 @@ from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
-from asr_rescore.lm.text_cost import perplexity, stream_cost
+from asr_rescore.lm.text_cost import CHUNK, perplexity, stream_cost
 from asr_rescore.locks import locked
-from asr_rescore.models import LanguageModel, detach_state, use_fast_path
-from asr_rescore.progress import progress_bar
+from asr_rescore.models import LanguageModel, detach_state, set_gradient_scale, use_fast_path
 from asr_rescore.training.chunks import chunk_length, column_groups
+from asr_rescore.training.course import Course
 from asr_rescore.training.distributed import Ranks
-from asr_rescore.training.log import TrainingLog
 from asr_rescore.training.optimizer import averaging_starts, build_optimizer, learning_rate, nonmonotone
 from asr_rescore.training.run import TrainingRun
 from asr_rescore.training.state import STATE_FILE, Progress, TrainingState
@@ -85,12 +84,14 @@ def train(
                 trainer.save_best()
             if state.mean is None and averaging_starts(config, progress.epoch, progress.valid):
                 state.start_averaging()
+                if ranks.first:
+                    logger.info("the weights are averaged from now on, after epoch %d", progress.epoch)
             progress.finished = _is_finished(config, progress)
             trainer.log(valid_ppl=perplexity(cost), best_valid_ppl=perplexity(min(progress.valid)))
             trainer.save_state()
             (wanted,) = ranks.any(interrupt.wanted)
             if wanted and not progress.finished:
-                raise interrupt.end()
+                raise trainer.saved(interrupt)
     return perplexity(min(progress.valid))
 
 
@@ -121,7 +122,6 @@ class Trainer:
         self.device = device
         self.objective = objectives.build(run.config.objective)
         self.groups = list(column_groups(ranks.columns(self.config.batch), self.config.small_batch))
-        self.history = TrainingLog(run.directory)
         use_fast_path(model, self.config.precision == "mixed")
         self.parameters = list(model.parameters())
         torch.manual_seed(ranks.seed(run.seed))  # for dropout, whatever was drawn before
@@ -133,6 +133,7 @@ class Trainer:
             generator=torch.Generator().manual_seed(run.seed),
             device=device,
         )
+        self.course = Course(run, self.state.progress, self.state.streams.length)
         self.start_streams()
 
     def start_or_resume(self, interrupt: Interrupt) -> None:
@@ -144,8 +145,9 @@ class Trainer:
         )
         if has_state:
             self.state.load(directory / STATE_FILE, self.fingerprint, self.ranks)
+            self.course.progress = self.state.progress
             if self.ranks.first:
-                self.history.cut(self.state.progress.steps)
+                self.course.start()
         elif has_model:
             raise UsageError(
                 f"{directory} holds a model but not the state of its training; name another directory, or remove it"
@@ -153,7 +155,7 @@ class Trainer:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             if self.ranks.first:
-                self.history.cut(0)
+                self.course.start()
             self.ranks.copy_first(self.state.model)
             if self.config.self_normalization and not self.run.trained:
                 self.state.model.start_self_normalised()
@@ -188,7 +190,7 @@ class Trainer:
         state.model.train()
         began = saved = time.monotonic()
         before = progress.seconds
-        with progress_bar(total=total, initial=progress.position, desc=f"epoch {progress.epoch + 1}") as bar:
+        with self.course.bar("", total * self.config.batch, progress.position * self.config.batch) as bar:
             while progress.position < total:
                 length = min(chunk_length(self.config, state.generator), total - progress.position)
                 loss = self.step(length)
@@ -197,8 +199,7 @@ class Trainer:
                 progress.tokens += length * self.config.batch
                 progress.loss += loss * length * self.config.batch
                 progress.seconds = before + time.monotonic() - began
-                bar.update(length)
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                self.course.advance(bar, length * self.config.batch)
                 late = time.monotonic() - saved > SAVE_EVERY and progress.position < total
                 wanted, due = self.ranks.any(interrupt.wanted, late)
                 if wanted:
@@ -217,6 +218,7 @@ class Trainer:
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = self.learning_rate * length / self.config.bptt
         state.optimizer.zero_grad()
+        set_gradient_scale(state.model, progress.gradient_scale.value)
         loss = 0.0
         for group in range(len(self.groups)):
             loss += self.backward(group, here)
@@ -225,6 +227,14 @@ class Trainer:
         loss = self.ranks.total(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf).item()
         self.check_finite("loss", loss)
+        if self.config.precision == "mixed" and progress.gradient_scale.skips(math.isfinite(norm)):
+            logger.info(
+                "epoch %d, step %d: a gradient overflowed in float16; the step is skipped, the scale is now %g",
+                progress.epoch + 1,
+                progress.steps + 1,
+                progress.gradient_scale.value,
+            )
+            return loss
         self.check_finite("norm of the gradient", norm)
         state.optimizer.step()
         if state.mean is not None:
@@ -240,6 +250,9 @@ class Trainer:
         chunk = state.streams.chunk(here, columns)
         labels = chunk.labels.flatten()  # (time · streams,)
         soft = None if state.teacher is None else state.teacher.soft_labels(chunk, group)
+        if soft is not None and self.run.config.objective.shuffle_trust:
+            # A draw of its own for each step and group: it disturbs no other draw, and a run that continues repeats it.
+            soft = objectives.shuffled_trust(soft, (self.run.seed, state.progress.steps, columns.start))
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])
@@ -300,13 +313,15 @@ class Trainer:
     def _valid_cost(self, interrupt: Interrupt) -> float | None:
         """The same without any check; None if a signal came."""
         valid = self.run.valid
+        bar = self.course.bar(", valid text", len(valid))
 
         def stop_if_wanted() -> None:
             if interrupt.wanted:
                 raise _StopValidation
+            self.course.advance(bar, CHUNK)
 
         try:
-            with self.state.averaged_weights():
+            with bar, self.state.averaged_weights():
                 total = stream_cost(self.state.model, valid.ids, self.device, before_chunk=stop_if_wanted)
         except _StopValidation:  # the weights are again those that are trained
             return None
@@ -316,6 +331,12 @@ class Trainer:
         """Save the state, and return the exception for the signal that came to this process or to another."""
         self.save_state()
         self.ranks.wait()  # until it is written: the end of one process ends the others
+        return self.saved(interrupt)
+
+    def saved(self, interrupt: Interrupt) -> KeyboardInterrupt:
+        """Say what was saved, and return the exception for the signal that came."""
+        if self.ranks.first:
+            logger.info("%s: saved; the same command continues %s", self.run.directory, self.course.place)
         return interrupt.end()
 
     def save_best(self) -> None:
@@ -328,26 +349,10 @@ class Trainer:
             save_model(self.run.directory, self.state.model, self.run.vocabulary, provenance(**facts))
 
     def log(self, **figures: float) -> None:
-        """Log the course of the run, to log.jsonl and for the eye; ``figures`` are those of a finished epoch."""
+        """Log the course of the run; ``figures`` are those of a finished epoch."""
         if not self.ranks.first:
             return
-        progress = self.state.progress
-        loss = progress.loss / progress.tokens
-        speed = round(progress.tokens / max(progress.seconds, 1e-9))
-        epoch = progress.epoch + round(progress.position / self.state.streams.length, 3)
-        line = {
-            "epoch": epoch,  # number of epochs done, with a fraction within an epoch
-            "step": progress.steps,
-            "lr": self.learning_rate,
-            "averaging": self.state.mean is not None,
-            "train_loss": loss,
-            **figures,
-            "seconds": round(progress.seconds, 3),
-            "tokens_per_second": speed,
-        }
-        self.history.append(line)
-        valid = "".join(f"{name.replace('_', ' ')} {value:.2f}, " for name, value in figures.items())
-        logger.info("epoch %g: train loss %.3f, %s%d tokens/s", epoch, loss, valid, speed)
+        self.course.log(self.learning_rate, self.state.mean is not None, **figures)
 
     def save_state(self) -> None:
         """Write the state, from which :meth:`start_or_resume` continues."""

@@ -26,6 +26,7 @@ class TrainingRun:
         directory: output directory for the model, the log and the state.
         facts: further facts for the model's provenance, e.g. the teachers.
         trained: whether the model already has trained weights; they count as the best until an epoch is better.
+        tensorboard: directory for events, which TensorBoard shows; None: no events.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class TrainingRun:
     directory: Path
     facts: Mapping[str, Any] = field(default_factory=dict)
     trained: bool = False
+    tensorboard: Path | None = None
 
     @property
     def fingerprint(self) -> Fingerprint:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from asr_rescore.checkpoint import REMOVE_STATE, load_training_state, save_training_state
-from asr_rescore.errors import InputError, UsageError, shown
+from asr_rescore.config import from_dict
+from asr_rescore.errors import InputError, RescoreError, UsageError, shown
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.lm.streams import Streams
 from asr_rescore.models import LanguageModel, State, flatten_state, unflatten_state
+from asr_rescore.models.lstm import GRADIENT_SCALE
+from asr_rescore.ranges import Range
 from asr_rescore.records import Record
 from asr_rescore.training.distributed import Ranks
+from asr_rescore.training.gradient_scale import GradientScale
 from asr_rescore.training.optimizer import ParameterMean
 from asr_rescore.training.teacher import Teacher
 
@@ -36,12 +41,17 @@ class Progress:
     # Valid cost after each epoch, in nats per token. If the model was trained before, the first one is its own cost.
     valid: list[float] = field(default_factory=list)
     averaged: int = 0  # number of steps in the mean of the weights; 0 until averaging starts
+    gradient_scale: GradientScale = field(default_factory=GradientScale)  # for float16
     finished: bool = False
 
     @property
     def epochs_since_best(self) -> int:
         """Number of epochs after the best one."""
         return len(self.valid) - 1 - self.valid.index(min(self.valid))
+
+
+def _read_scale(record: Record) -> GradientScale:
+    return GradientScale(record.number("value", Range(above=0, most=GRADIENT_SCALE)), record.integer("steady"))
 
 
 def _read_progress(record: Record) -> Progress:
@@ -54,6 +64,7 @@ def _read_progress(record: Record) -> Progress:
         seconds=record.number("seconds"),
         valid=list(record.numbers("valid")),
         averaged=record.integer("averaged"),
+        gradient_scale=_read_scale(record.record("gradient_scale")) if "gradient_scale" in record else GradientScale(),
         finished=record.flag("finished"),
     )
 
@@ -108,7 +119,7 @@ class TrainingState:
         tensors = _flat(self._shared_parts())
         for rank, own in enumerate(every):
             tensors |= {_prefix(rank) + name: tensor for name, tensor in own.items()}
-        save_training_state(path, tensors, {"run": fingerprint.facts, "progress": vars(self.progress)})
+        save_training_state(path, tensors, {"run": fingerprint.facts, "progress": asdict(self.progress)})
 
     def load(self, path: Path, fingerprint: Fingerprint, ranks: Ranks) -> None:
         """Become the state that :meth:`save` wrote, as far as it is of this process.
@@ -119,7 +130,7 @@ class TrainingState:
         """
         tensors, facts = load_training_state(path)
         state = Record.of(facts, str(path), "the state of a training run", REMOVE_STATE)
-        saved = Fingerprint(state.record("run").values)
+        saved = Fingerprint(_with_new_settings(state.record("run").values))
         differences = saved.differences(fingerprint)
         if differences == ["processes"]:
             count = saved.facts.get("processes", 1)
@@ -199,6 +210,20 @@ class TrainingState:
         torch.set_rng_state(mine["random"]["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(mine["random"]["cuda"], self.device)
+
+
+def _with_new_settings(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a run that may be older than some settings, which then have their defaults: these change nothing."""
+    try:
+        config = from_dict(facts["config"]).to_dict()
+    except (
+        RescoreError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # a setting is gone, or the file is damaged: the runs differ
+        return dict(facts)
+    return {**facts, "config": config}
 
 
 def _prefix(rank: int) -> str:

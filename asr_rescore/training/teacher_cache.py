@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from asr_rescore.progress import progress_bar
 from asr_rescore.records import Record, read_json
 from asr_rescore.training.cache_job import CacheJob, JoinedRows
 from asr_rescore.training.top_samples import top_and_samples
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
 LOCK_FILE = ".lock"
@@ -253,6 +256,7 @@ def build_cache(
     if finished.exists():
         _refuse_other(directory, _read_fingerprint(directory), fingerprint)
         _check_sums(directory)
+        logger.info("%s: was finished before; its checksums are right", directory)
         return
     with locked(directory / LOCK_FILE, str(directory)):
         with Interrupt() as interrupt:
@@ -314,8 +318,9 @@ class _Builder:
         state = self.model.initial_state(len(self.begins), self.device)
         if path.exists():
             step, state = self._resume(path, state, fingerprint)
+            logger.info("%s: continues at %s", self.directory, self._place(step))
         saved_at = time.monotonic()
-        with progress_bar(total=self.length, initial=max(0, step), desc="teacher cache", unit="step") as bar:
+        with progress_bar("teacher cache", self.length, "steps", max(0, step)) as bar:
             while step < self.length:
                 if step == 0 and self.tokens.start == 0:
                     for tensor in flatten_state(state).values():
@@ -328,8 +333,13 @@ class _Builder:
                     self._save(path, step, state, fingerprint)
                     saved_at = time.monotonic()
                     if interrupt.wanted:
+                        logger.info("%s: saved; the same command continues at %s", self.directory, self._place(step))
                         raise interrupt.end()
         self._flush()
+
+    def _place(self, step: int) -> str:
+        """How much of the text is done, in words."""
+        return f"step {max(0, step):,} of {self.length:,} ({max(0, step) / self.length:.0%})"
 
     def _flush(self) -> None:
         for table in (self.cache.weights, self.cache.words, self.cache.label):

@@ -6,13 +6,15 @@
 #  e.g.: run.sh --ptb-dir /data/ptb --size full     on a GPU
 #        run.sh --ptb-dir /data/ptb                 in about three hours on two cores
 #        run.sh                                     without Penn Treebank, on the embedded corpus of ../wsj/mini
+#        run.sh --ptb-dir /data/ptb --size study    does trust regularization help? Paired comparisons (local/study.sh)
 #
 # Options:
 #   --ptb-dir DIR          directory with ptb.train.txt, ptb.valid.txt and ptb.test.txt (LDC99T42, as preprocessed by
 #                          Mikolov)
-#   --size cpu|full        cpu: smaller models and part of the text; full: the paper's sizes (cpu)
+#   --size cpu|full|study  cpu: smaller models and part of the text; full: the paper's sizes; study: see local/study.sh,
+#                          which has stages of its own (cpu)
 #   --sentences N          use the first N sentences of the training text; 0: all (cpu: 8000, full: 0)
-#   --seeds "1 2 3"        seeds of the students
+#   --seeds "1 2 3"        seeds of the students (these; study: as many as its power needs)
 #   --teacher-seeds "31 37"
 #                          seeds of the teacher's members (cpu: these, full: 31 37 61 71 83)
 #   --exp DIR              output directory (exp/<size>)
@@ -21,6 +23,7 @@
 #                          4 Tables 2 and 3       5 options that are not in the paper   6 perplexities   7 tables
 #   --nj N                 number of trainings at a time (cpu: one per processor; full: 3, which share the GPU)
 #   --top K                cache the K most probable words of each distribution and draws from the rest; 0: all words
+#                          (0; study: 128 for the whole vocabulary, and all of 1,000 words)
 
 set -euo pipefail
 
@@ -28,13 +31,13 @@ set -euo pipefail
 ptb_dir=
 size=cpu
 sentences=
-seeds="1 2 3"
+seeds=
 teacher_seeds=
 exp=
 stage=0
-stop_stage=7
+stop_stage=8
 nj=
-top=0
+top=
 
 echo "$0 $*"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -52,34 +55,31 @@ fi
 case $size in
   cpu)
     sentences=${sentences:-8000} teacher_seeds=${teacher_seeds:-31 37} nj=${nj:-$(getconf _NPROCESSORS_ONLN)}
-    rates="--dynamic-lr 0.0003 --dynamic-decay 0.005" # the best of those tried on 500 sentences of valid
+    rates= # empty: the defaults
     alone="no_averaging asgd twice"
     ;;
   full)
     sentences=${sentences:-0} teacher_seeds=${teacher_seeds:-31 37 61 71 83} nj=${nj:-3}
-    rates= # empty: the rates of the reference
+    rates="--dynamic-preset reference"
     alone="adamw"
     ;;
+  study) nj=${nj:-$(getconf _NPROCESSORS_ONLN)} ;;
   *)
-    echo "$0: --size '$size', expected cpu or full" >&2
+    echo "$0: --size '$size', expected cpu, full or study" >&2
     exit 2
     ;;
 esac
 exp=${exp:-$here/exp/$size}
-conf=$here/conf/$size
-text=(--train "$exp/text/part.txt" --valid "$exp/text/valid.txt")
-rows="kl fixed ce dropout ar fixed_0.1 fixed_0.5 fixed_0.9"
-options="shuffle temperature alpha_0.3 $alone"
-cache=$exp/cache
-teachers=()
-for seed in $teacher_seeds; do teachers+=("$exp/teacher_${seed}_finetuned"); done
 
 side_by_side() { # reads command lines; a finished training is not done again
   "$steps/side_by_side.sh" --cmd "$train_cmd" --nj "$nj" -
 }
 
-refuse_unfinished_stages
-if begin_stage 0 "vocabulary and texts"; then
+stage_time() { # stage_time <time on two cores>: prints how long a stage takes
+  if [ "$size" = cpu ]; then echo "$1, on two cores"; else echo "not timed yet"; fi
+}
+
+words() { # the vocabulary, and train, valid and test text, in $exp/text
   mkdir -p "$exp/text"
   if [ -n "$ptb_dir" ]; then
     for part in train valid test; do
@@ -91,6 +91,25 @@ if begin_stage 0 "vocabulary and texts"; then
     asr-rescore prepare_text --valid "$here"/../wsj/mini/text/valid.txt.gz "$here"/../wsj/mini/text/train.txt.gz "$exp/text"
     cut -d ' ' -f 2- "$here"/../wsj/mini/data/{dev,eval}/text >"$exp/text/test.txt"
   fi
+}
+
+refuse_unfinished_stages
+if [ "$size" = study ]; then
+  . "$here/local/study.sh"
+  exit
+fi
+
+conf=$here/conf/$size
+seeds=${seeds:-1 2 3} top=${top:-0}
+text=(--train "$exp/text/part.txt" --valid "$exp/text/valid.txt")
+rows="kl fixed ce ce_regularized dropout ar fixed_0.1 fixed_0.2 fixed_0.5"
+options="shuffle temperature_2 temperature_5 temperature_8 temperature_10 trust_0.3 $alone"
+cache=$exp/cache
+teachers=()
+for seed in $teacher_seeds; do teachers+=("$exp/teacher_${seed}_finetuned"); done
+
+if begin_stage 0 "vocabulary and texts"; then
+  words
   if [ "$sentences" -gt 0 ]; then
     sed "${sentences}q" "$exp/text/train.txt" >"$exp/text/part.txt"
   else
@@ -100,7 +119,7 @@ if begin_stage 0 "vocabulary and texts"; then
   end_stage
 fi
 
-if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
+if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds ($(stage_time "40 min with stage 2"))"; then
   for seed in $teacher_seeds; do
     command_line "$exp/log/teacher_$seed.log" asr-rescore train_lm --config "$conf/teacher.yaml" --vocab "$exp/text" \
       "${text[@]}" --seed "$seed" "$exp/teacher_$seed"
@@ -114,7 +133,7 @@ if begin_stage 1 "train and finetune teachers with seeds $teacher_seeds"; then
   end_stage
 fi
 
-if begin_stage 2 "cache the ensemble's distribution for every token of the text"; then
+if begin_stage 2 "cache the ensemble's distribution for every token of the text ($(stage_time "40 min with stage 1"))"; then
   asr-rescore cache_teacher --top "$top" --train "$exp/text/part.txt" "$exp/teacher_ensemble" "$cache"
   end_stage
 fi
@@ -127,7 +146,7 @@ distill() { # distill <name> [<more options>]: writes one line for side_by_side 
   done
 }
 
-if begin_stage 3 "train the student with trust regularization, and finetune it"; then
+if begin_stage 3 "train the student with trust regularization, and finetune it ($(stage_time "an hour with stage 4"))"; then
   distill trust | side_by_side
   for seed in $seeds; do
     seeds=$seed distill finetuned --config "$conf/finetune.yaml" --init "$exp/student_trust_$seed"
@@ -135,12 +154,12 @@ if begin_stage 3 "train the student with trust regularization, and finetune it";
   end_stage
 fi
 
-if begin_stage 4 "Tables 2 and 3: $rows"; then
+if begin_stage 4 "Tables 2 and 3: $rows ($(stage_time "an hour with stage 3"))"; then
   for row in $rows; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   end_stage
 fi
 
-if begin_stage 5 "options that are not in the paper, one at a time: $options"; then
+if begin_stage 5 "options that are not in the paper, one at a time: $options ($(stage_time "an hour"))"; then
   for row in $options; do distill "$row" --config "$here/conf/rows/$row.yaml"; done | side_by_side
   # Sample as much text as there is already from the teacher.
   asr-rescore sample_text --tokens "$(sed 's/$/ end/' "$exp/text/part.txt" | wc -w)" "$exp/teacher_ensemble" "$exp/text/sampled.txt"
@@ -151,7 +170,7 @@ if begin_stage 5 "options that are not in the paper, one at a time: $options"; t
   end_stage
 fi
 
-if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student"; then
+if begin_stage 6 "perplexities, also with dynamic evaluation for the finetuned student ($(stage_time "20 min"))"; then
   for model in "$exp"/teacher_* "$exp"/student_*; do
     dynamic=()
     # shellcheck disable=SC2206 # options without blanks

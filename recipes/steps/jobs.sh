@@ -1,5 +1,5 @@
 # Runs asr-rescore through the caller's $cmd. Source this file at top level, after parse_options.sh and with $steps set
-# to this directory. It uses the script's options $cmd, $mem, $gpu and $num_threads.
+# to this directory. It uses the script's options $cmd, $mem, $gpu, $num_threads and $device.
 # shellcheck shell=bash
 
 read -ra _cmd <<<"$cmd"
@@ -13,10 +13,9 @@ if ! command -v "${_cmd[0]}" >/dev/null; then
   echo "$0: --cmd: no ${_cmd[0]} on the PATH; source the path.sh of your s5 directory first" >&2
   exit 2
 fi
-if [ -n "$mem" ]; then _cmd+=(--mem "$mem"); fi
-if [ -n "$gpu" ]; then _cmd+=(--gpu "$gpu"); fi
-if [ -n "$num_threads" ]; then _cmd+=(--num-threads "$num_threads"); fi
 . "$steps/path.sh"
+. "$steps/quoting.sh"
+. "$steps/progress.sh"
 _asr_rescore=$(command -v asr-rescore) # jobs run elsewhere, where the PATH may be another
 options=()
 
@@ -45,19 +44,38 @@ _threads() {
 }
 
 # submit <jobs> <log> <argument of asr-rescore> ...: runs it once, or if the log has JOB in its name, once for each job.
-# If anything fails, shows what asr-rescore complained of.
+# Shows the progress meanwhile. If anything fails, shows what asr-rescore complained of.
 submit() {
-  local jobs=$1 log=$2 line=("${_cmd[@]}") threads job
+  local jobs=$1 log=$2 line=("${_cmd[@]}") threads job quoted status=0
   shift 2
+  if [ -n "$mem" ]; then line+=(--mem "$mem"); fi
+  if [ -n "$gpu" ]; then line+=(--gpu "$gpu"); fi
+  if [ -n "$num_threads" ]; then line+=(--num-threads "$num_threads"); fi
   if [[ $log == *JOB* ]]; then line+=(JOB=1:"$jobs"); else jobs=1; fi
-  line+=("$log")
-  threads=$(_threads "$jobs")
-  if [ -n "$threads" ]; then line+=(env OMP_NUM_THREADS="$threads"); fi
   mkdir -p "$(dirname "$log")"
-  if ! "${line[@]}" "$_asr_rescore" "$@"; then
+  begin_progress "$(dirname "$log")"
+  line+=("$log" env)
+  quoted_for_cmd "ASR_RESCORE_PROGRESS=$(progress_file "$log")"
+  line+=("${quoted[@]}")
+  threads=$(_threads "$jobs")
+  if [ -n "$threads" ]; then line+=(OMP_NUM_THREADS="$threads"); fi
+  quoted_for_cmd "$_asr_rescore" "$@"
+  "${line[@]}" "${quoted[@]}" 9>&- || status=1
+  forget_progress "$log"
+  end_progress
+  clear_progress
+  if [ "$status" -ne 0 ]; then
     for job in $(seq "$jobs"); do
       sed -n '/^asr-rescore /p' "${log//JOB/$job}" 2>/dev/null || true # a job that never began has no log
     done | sort -u | head -n 5 >&2
     return 1
   fi
+}
+
+# submit_finish <log> <argument of asr-rescore> ...: as submit, for a call that only gathers what jobs have computed, and
+# thus asks for no GPU.
+submit_finish() {
+  local gpu=
+  if [ "$device" = cuda ]; then set -- "$@" --device cpu; fi
+  submit 1 "$@"
 }

@@ -88,5 +88,5 @@ fi
 . "$steps/jobs.sh"
 . "$steps/rescoring.sh"
 add_options weights old_lm no_old_lm inv_acwt use_phi order beam max_arcs min_lmwt max_lmwt lmwt cer word_ins_penalty \
-  normaliser allow_oov no_lattice_oracle device
+  normaliser allow_oov no_lattice_oracle skip_scoring device
 rescore rescore_lattice "$@"

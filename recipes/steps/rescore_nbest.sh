@@ -95,5 +95,5 @@ fi
 . "$steps/rescoring.sh"
 n=${n:-$N}
 add_options weights tune old_lm no_old_lm n inv_acwt use_phi min_lmwt max_lmwt lmwt cer word_ins_penalty normaliser \
-  score_cache carry_over allow_oov no_lattice_oracle device
+  score_cache carry_over allow_oov no_lattice_oracle skip_scoring device
 rescore rescore_nbest "$@"

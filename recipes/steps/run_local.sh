@@ -6,7 +6,8 @@
 #  e.g.: run_local.sh JOB=1:4 exp/log/count.JOB.log wc -l exp/part.JOB
 #
 # As with run.pl, an argument without blanks is passed to the shell unchanged, so \| and \> make pipes and redirections.
-# An argument with blanks stays one argument. Options such as --mem 4G are for clusters and have no effect here.
+# An argument with blanks stays one argument, and so does one with an apostrophe that opens nothing, as in it's. Options
+# such as --mem 4G are for clusters and have no effect here.
 # Exit status: 0 if all copies succeeded. Otherwise the logs of the failed copies are named.
 
 set -euo pipefail
@@ -42,9 +43,13 @@ if [ "$first" -lt "$last" ] && [[ $log != *"$name"* ]]; then
   exit 2
 fi
 
+is_for_shell() { # <argument>: whether the shell is to read it
+  [[ $1 =~ ^[^[:space:]]+$ ]] && { [[ $1 != *\'* ]] || bash -nc ": $1" 2>/dev/null; }
+}
+
 line=
 for argument in "$@"; do
-  if [[ $argument =~ ^[^[:space:]]+$ ]]; then line+="$argument "; else line+="'${argument//\'/\'\\\'\'}' "; fi
+  if is_for_shell "$argument"; then line+="$argument "; else line+="'${argument//\'/\'\\\'\'}' "; fi
 done
 
 run_job() { # <job>: prints the name of its log if it fails

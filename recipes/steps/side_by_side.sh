@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs several commands at a time on this machine, each with its own log and its share of the processors.
+# Runs several commands at a time on this machine, each with its own log and its share of the processors. Shows how far
+# each one is, and when it has ended, what it found.
 #
 # Usage: side_by_side.sh [options] <commands-file>
 #  e.g.: side_by_side.sh --nj 2 - <<<"exp/log/a.log asr-rescore train_lm ..."
@@ -26,6 +27,7 @@ if [ $# -ne 1 ]; then
   exit 2
 fi
 
+. "$steps/progress.sh"
 cmd=${cmd:-$(printf %q "$steps/run_local.sh")}
 commands=$(sed '/^$/d' "$1")
 [ -n "$commands" ] || exit 0
@@ -33,5 +35,42 @@ copies=$(wc -l <<<"$commands")
 at_once=$((copies < nj ? copies : nj))
 processors=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors > at_once ? processors / at_once : 1))}
+
+# The first word of a line, as the shell quotes it, and a command that writes its progress.
+begins_with_log='^(([^ \\]|\\.)+) +(asr-rescore .*)$'
+
+with_progress() { # reads lines of commands, and prints them with the file for the progress of each
+  local line number=0
+  while IFS= read -r line; do
+    number=$((number + 1))
+    if [[ $line =~ $begins_with_log ]]; then
+      printf '%s env ASR_RESCORE_PROGRESS=%q/%d %s\n' "${BASH_REMATCH[1]}" "$ASR_RESCORE_WATCHED" "$number" "${BASH_REMATCH[3]}"
+    else
+      echo "$line"
+    fi
+  done
+}
+
+result_of() { # result_of <log> ...: prints the last perplexity in it, or else its last line that is not run.pl's own
+  local found
+  found=$(grep 'ppl ' "$1" | tail -n 1)
+  found=${found:-$(grep -v '^#' "$1" | grep . | tail -n 1)}
+  if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+  if [ -n "$found" ]; then echo "$(basename "$1" .log): ${found##*: }"; fi
+}
+complaint_of() { # complaint_of <log> ...: shows what asr-rescore complained of
+  if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+  grep '^asr-rescore ' "$1" | tail -n 1 >&2
+  return 1
+}
+export -f result_of complaint_of
+
+first_log=$(eval "set -- $(head -n 1 <<<"$commands")" && echo "$1")
+mkdir -p "$(dirname "$first_log")"
+status=0
+begin_progress "$(dirname "$first_log")"
 # xargs continues after a failure and reports it at the end.
-tr '\n' '\0' <<<"$commands" | xargs -0 -P "$at_once" -I{} bash -c "$cmd {}" || exit 1
+with_progress <<<"$commands" | tr '\n' '\0' |
+  xargs -0 -P "$at_once" -I{} bash -c "if $cmd {}; then result_of {}; else complaint_of {}; fi" 9>&- || status=1
+end_progress
+exit "$status"

@@ -9,6 +9,8 @@
 # Call refuse_unfinished_stages before the first stage.
 # shellcheck shell=bash
 
+. "$(dirname "${BASH_SOURCE[0]}")/quoting.sh"
+
 # Refuses to go on over an earlier stage that was begun and not finished.
 refuse_unfinished_stages() {
   local marker number
@@ -41,6 +43,8 @@ end_stage() {
 
 # command_line <log> <command> [<argument> ...]: prints a line for side_by_side.sh.
 command_line() {
-  printf '%q ' "$@"
+  local quoted
+  quoted_for_cmd "${@:2}"
+  printf '%q ' "$1" "${quoted[@]}"
   echo
 }

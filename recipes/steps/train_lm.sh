@@ -12,6 +12,7 @@
 #   --train F, --valid F      other texts (default: train.txt and valid.txt of <text-dir>)
 #   --init DIR                start from the weights of this model
 #   --seed N                  seed of weights, dropout and chunk lengths (default: 1)
+#   --tensorboard DIR         also write the course of the training to this directory, for TensorBoard
 #   --device NAME             auto, cpu or cuda (default: auto)
 #   --cmd "queue.pl ..."      runs the training: Kaldi's run.pl, queue.pl or slurm.pl (default: run_local.sh)
 #   --mem 16G, --gpu 1, --num-threads 4
@@ -25,6 +26,7 @@ train=
 valid=
 init=
 seed=
+tensorboard=
 device=
 cmd=
 mem=

@@ -7,7 +7,7 @@ train_model() {
   local lm_dir=${*: -1} config
   train=${train:-$2/train.txt} valid=${valid:-$2/valid.txt}
   for config in $lm_config; do options+=(--config "$config"); done
-  add_options train valid init seed device
+  add_options train valid init seed tensorboard device
   submit 1 "$lm_dir/log/train.log" "$1" "${options[@]}" "${@:3}"
   grep ': valid ppl ' "$lm_dir/log/train.log"
 }

@@ -39,6 +39,7 @@
 #   --inv-acwt N           inverse acoustic scale at which hypotheses are chosen (12)
 #   --top N                cache the N most probable words of each of the teachers' distributions; all: every word; none:
 #                          no cache, teachers are run along with each student (none; wsj: 64)
+#   --cache-nj N           number of jobs that write this cache (1)
 
 set -euo pipefail
 
@@ -65,6 +66,7 @@ n=1000
 inv_acwt=
 teacher_seeds=
 top=
+cache_nj=1
 
 echo "$0 $*"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -73,6 +75,7 @@ steps=$(cd "$here/../steps" && pwd)
 . "$here/path.sh"
 . "$here/cmd.sh"
 . "$steps/stages.sh"
+. "$steps/progress.sh"
 
 if [ $# -ne 0 ]; then
   echo "$0: takes options only, found '$1'; see --help" >&2
@@ -93,7 +96,9 @@ systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'studen
 refuse_unfinished_stages
 missing=$(list_missing)
 if [ -n "$missing" ]; then
-  printf "$0: %d things are missing:\n" "$(wc -l <<<"$missing")" >&2
+  things=$(wc -l <<<"$missing")
+  if [ "$things" -eq 1 ]; then things="1 thing is"; else things="$things things are"; fi
+  echo "$0: $things missing:" >&2
   sed 's/^/  /' <<<"$missing" >&2
   exit 1
 fi
@@ -140,7 +145,8 @@ fi
 if begin_stage 5 "students: hard labels only, fixed interpolation, trust regularization ($(stage_time 5))"; then
   cache=()
   if [ "$top" != none ]; then
-    asr-rescore cache_teacher --top "${top/#all/0}" --train "$exp/text/train.txt" "$exp/teacher_ensemble" "$exp/cache"
+    "$steps/cache_teacher.sh" --cmd "$train_cmd" --nj "$cache_nj" --top "${top/#all/0}" "$exp/text" \
+      "$exp/teacher_ensemble" "$exp/cache"
     cache=(--teacher-cache "$exp/cache")
   fi
   for student in $students; do
@@ -156,11 +162,13 @@ on_all_graphs() {
   local graph pid pids=()
   OMP_NUM_THREADS=$(threads_of $(($(echo "$graphs" | wc -w) * nj)))
   export OMP_NUM_THREADS
+  begin_progress "$exp/log"
   for graph in $graphs; do
-    "$@" "$graph" &
+    "$@" "$graph" 9>&- &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid"; done
+  end_progress
 }
 
 rescore_nbest() { # rescore_nbest <system> <set> <graph>

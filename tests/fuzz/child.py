@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 
 LONGEST_LINE = 2000  # characters of a message
+MAIN = "asr_rescore/cli/main.py"
 
 
 class Child:
@@ -25,13 +26,16 @@ class Child:
     def __init__(self, run: Callable[[], int], prepare: Callable[[], None] | None = None, stdout: str | None = None):
         sys.stdout.flush()
         reads, writes = os.pipe()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))  # until somebody is there to catch it
         self.pid = os.fork()
         if self.pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             os.close(writes)
             self._printed = reads
             return
         status = 70  # an exception that nobody caught
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writes, 2)
             os.dup2(writes if stdout is None else os.open(stdout, os.O_WRONLY), 1)
@@ -42,6 +46,11 @@ class Child:
             status = run()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 70
+        except KeyboardInterrupt as interrupt:
+            if _has_begun(interrupt):
+                traceback.print_exc()
+            else:
+                status = 130
         except BaseException:
             traceback.print_exc()
         finally:
@@ -58,6 +67,11 @@ class Child:
             printed = stream.read()
         _, how = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(how), printed.decode("utf-8", errors="replace")
+
+
+def _has_begun(interrupt: KeyboardInterrupt) -> bool:
+    """Whether it came in the command, which should have caught it, and not before."""
+    return any(frame.filename.endswith(MAIN) for frame in traceback.extract_tb(interrupt.__traceback__))
 
 
 def _flush() -> None:

@@ -51,7 +51,8 @@ COMMANDS = {
     "lattice_to_ctm --weights": "lattice_to_ctm --weights weights.yaml --data-dir data lang/words.txt decode out.ctm",
     "rescore_nbest": f"rescore_nbest {RESCORE} --n 5 {INPUTS} out",
     "rescore_nbest --tune": f"rescore_nbest {GRID} --tune --n 5 --score-cache out.scores {INPUTS} out",
-    "rescore_nbest again": f"rescore_nbest {RESCORE} --n 5 {INPUTS} out.rescored",
+    "rescore_nbest --filter": f"rescore_nbest {GRID} --tune --cer --filter ./filter.sh --n 5 {INPUTS} out",
+    "rescore_nbest again": f"rescore_nbest {RESCORE} --cer --n 5 {INPUTS} out.rescored",
     "rescore_nbest --weights": f"rescore_nbest {GRID} --weights weights.yaml --n 5 --nj 2 {INPUTS} out",
     "rescore_nbest --use-phi": f"rescore_nbest {RESCORE} --use-phi --n 5 {INPUTS} out",
     "rescore_nbest --old-lm lm.arpa": f"rescore_nbest {RESCORE} --old-lm lm.arpa --n 5 {INPUTS} out",
@@ -59,8 +60,11 @@ COMMANDS = {
     "rescore_lattice --old-lm lm.carpa": f"rescore_lattice {RESCORE} --old-lm lm.carpa --order 3 {INPUTS} out",
     "rescore_nbest --carry-over": f"rescore_nbest {RESCORE} --carry-over recording --n 5 {INPUTS} out",
     "rescore_lattice": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out",
-    "rescore_lattice again": f"rescore_lattice {RESCORE} --order 3 {INPUTS} out.expanded",
+    "rescore_lattice --hyp-filter": f"rescore_lattice {RESCORE} --cer --hyp-filter ./filter.sh --order 3 {INPUTS} out",
+    "rescore_lattice again": f"rescore_lattice {RESCORE} --cer --order 3 {INPUTS} out.expanded",
     "score_wer": "score_wer --details-dir out --data-dir data data/text hyp.txt",
+    "score_wer --cer": "score_wer --cer --ref-filter ./filter.sh --details-dir out --data-dir data data/text hyp.txt",
+    "score_wer --filter": "score_wer --filter ./answer.sh --details-dir out --data-dir data data/text hyp.txt",
     "report": "report out.rescored out.expanded out",
     "compare": "compare out.rescored out.expanded",
     # What only Python callers read.
@@ -122,7 +126,10 @@ KINDS = {
     "ARPA file": Kind("text", ("lm.arpa",), ("rescore_nbest --old-lm lm.arpa",)),
     "G.carpa": Kind("binary", ("lm.carpa",), ("rescore_nbest --old-lm lm.carpa", "rescore_lattice --old-lm lm.carpa")),
     "oov.txt": Kind("text", ("lang/oov.txt",), ("rescore_nbest", "rescore_lattice")),
-    "text": Kind("text", ("data/text", "hyp.txt"), ("score_wer", "rescore_nbest", "prepare_text --kaldi-text")),
+    "text": Kind(
+        "text", ("data/text", "hyp.txt"), ("score_wer", "score_wer --cer", "rescore_nbest", "prepare_text --kaldi-text")
+    ),
+    "output of a filter": Kind("text", ("answer.txt",), ("score_wer --filter",)),
     "utt2spk": Kind("text", ("data/utt2spk",), ("score_wer", "rescore_nbest --carry-over", "rescore_lattice")),
     "segments": Kind(
         *("text", ("data/segments", "data/reco2file_and_channel")),
@@ -248,6 +255,13 @@ def _write_lang_and_data() -> None:
     Path("data/segments").write_text("".join(f"{utt} recording {at} {at + 9.5}\n" for at, utt in enumerate(text)))
     Path("data/reco2file_and_channel").write_text("recording rec A\n")
     kaldi.write_table("hyp.txt", {utt: words[1:] for utt, words in text.items()})
+    shutil.copy("data/text", "answer.txt")
+    for name, program in {
+        "filter.sh": "exec sed -e 's/ THE / A /g'",
+        "answer.sh": "cat >/dev/null; cat answer.txt",
+    }.items():
+        Path(name).write_text(f"#!/bin/sh\n{program}\n")
+        Path(name).chmod(0o755)
 
 
 def _write_ngrams(ids: dict[str, int], words: list[str]) -> None:

@@ -55,8 +55,10 @@
   // Utterances
   const source = find("#data");
   if (!source) return;
-  const { sets } = JSON.parse(source.textContent);
-  const [UTT, SPEAKER, REFERENCE, TEXTS, NUMBERS] = [0, 1, 2, 3, 4];
+  const { sets, oov } = JSON.parse(source.textContent);
+  const [UTT, SPEAKER, REFERENCE, TEXTS, NUMBERS, COSTS] = [0, 1, 2, 3, 4, 5];
+  const NAT = 10; // costs are in tenths
+  const CHEAPER = 1 * NAT; // by how much a word must be cheaper to be marked
   const MORE = 30;
   const FIRST_PASS = "first pass";
   const controls = { set: find("#set"), system: find("#system"), filter: find("#filter"), query: find("#query") };
@@ -124,6 +126,31 @@
       .sort((one, other) => other.first - one.first || other.chosen - one.chosen);
   };
 
+  // What each word of a hypothesis costs under each language model of the chosen system, column by column.
+  const costLines = (columns, row, costs, which) => costs.map(([name, ...pair]) => {
+    const waiting = words(pair[which]).map(Number);
+    const values = columns.map((column) => {
+      if (column.end) return waiting.shift();
+      const heard = column.said === null ? row.inserted[column.index][column.extra] : row.heard[column.index];
+      return heard === undefined || heard === null ? undefined : waiting.shift();
+    });
+    return { name, values };
+  });
+  const costCell = (value, other) => {
+    const cell = make("td", value === undefined ? "" : (value / NAT).toFixed(1), "cost");
+    if (value !== undefined && other !== undefined && value <= other - CHEAPER) cell.classList.add("cheaper");
+    return cell;
+  };
+  const signed = (tenths) => `${tenths < 0 ? "−" : "+"}${(Math.abs(tenths) / NAT).toFixed(1)}`;
+  const why = (parts) => {
+    const changes = parts.map(([name, text]) => [name, Number(text)]);
+    const total = changes.reduce((sum, [, change]) => sum + change, 0);
+    const shown = changes.filter(([, change]) => change).sort((one, other) => one[1] - other[1]);
+    return `Why: with its weights, ${controls.system.value} finds its hypothesis ${(Math.abs(total) / NAT).toFixed(1)} `
+      + `${total <= 0 ? "cheaper" : "more expensive"} than that of the first pass: `
+      + `${shown.map(([name, change]) => `${name} ${signed(change)}`).join(", ")}.`;
+  };
+
   const showUtterance = () => {
     const place = find("#utterance");
     place.replaceChildren();
@@ -131,20 +158,50 @@
     const reference = words(current[REFERENCE]);
     const rows = tableRows(current).map((row) => ({ ...row, ...decoded(reference, row.text) }));
     const before = rows.find((row) => row.first);
+    const chosenRow = rows.find((row) => row.chosen);
+    const system = rowOf(controls.system.value);
+    const [parts, lmCosts] = (current[COSTS] && current[COSTS][system]) || [[], []];
+    const unknown = new Set(oov[currentSet().oov[system]]);
     const columns = [];
     for (let index = 0; index <= reference.length; index += 1) {
       const most = Math.max(...rows.map((row) => row.inserted[index].length));
       for (let extra = 0; extra < most; extra += 1) columns.push({ index, extra, said: null });
       if (index < reference.length) columns.push({ index, said: reference[index] });
     }
-    const cellsAt = (column) => rows.map((row) => (column.said === null
-      ? cellOf(null, row.inserted[column.index][column.extra])
-      : cellOf(column.said, row.heard[column.index], row.first || !before ? undefined : before.heard[column.index])));
+    if (lmCosts.length) columns.push({ end: true, index: reference.length, said: null });
+    const markOov = (cell, word) => {
+      if (word === null || word === undefined || !unknown.has(word)) return cell;
+      cell.classList.add("oov");
+      cell.title = `${cell.title ? `${cell.title}; ` : ""}${controls.system.value} does not know “${word}”`;
+      return cell;
+    };
+    const hypothesisCell = (row, column) => {
+      if (column.end) return make("td");
+      if (column.said === null) {
+        const word = row.inserted[column.index][column.extra];
+        return markOov(cellOf(null, word), word);
+      }
+      const heard = row.heard[column.index];
+      const compared = row.first || !before ? undefined : before.heard[column.index];
+      return markOov(cellOf(column.said, heard, compared), heard);
+    };
+    // The lines below the reference: hypotheses, and under the first pass's and the chosen one what their words cost.
+    const both = before && chosenRow ? [before, chosenRow].map((row, which) => costLines(columns, row, lmCosts, which)) : [[], []];
+    const lines = rows.flatMap((row) => {
+      const which = row === before ? 0 : row === chosenRow ? 1 : -1;
+      const costs = which < 0 ? [] : both[which].map(({ name, values }, lm) => ({
+        names: [innerWidth < 600 ? name : `cost: ${name}`],
+        cells: values.map((value, column) => costCell(value, both[1 - which][lm].values[column])),
+        kind: "costs",
+      }));
+      const cells = columns.map((column) => hypothesisCell(row, column));
+      return [{ names: row.names, cells, kind: row.chosen ? "chosen" : "" }, ...costs];
+    });
     const speaker = current[SPEAKER] ? `, speaker ${current[SPEAKER]}` : "";
     place.append(make("h3", `${current[UTT]}${speaker}`));
     // As many columns side by side as there is room for; the others go below.
-    const letters = (matchMedia("print").matches ? 700 : place.clientWidth) / 9 - (innerWidth < 600 ? 11 : 24);
     const narrow = innerWidth < 600;
+    const letters = (matchMedia("print").matches ? 700 : place.clientWidth) / 9 - (narrow ? 11 : 24);
     const label = (names, short) => {
       const head = Object.assign(make("th"), { scope: "row", title: names.join(", ") });
       const text = short && names.length > 1 ? `${names[0]} +${names.length - 1}` : names.join(", ");
@@ -153,17 +210,17 @@
     };
     let table = null;
     let room = 0;
-    for (const column of columns) {
-      const cells = cellsAt(column);
-      const width = Math.max(column.said?.length ?? 1, ...cells.map((cell) => cell.textContent.length)) + 1.5;
+    columns.forEach((column, number) => {
+      const said = column.end ? "end" : column.said ?? "";
+      const width = Math.max(said.length, ...lines.map((line) => line.cells[number].textContent.length)) + 1.5;
       if (!table || width > room) {
         table = make("table");
         const head = table.insertRow();
         head.append(Object.assign(make("th", "reference"), { scope: "row" }));
-        for (const row of rows) {
-          const line = table.insertRow();
-          if (row.chosen) line.className = "chosen";
-          line.append(label(row.names, narrow || columns[0] !== column));
+        for (const line of lines) {
+          const row = table.insertRow();
+          if (line.kind) row.className = line.kind;
+          row.append(label(line.names, narrow || number > 0));
         }
         const wide = make("div", "", "wide");
         wide.append(table);
@@ -171,13 +228,14 @@
         room = letters;
       }
       room -= width;
-      table.rows[0].append(make("td", column.said ?? ""));
-      cells.forEach((cell, index) => table.rows[index + 1].append(cell));
-    }
+      table.rows[0].append(markOov(make("td", said, column.end ? "cost" : ""), column.said));
+      lines.forEach((line, index) => table.rows[index + 1].append(line.cells[number]));
+    });
     const together = rows.filter((row) => row.names.length > 1);
     if (narrow && together.length) {
       place.append(make("p", `Alike: ${together.map((row) => row.names.join(" = ")).join("; ")}`, "remark"));
     }
+    if (parts.length) place.append(make("p", why(parts), "why"));
     if (!columns.length) place.append(make("p", "Nothing was said and nothing heard."));
   };
 

@@ -1,0 +1,38 @@
+"""ppl_study: objectives compared by students with the same seeds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "print how the perplexities of students with the same seed differ between objectives, with intervals"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--json", type=Path, help="write the differences of each seed and all figures to this file")
+    parser.add_argument("--plot", type=Path, help="write a plot of the differences to this SVG file")
+    parser.add_argument("study", type=Path, help="YAML file: regimes, arms, baseline and further pairs of arms")
+    parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="directory that contains those of the regimes")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a table for each regime in Markdown."""
+    import json
+
+    from asr_rescore.files import atomic_text
+    from asr_rescore.outputs import check_outputs
+    from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown
+    from asr_rescore.report.study_plot import to_svg
+
+    outputs = [path for path in (arguments.json, arguments.plot) if path]
+    check_outputs(outputs, [arguments.study])
+    results = read_results(StudyConfig.read(arguments.study), arguments.exp_dir)
+    if arguments.json:
+        with atomic_text(arguments.json) as stream:
+            json.dump(to_json(results), stream, indent=2)
+    if arguments.plot:
+        with atomic_text(arguments.plot) as stream:
+            stream.write(to_svg(results))
+    print(to_markdown(results), end="")
+    return 0

@@ -1,0 +1,228 @@
+"""A comparison of training objectives by students that are paired by their seeds, under several regimes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from asr_rescore.records import Record, read_yaml
+from asr_rescore.report.matched_pairs import holm
+from asr_rescore.report.paired_differences import PairedDifferences, pair_up, percent_changes
+from asr_rescore.report.perplexity import measured
+from asr_rescore.report.table import NOTHING, markdown
+
+TEXTS = ("test", "valid")
+HEADER = ("objective", "pairs", "test ppl", "difference, %", "95 % interval", "p", "detectable, %", "valid, %")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is compared.
+
+    Attributes:
+        regimes: directory → title. The model of an arm and a seed is in ``<regime>/student_<arm>_<seed>``.
+        arms: name → label of each objective.
+        baseline: the arm that all others are compared with.
+        also: further pairs of arms to compare, the second one as the baseline.
+    """
+
+    regimes: Mapping[str, str]
+    arms: Mapping[str, str]
+    baseline: str
+    also: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> StudyConfig:
+        """Read the YAML file of a study.
+
+        Raises:
+            InputError: the file is missing or has another form.
+        """
+        kind = "a study: regimes, arms, baseline and also"
+        remedy = "see recipes/ptb/conf/study/study.yaml"
+        tree = Record.of(read_yaml(path, kind, remedy), str(path), kind, remedy)
+        arms = tree.texts_by_name("arms")
+        baseline = tree.text("baseline")
+        if baseline not in arms:
+            tree.refuse("baseline", "one of the arms")
+        also = []
+        for pair in tree.items("also") if "also" in tree else []:
+            if not isinstance(pair, list) or len(pair) != 2 or not all(arm in arms for arm in pair):
+                tree.refuse("also", "pairs of arms")
+            also.append((pair[0], pair[1]))
+        return cls(tree.texts_by_name("regimes"), arms, baseline, tuple(also))
+
+    @property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """The arms that are compared, each with the one that it is compared with."""
+        return [*((arm, self.baseline) for arm in self.arms if arm != self.baseline), *self.also]
+
+
+@dataclass(frozen=True)
+class ComparedArm:
+    """The students of one arm next to those of another with the same seeds.
+
+    Attributes:
+        label: what is compared.
+        seeds: the seeds that both arms have.
+        ppl: mean perplexity of the arm on test over these seeds.
+        changes: test or valid → percent by which the arm's perplexities differ from the other's, for each seed.
+        p: of the change on test, corrected by Holm for all comparisons of the regime.
+    """
+
+    label: str
+    seeds: tuple[str, ...]
+    ppl: float
+    changes: Mapping[str, PairedDifferences]
+    p: float = math.nan
+
+    @property
+    def test(self) -> PairedDifferences:
+        """The changes on test."""
+        return self.changes["test"]
+
+
+@dataclass(frozen=True)
+class RegimeResult:
+    """All comparisons under one regime.
+
+    Attributes:
+        title: of the regime.
+        baseline: label and mean perplexity of the baseline on test.
+        arms: the comparisons for which there are results.
+    """
+
+    title: str
+    baseline: tuple[str, float]
+    arms: tuple[ComparedArm, ...]
+
+
+def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
+    """The results of all regimes that have any.
+
+    Args:
+        config: what is compared.
+        experiment: the directory that contains those of the regimes; ``compute_ppl --json`` left
+            ``ppl_{valid,test}.json`` in each model directory.
+
+    Raises:
+        InputError: a result is damaged.
+    """
+    found = (_regime(config, experiment / name, title) for name, title in config.regimes.items())
+    return [result for result in found if result.arms]
+
+
+def _regime(config: StudyConfig, directory: Path, title: str) -> RegimeResult:
+    ppl = {arm: {text: _perplexities(directory, arm, text) for text in TEXTS} for arm in config.arms}
+    compared = []
+    for arm, other in config.comparisons:
+        pairs = {text: pair_up(ppl[arm][text], ppl[other][text]) for text in TEXTS}
+        seeds = tuple(seed for seed in pairs["test"] if seed in pairs["valid"])
+        if not seeds:
+            continue
+        changes = {text: percent_changes([pairs[text][seed] for seed in seeds]) for text in TEXTS}
+        label = config.arms[arm]
+        if other != config.baseline:
+            label += f", compared with {config.arms[other]}"
+        compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes))
+    testable = [number for number, arm in enumerate(compared) if not math.isnan(arm.test.p)]
+    for number, p in zip(testable, holm([compared[number].test.p for number in testable]), strict=True):
+        compared[number] = replace(compared[number], p=p)
+    of_baseline = list(ppl[config.baseline]["test"].values())
+    return RegimeResult(
+        title, (config.arms[config.baseline], mean(of_baseline) if of_baseline else math.nan), tuple(compared)
+    )
+
+
+def _perplexities(directory: Path, arm: str, text: str) -> dict[str, float]:
+    """Seed → perplexity of the finished students of an arm."""
+    found = {}
+    for path in directory.glob(f"student_{arm}_*/ppl_{text}.json"):
+        seed = path.parent.name.removeprefix(f"student_{arm}_")
+        ppl = measured(path.parent, text).get("ppl", math.inf)
+        if seed.isdigit() and math.isfinite(ppl):  # student_fixed_0.5_1 is no student of the arm "fixed"
+            found[seed] = ppl
+    return found
+
+
+def to_markdown(results: Sequence[RegimeResult]) -> str:
+    """A table of differences for each regime, then one of the differences of each seed."""
+    return "\n".join(line for result in results for line in _lines(result))
+
+
+def _lines(result: RegimeResult) -> Iterator[str]:
+    label, ppl = result.baseline
+    rows = [
+        [
+            arm.label,
+            str(len(arm.seeds)),
+            f"{arm.ppl:.2f}",
+            f"{arm.test.mean:+.2f}",
+            _interval(arm.test),
+            _number(arm.p, ".4f"),
+            _number(arm.test.detectable, ".2f"),
+            f"{arm.changes['valid'].mean:+.2f}",
+        ]
+        for arm in result.arms
+    ]
+    yield f"### {result.title}\n"
+    yield f"Compared with {label}, which has a mean test perplexity of {ppl:.2f}, in percent of its perplexity.\n"
+    yield markdown([HEADER, *rows])
+    seeds = sorted({seed for arm in result.arms for seed in arm.seeds}, key=lambda seed: (len(seed), seed))
+    each = []
+    for arm in result.arms:
+        by_seed = dict(zip(arm.seeds, arm.test.values, strict=True))
+        each.append([arm.label, *(f"{by_seed[seed]:+.2f}" if seed in by_seed else NOTHING for seed in seeds)])
+    yield "Difference on test in percent, for each seed:\n"
+    yield markdown([["objective", *seeds], *each])
+
+
+def _interval(differences: PairedDifferences) -> str:
+    if math.isnan(differences.half_width):
+        return NOTHING
+    return "{:+.2f} … {:+.2f}".format(*differences.interval)
+
+
+def _number(value: float, form: str) -> str:
+    return NOTHING if math.isnan(value) else format(value, form)
+
+
+def to_json(results: Sequence[RegimeResult]) -> list[dict[str, Any]]:
+    """The same as plain values; what one pair cannot tell is None."""
+    return [
+        {
+            "regime": result.title,
+            "baseline": result.baseline[0],
+            "baseline_test_ppl": _plain(result.baseline[1]),
+            "comparisons": [_arm_to_json(arm) for arm in result.arms],
+        }
+        for result in results
+    ]
+
+
+def _arm_to_json(arm: ComparedArm) -> dict[str, Any]:
+    return {
+        "objective": arm.label,
+        "seeds": list(arm.seeds),
+        "test_ppl": arm.ppl,
+        "p_holm": _plain(arm.p),
+        **{
+            text: {
+                "percent": list(changes.values),
+                "mean": changes.mean,
+                "deviation": _plain(changes.deviation),
+                "interval": [_plain(end) for end in changes.interval],
+                "p": _plain(changes.p),
+                "detectable": _plain(changes.detectable),
+            }
+            for text, changes in arm.changes.items()
+        },
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
