@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 Step = Literal["ins", "del", "sub"]
+# The lowest diagonal; and on this and each further one, the number of words of the hypothesis before the last place.
+Wave = tuple[int, np.ndarray]
 Alignment = Sequence[tuple[str | None, str | None]]  # reference word and hypothesis word, or None
 LONG = 1 << 20  # cells of a table from which on it pays to know the distance first
 UNREACHABLE = 1 << 29
-MOST_WAVES = 4000  # errors; they take 32 MB
 SHORT_RUN = 3  # matching words that are looked for on all diagonals at once
 CHUNK = 64  # words that are compared at once on one diagonal
 
@@ -80,7 +81,7 @@ def _table(reference: Sequence[str], hypothesis: Sequence[str], rule: AlignmentR
         from rapidfuzz.distance import Levenshtein
 
         distance = Levenshtein.distance(said, heard)
-        if distance <= MOST_WAVES and rule.gap == rule.substitution == 1:
+        if rule.gap == rule.substitution == 1:
             return _Waves(said, heard, distance), distance
         most = distance * max(rule.gap, rule.substitution)
     table = _CostTable(said, heard, rule, most // rule.gap)
@@ -93,42 +94,52 @@ class _Waves:
     On a diagonal, costs do not decrease. So the table is known from the last place on each diagonal that costs at most
     0, 1, 2, … errors. Only diagonals are held from which the end can be reached with the errors that are left. All
     cheapest alignments are on these. Elsewhere, too many errors may be told, but never too few.
+
+    As of the rows of a :class:`_CostTable`, only some waves are kept, and the others are computed again.
     """
 
     def __init__(self, said: Sequence[int], heard: Sequence[int], distance: int):
         self.said = np.array([*said, -2], dtype=np.int32)
         self.heard = np.array([*heard, -3], dtype=np.int32)
-        ahead = len(said) - len(heard)  # diagonal of the end
-        self.waves: list[
-            tuple[int, np.ndarray]
-        ] = []  # lowest diagonal, h of the last place on it and on each further one
-        for errors in range(distance + 1):
-            left = distance - errors
-            lowest = max(-errors, ahead - left)
-            diagonals = np.arange(lowest, min(errors, ahead + left) + 1, dtype=np.int32)
-            places = self._one_error_on(diagonals) if errors else np.zeros(1, dtype=np.int32)
-            np.minimum(places, np.minimum(len(heard), len(said) - diagonals), out=places)
-            self._slide(places, diagonals)
-            self.waves.append((lowest, places))
+        self.distance = distance
+        self.ahead = len(said) - len(heard)  # diagonal of the end
+        self.height = math.isqrt(distance) + 1  # of a block of waves
+        self.first_waves = [self._wave(None, 0)]
+        self._compute(0)
+        while len(self.first_waves) * self.height <= distance:
+            self.first_waves.append(self.block[-1])
+            self._compute(len(self.first_waves) - 1)
 
     def holds(self, h: int, r: int, errors: int) -> bool:
         """Whether the first ``h`` words of the hypothesis and ``r`` of the reference cost so many errors, or fewer."""
         if errors < 0:
             return False
-        lowest, places = self.waves[errors]
+        if not 0 <= errors - self.begin < len(self.block):
+            self._compute(errors // self.height)
+        lowest, places = self.block[errors - self.begin]
         diagonal = r - h - lowest
         return 0 <= diagonal < len(places) and bool(places[diagonal] >= h)
 
-    def _one_error_on(self, diagonals: np.ndarray) -> np.ndarray:
-        """Where one more error than those of the last wave gets to, before words that match."""
-        lowest, places = self.waves[-1]
-        around = np.full(len(diagonals) + 2, -UNREACHABLE, dtype=np.int32)  # the last wave, and a diagonal on each side
-        shift = lowest - (int(diagonals[0]) - 1)
-        begin, end = max(0, shift), min(len(around), shift + len(places))
-        around[begin:end] = places[begin - shift : end - shift]
-        forward: np.ndarray = np.maximum(around[1:-1], around[2:]) + np.int32(1)  # substitutions and insertions
-        np.maximum(forward, around[:-2], out=forward)  # deletions
-        return forward
+    def _compute(self, number: int) -> None:
+        """Compute one block of waves, and the first wave of the next block."""
+        self.begin = number * self.height
+        self.block = [self.first_waves[number]]
+        for errors in range(self.begin + 1, min(self.begin + self.height, self.distance) + 1):
+            self.block.append(self._wave(self.block[-1], errors))
+
+    def _wave(self, before: Wave | None, errors: int) -> Wave:
+        """Where so many errors get to.
+
+        Args:
+            before: where one error less gets to; None for no errors.
+            errors: how many.
+        """
+        left = self.distance - errors
+        diagonals = np.arange(max(-errors, self.ahead - left), min(errors, self.ahead + left) + 1, dtype=np.int32)
+        places = np.zeros(1, dtype=np.int32) if before is None else _one_error_more(before, diagonals)
+        np.minimum(places, np.minimum(len(self.heard), len(self.said) - diagonals) - 1, out=places)
+        self._slide(places, diagonals)
+        return int(diagonals[0]), places
 
     def _slide(self, places: np.ndarray, diagonals: np.ndarray) -> None:
         """Go on along matching words; in ``places`` itself."""
@@ -154,6 +165,18 @@ class _Waves:
                 return h + first - begin
             h += number
             r += number
+
+
+def _one_error_more(wave: Wave, diagonals: np.ndarray) -> np.ndarray:
+    """Where one more error than those of a wave gets to, before words that match."""
+    lowest, places = wave
+    around = np.full(len(diagonals) + 2, -UNREACHABLE, dtype=np.int32)  # the wave, and a diagonal on each side
+    shift = lowest - (int(diagonals[0]) - 1)
+    begin, end = max(0, shift), min(len(around), shift + len(places))
+    around[begin:end] = places[begin - shift : end - shift]
+    forward: np.ndarray = np.maximum(around[1:-1], around[2:]) + np.int32(1)  # substitutions and insertions
+    np.maximum(forward, around[:-2], out=forward)  # deletions
+    return forward
 
 
 class _CostTable:
@@ -192,11 +215,10 @@ class _CostTable:
 
     def cost(self, h: int, r: int) -> int:
         """The cost of a cell; ``UNREACHABLE`` outside the band."""
-        number, place = divmod(h, self.height)
-        if number != self.number:
-            self._compute(number)
+        if not 0 <= h - self.begin < len(self.block):
+            self._compute(h // self.height)
         diagonal = r - h - self.lowest
-        return int(self.block[place][diagonal]) if 0 <= diagonal < self.width else UNREACHABLE
+        return int(self.block[h - self.begin][diagonal]) if 0 <= diagonal < self.width else UNREACHABLE
 
     def holds(self, h: int, r: int, cost: int) -> bool:
         """Whether a cell costs so much."""
@@ -204,11 +226,10 @@ class _CostTable:
 
     def _compute(self, number: int) -> None:
         """Compute one block of rows, and the first row of the next block."""
-        self.number = number
         row = self.first_rows[number]
         self.block = [row]
-        begin = number * self.height
-        for h, word in enumerate(self.hypothesis[begin : begin + self.height], begin):
+        self.begin = number * self.height
+        for h, word in enumerate(self.hypothesis[self.begin : self.begin + self.height], self.begin):
             above = row
             row = (self.reference[h : h + self.width] != word) * np.int32(self.rule.substitution)
             row += above
