@@ -117,6 +117,7 @@ def main(rank: int, folder: Path) -> None:
     stopping(4, lambda: os._exit(3) if rank == 1 else None)
     found["left"] = error_of(lambda: together(make_run(folder / "left"), ranks))
     (folder / f"found.{rank}.json").write_text(json.dumps(found))
+    os._exit(0)  # gloo may abort the interpreter at its end if the other process has left
 
 
 if __name__ == "__main__":
