@@ -222,6 +222,30 @@ def test_scoring_can_be_left_out(lang, lm, data, silent, decode, tmp_path, comma
     assert (SystemReport.load(outs[0]).data, SystemReport.load(outs[0]).rescored) == (data.name, {})
 
 
+def test_scores_of_an_earlier_run_do_not_stay(rescore, silent):
+    """After a run with other weights, `grep WER wer_* | best_wer.sh` must not find what the old ones gave."""
+    _, out = rescore("--lm-weight", 0.3, "--cer")
+    assert (out / "wer_13_0.0").exists() and (out / "cer_13_0.0").exists()
+    rescore("--lm-weight", 0.9, "--lmwt", 12, "--word-ins-penalty", 0)
+    assert {path.name for path in out.glob("[wc]er_*")} == {"wer_12_0.0"}
+    assert [path.name for path in (out / "scoring_kaldi").glob("penalty_*/*")] == ["12.txt"]
+    assert not list((out / "scoring_kaldi").glob("*cer*"))
+    for left_out in (["--skip-scoring"], []):
+        rescore("--lm-weight", 0.9)
+        rescore("--lm-weight", 0.1, *left_out, **({} if left_out else {"data": silent}))
+        assert not list(out.glob("[wc]er_*")) and not (out / "scoring_kaldi").exists()
+
+
+def test_scores_of_another_program_stay(rescore):
+    _, out = rescore("--lm-weight", 0.9, "--skip-scoring")
+    (out / "scoring_kaldi").mkdir()
+    theirs = [out / "wer_12_0.0", out / "scoring_kaldi" / "best_wer"]  # Kaldi's score.sh wrote them
+    for path in theirs:
+        path.write_text("%WER 1.00")
+    rescore("--lm-weight", 0.9, "--skip-scoring")
+    assert [path.read_text() for path in theirs] == ["%WER 1.00"] * 2
+
+
 def test_nothing_is_tuned_without_scoring(rescore, capsys):
     assert rescore("--tune", "--skip-scoring")[0] == 2
     assert "--tune counts errors, which --skip-scoring leaves out; give --weights or" in capsys.readouterr().err

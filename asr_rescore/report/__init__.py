@@ -2,7 +2,7 @@
 
 from asr_rescore.report.choice_costs import ChoiceCosts
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.kaldi_files import IN_CHARACTERS, IN_WORDS, write_details, write_scoring
+from asr_rescore.report.kaldi_files import IN_CHARACTERS, IN_WORDS, remove_scores, write_details, write_scoring
 from asr_rescore.report.list_depth import AtDepth
 from asr_rescore.report.page import to_html
 from asr_rescore.report.published import PublishedRow, read_published
@@ -31,6 +31,7 @@ __all__ = [
     "SearchedWeights",
     "SystemReport",
     "read_published",
+    "remove_scores",
     "sclite_files",
     "to_html",
     "to_text",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ NO_WORD = "***"  # stands for the missing word of an insertion or deletion
 # Column widths in Kaldi's scripts.
 MAX_WORD_WIDTH = 16
 MIN_SPEAKER_WIDTH = 15
+_NUMBER = r"-?[0-9][0-9.e+-]*"  # an LMWT or a word insertion penalty in a file name
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,34 @@ def write_scoring(
     for name, value in zip(("lmwt", "wip"), chosen.names, strict=True):
         with atomic_text(details / name) as stream:
             stream.write(f"{value}\n")
+    remove_scores(out_dir, counts.keys(), unit)
     return counts
+
+
+def remove_scores(out_dir: Path, kept: Collection[OperatingPoint] = (), unit: Unit = IN_WORDS) -> None:
+    """Remove what an earlier scoring left: its transcripts need not be those of the directory any more.
+
+    Args:
+        out_dir: the decode directory.
+        kept: the points whose scores stay; without any, references and details go too.
+        unit: what was counted.
+    """
+    folder = out_dir / "scoring_kaldi"
+    names = {unit.wer_file(point) for point in kept}
+    for path in list(out_dir.glob(f"{unit.rate}_*")):
+        if path.name not in names and re.fullmatch(rf"{unit.rate}_{_NUMBER}_{_NUMBER}", path.name):
+            path.unlink()
+    texts = {(f"penalty_{wip}", f"{lmwt}{unit.text}") for lmwt, wip in (point.names for point in kept)}
+    for path in list(folder.glob(f"penalty_*/*{unit.text}")):
+        ours = re.fullmatch(_NUMBER + re.escape(unit.text), path.name)
+        if ours and (path.parent.name, path.name) not in texts:
+            path.unlink()
+            with suppress(OSError):  # it holds other files
+                path.parent.rmdir()
+    if not kept:
+        shutil.rmtree(folder / f"{unit.rate}_details", ignore_errors=True)
+        for name in (f"best_{unit.rate}", f"test_filt{unit.text}"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_details(

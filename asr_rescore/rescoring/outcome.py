@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Set
+from contextlib import suppress
 from pathlib import Path
 
 from asr_rescore import kaldi
@@ -11,9 +12,11 @@ from asr_rescore.lattice import oracle
 from asr_rescore.report import (
     FIRST_PASS_FILE,
     IN_CHARACTERS,
+    IN_WORDS,
     TUNING_FILE,
     CharacterErrors,
     SystemReport,
+    remove_scores,
     write_scoring,
 )
 from asr_rescore.report.choice_costs import COSTS_FILE, write_choice_costs
@@ -122,10 +125,11 @@ def _character_errors(references: Texts, rescored: Texts, first_pass: Texts) -> 
 def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
     """Write text, the transcripts; and wer_LMWT_WIP and scoring_kaldi/, as Kaldi's score.sh leaves them.
 
-    Without references, there is only text.
+    Without references, there is only text. Scores that an earlier run left of other transcripts are removed.
     """
     kaldi.write_table(out_dir / TEXT_FILE, outcome.transcripts)
     if inputs.data.text is None:
+        _remove_scores_of_rescoring(out_dir)
         return
     point = outcome.weights.weights.point
     speakers = inputs.data.utt2spk
@@ -135,6 +139,21 @@ def write_scores(inputs: Inputs, outcome: Outcome, out_dir: Path) -> None:
         characters = {point: InCharacters(texts) for point, texts in outcome.rescored.items()}
         references = InCharacters(inputs.compared_references)
         write_scoring(out_dir, references, characters, speakers, point, IN_CHARACTERS)
+    else:
+        remove_scores(out_dir, unit=IN_CHARACTERS)
+
+
+def _remove_scores_of_rescoring(out_dir: Path) -> None:
+    """Remove the scores of an earlier rescoring, but not those of another program, which knew these transcripts."""
+    folder = out_dir / "scoring_kaldi"
+    if not (folder / FIRST_PASS_FILE).exists():
+        return
+    for unit in (IN_CHARACTERS, IN_WORDS):
+        remove_scores(out_dir, unit=unit)
+    (folder / COSTS_FILE).unlink(missing_ok=True)
+    (folder / FIRST_PASS_FILE).unlink()  # last: it says that there is something to remove
+    with suppress(OSError):  # it holds other files
+        folder.rmdir()
 
 
 def write_explanations(outcome: Outcome, report: SystemReport, out_dir: Path) -> None:
