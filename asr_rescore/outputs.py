@@ -21,7 +21,8 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
         replaced: directories that will be replaced as a whole.
 
     Raises:
-        UsageError: an output is an input, by whatever name, or has an input in it; or a file is a directory.
+        UsageError: an output is an input, by whatever name, or has an input in it; two outputs are the same file; or a
+            file is a directory.
         RescoreError: an output cannot be written.
     """
     files = list(files)
@@ -41,12 +42,24 @@ def check_outputs(files: Iterable[Path], inputs: Iterable[Path] = (), *, replace
         source = containers.get(_resolved(output))
         if source is not None:
             raise UsageError(f"{source} is an input in {output}, which would be replaced; {_name_another(output)}")
+    _refuse_twice(files)
     writable: set[Path] = set()
     for output in (*files, *replaced):
         check_writable(output, writable)
     for output in files:
         if output.is_dir():
             raise UsageError(f"{output} cannot be written: it is a directory; name a file")
+
+
+def _refuse_twice(files: Iterable[Path]) -> None:
+    """Refuse outputs of which the second would replace the first."""
+    seen: set[object] = set()
+    for output in files:
+        if not is_device(output):
+            identity = _identity(output)
+            if identity in seen:
+                raise UsageError(f"{output} is named for two outputs; give each its own file")
+            seen.add(identity)
 
 
 def _name_another(output: Path) -> str:

@@ -251,6 +251,15 @@ def test_a_directory_where_a_file_should_be(tmp_path):
         check_outputs([tmp_path])
 
 
+def test_two_outputs_in_one_file(tmp_path):
+    (tmp_path / "there").touch()
+    (tmp_path / "link").symlink_to("there")
+    for one, other in (("new", "../" + tmp_path.name + "/new"), ("there", "link")):
+        with pytest.raises(UsageError, match="is named for two outputs; give each its own file"):
+            check_outputs([tmp_path / one, tmp_path / other])
+    check_outputs([Path(os.devnull), Path(os.devnull), tmp_path / "new", tmp_path / "there"])
+
+
 def test_an_input_next_to_the_output_is_no_harm(tmp_path):
     (tmp_path / "text").touch()
     check_outputs([tmp_path / "out"], [tmp_path / "text", tmp_path])
