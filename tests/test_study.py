@@ -112,12 +112,41 @@ def test_without_results_nothing_is_shown(tmp_path, capsys):
         "regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\nalso: [[kl, ce]]\n",
         "regimes: [a]\narms: {kl: KL}\nbaseline: kl\n",
         "- a list",
+        "regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\nalso: [[[kl], kl]]\n",
+        "regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\nalos: [[kl, kl]]\n",
     ],
 )
 def test_another_file(tmp_path, text):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match="study"):
         StudyConfig.read(tmp_path / "study.yaml")
+
+
+def test_a_result_is_not_replaced(experiment, capsys):
+    result = experiment / "small/student_kl_1/ppl_test.json"
+    before = result.read_text()
+    assert main(["ppl_study", "--json", str(result), str(experiment / "study.yaml"), str(experiment)]) == 2
+    assert "is an input and would be replaced" in capsys.readouterr().err
+    assert result.read_text() == before
+
+
+def test_an_experiment_that_is_not_there(experiment, capsys):
+    assert main(["ppl_study", str(experiment / "study.yaml"), str(experiment / "smal")]) == 1
+    assert "found no directory, expected the results of a study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ppl", [0, -3.0, 1e-320])
+def test_a_perplexity_that_is_none(experiment, ppl):
+    (experiment / "small/student_kl_1/ppl_test.json").write_text(json.dumps({"ppl": ppl}))
+    with pytest.raises(InputError, match="expected 1 or more"):
+        results(experiment)
+
+
+def test_a_student_that_is_left_out_is_named(experiment, capsys):
+    path = experiment / "small/student_trust_2/ppl_test.json"
+    path.write_text(json.dumps({"ppl": math.inf}))
+    assert main(["ppl_study", str(experiment / "study.yaml"), str(experiment)]) == 0
+    assert capsys.readouterr().err == f"{path}: the perplexity is infinite or missing; this student is left out\n"
 
 
 def test_a_useless_student_counts_for_nothing(experiment):

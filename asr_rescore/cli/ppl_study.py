@@ -19,15 +19,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print a table for each regime in Markdown."""
     import json
+    import sys
 
+    from asr_rescore.errors import InputError, printable
     from asr_rescore.files import atomic_text
     from asr_rescore.outputs import check_outputs
-    from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown
+    from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown, useless_students
     from asr_rescore.report.study_plot import to_svg
 
     outputs = [path for path in (arguments.json, arguments.plot) if path]
-    check_outputs(outputs, [arguments.study])
-    results = read_results(StudyConfig.read(arguments.study), arguments.exp_dir)
+    check_outputs(outputs, [arguments.study, *arguments.exp_dir.glob("*/*/ppl_*.json")])
+    if not arguments.exp_dir.is_dir():
+        remedy = "give the directory that contains those of the regimes"
+        raise InputError(arguments.exp_dir, found="no directory", expected="the results of a study", remedy=remedy)
+    config = StudyConfig.read(arguments.study)
+    results = read_results(config, arguments.exp_dir)
     if arguments.json:
         with atomic_text(arguments.json) as stream:
             json.dump(to_json(results), stream, indent=2)
@@ -35,4 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
         with atomic_text(arguments.plot) as stream:
             stream.write(to_svg(results))
     print(to_markdown(results), end="")
+    for path in useless_students(config, arguments.exp_dir):
+        print(printable(f"{path}: the perplexity is infinite or missing; this student is left out"), file=sys.stderr)
     return 0

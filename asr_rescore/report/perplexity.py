@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from asr_rescore.ranges import Range
 from asr_rescore.records import Record, read_json, read_yaml
 from asr_rescore.report.table import NOTHING, markdown
 
@@ -20,6 +21,7 @@ COLUMNS = {
     "dynamic test": ("test", "dynamic_ppl"),
 }
 ALWAYS = ("valid", "test")  # columns of every table
+PERPLEXITY = Range(least=1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def measured(directory: Path, text: str) -> dict[str, Any]:
     record = read_json(path, "a result of compute_ppl", "create it again with compute_ppl --json")
     for key in ("ppl", "dynamic_ppl"):
         if key in record.values and record.values[key] != math.inf:  # what a useless model gives
-            record.number(key)
+            record.number(key, PERPLEXITY)
     return dict(record.values)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -45,13 +45,20 @@ class StudyConfig:
         kind = "a study: regimes, arms, baseline and also"
         remedy = "see recipes/ptb/conf/study/study.yaml"
         tree = Record.of(read_yaml(path, kind, remedy), str(path), kind, remedy)
+        for name in tree.values:
+            if name not in (known := [entry.name for entry in fields(cls)]):
+                tree.refuse(name, "none but " + ", ".join(known))
         arms = tree.texts_by_name("arms")
         baseline = tree.text("baseline")
         if baseline not in arms:
             tree.refuse("baseline", "one of the arms")
         also = []
         for pair in tree.items("also") if "also" in tree else []:
-            if not isinstance(pair, list) or len(pair) != 2 or not all(arm in arms for arm in pair):
+            if (
+                not isinstance(pair, list)
+                or len(pair) != 2
+                or not all(isinstance(arm, str) and arm in arms for arm in pair)
+            ):
                 tree.refuse("also", "pairs of arms")
             also.append((pair[0], pair[1]))
         return cls(tree.texts_by_name("regimes"), arms, baseline, tuple(also))
@@ -138,14 +145,33 @@ def _regime(config: StudyConfig, directory: Path, title: str) -> RegimeResult:
     )
 
 
+def useless_students(config: StudyConfig, experiment: Path) -> list[Path]:
+    """The results that no comparison counts, since their perplexity is infinite or missing.
+
+    Raises:
+        InputError: a result is damaged.
+    """
+    found = []
+    for regime in config.regimes:
+        for arm in config.arms:
+            for text in TEXTS:
+                students = _students(experiment / regime, arm, text)
+                found += [path for path, ppl in students.values() if not math.isfinite(ppl)]
+    return sorted(found)
+
+
 def _perplexities(directory: Path, arm: str, text: str) -> dict[str, float]:
-    """Seed → perplexity of the finished students of an arm."""
+    """Seed → perplexity of the finished students of an arm, if it is finite."""
+    return {seed: ppl for seed, (_, ppl) in _students(directory, arm, text).items() if math.isfinite(ppl)}
+
+
+def _students(directory: Path, arm: str, text: str) -> dict[str, tuple[Path, float]]:
+    """Seed → result and perplexity of the finished students of an arm."""
     found = {}
     for path in directory.glob(f"student_{arm}_*/ppl_{text}.json"):
         seed = path.parent.name.removeprefix(f"student_{arm}_")
-        ppl = measured(path.parent, text).get("ppl", math.inf)
-        if seed.isdigit() and math.isfinite(ppl):  # student_fixed_0.5_1 is no student of the arm "fixed"
-            found[seed] = ppl
+        if seed.isdigit():  # student_fixed_0.5_1 is no student of the arm "fixed"
+            found[seed] = path, measured(path.parent, text).get("ppl", math.inf)
     return found
 
 
