@@ -206,6 +206,18 @@ def test_words_belong_to_the_segment_of_their_middle(tmp_path):
         ("s4", "%WER 100.00 [ 1 / 1, 0 ins, 1 del, 0 sub ]"),
     ]
     assert result.unexpected == ("other 1",)
+    assert result.silent == ("rec 2",)
+
+
+def test_a_recording_without_a_word_in_the_ctm_is_named(tmp_path, capsys):
+    """A ctm that was cut off, or whose recordings have other names, is not taken for a bad recogniser."""
+    stm, ctm = tmp_path / "ref.stm", tmp_path / "hyp.ctm"
+    stm.write_text("a 1 s 0 1 x\nb 1 s 0 1 x\nquiet 1 s 0 1\nleft 1 s 0 1 ignore_time_segment_in_scoring\n")
+    ctm.write_text("a 1 0 1 x\n")
+    assert main(["score_wer", str(stm), str(ctm)]) == 0  # perhaps nothing was recognised there
+    said = capsys.readouterr()
+    assert said.out.startswith("%WER 50.00 [ 1 / 2, 0 ins, 1 del, 0 sub ]")
+    assert said.err == f"{ctm}: no word of b 1; all of it counts as deleted\n"
 
 
 def test_rules():

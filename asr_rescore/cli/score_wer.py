@@ -120,6 +120,9 @@ def _score_text(arguments: argparse.Namespace) -> int:
 
 
 def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:
+    import sys
+
+    from asr_rescore.errors import printable
     from asr_rescore.outputs import check_outputs
     from asr_rescore.report import sclite_files, write_sclite_files
     from asr_rescore.sclite import ScliteConfig, score_stm, score_trn
@@ -135,6 +138,10 @@ def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:
     if arguments.details_dir:
         write_sclite_files(arguments.details_dir, result, labels=chosen == "stm")
     print(result.total.lines(), end="")
+    for recording in result.silent:
+        print(
+            printable(f"{arguments.hypothesis}: no word of {recording}; all of it counts as deleted"), file=sys.stderr
+        )
     return _tell_unpaired(arguments, result.missing, result.unexpected)
 
 

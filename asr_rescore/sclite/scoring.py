@@ -49,12 +49,15 @@ class ScliteResult:
         missing: utterances without a hypothesis.
         unexpected: utterances, or recordings with their channels, that have no reference.
         label_names: label → its title in the stm.
+        silent: recordings with their channels that have words in the stm and none in the ctm. Nothing was recognised
+            there, or the ctm is not complete: it does not tell which.
     """
 
     segments: tuple[ScoredSegment, ...]
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     label_names: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
     @cached_property
     def total(self) -> ErrorCount:
@@ -150,7 +153,9 @@ def score_stm(
     ]
     known = {(segment.recording, segment.channel) for segment in segments}
     unexpected = tuple(" ".join(channel) for channel in channels if channel not in known)
-    return ScliteResult(tuple(scored), unexpected=unexpected, label_names=stm.label_names)
+    spoken = {(segment.recording, segment.channel) for segment in segments if segment.text and not segment.ignored}
+    silent = tuple(" ".join(channel) for channel in sorted(spoken - channels.keys()))
+    return ScliteResult(tuple(scored), unexpected=unexpected, label_names=stm.label_names, silent=silent)
 
 
 def _scored(
