@@ -71,14 +71,25 @@ def data_dir(tmp_path, text):
 
 def test_the_transcripts_of_a_rescoring(tmp_path, capsys, decode):
     data = data_dir(tmp_path, "s-1 <noise> two three\ns-2 four\ns-3 five six\n")
-    said = run(capsys, data, decode, tmp_path / "out")
+    said = run(capsys, data, decode, tmp_path / "out", status=1)
     assert said.out == f"{tmp_path / 'out'}: 3 utterances, 1 without a transcript, 0 failed\n"
+    assert said.err == f"s-3\tno transcript in {decode}; written as an empty one\n"
     assert (tmp_path / "out/hyp.trn").read_text() == "one <noise> three (s-1)\n(s-2)\n(s-3)\n"
     total = score_trn(tmp_path / "out/ref.trn", tmp_path / "out/hyp.trn").total
     counts = errors_by_utterance(kaldi.read_table(data / "text"), kaldi.read_table(decode / "text"), rule=SCLITE)
     counted = ErrorCount.total(counts.values())
     assert (total.insertions, total.deletions, total.substitutions) == (1, 4, 0)
     assert (total.errors, total.reference_words) == (counted.errors, counted.reference_words)
+
+
+@pytest.mark.parametrize("text", ["", "other-1 one\n"])
+def test_transcripts_of_another_set(tmp_path, capsys, text):
+    data = data_dir(tmp_path, "s-1 one\n")
+    decode = tmp_path / "other"
+    decode.mkdir()
+    (decode / "text").write_text(text)
+    assert "no transcript of" in run(capsys, data, decode, tmp_path / "out", status=1).err
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_word_that_sclite_would_not_read(tmp_path, capsys, decode):

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     summary = export_sclite(arguments.data_dir, arguments.decode_dir, arguments.out_dir, words, config)
     failed = summary.failures.reasons
     print(
-        f"{arguments.out_dir}: {summary.utterances} utterances, {summary.without_hypothesis} without a transcript, "
-        f"{len(failed)} failed"
+        f"{arguments.out_dir}: {summary.utterances} utterances, "
+        f"{len(summary.without_hypothesis)} without a transcript, {len(failed)} failed"
     )
     if summary.differing:
         print(
@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{config.word_ins_penalty:g} is not the transcript; give the weights with --weights",
             file=sys.stderr,
         )
+    for utt in summary.without_hypothesis:
+        print(printable(f"{utt}\tno transcript in {arguments.decode_dir}; written as an empty one"), file=sys.stderr)
     for what, reason in sorted(failed.items()):
         print(printable(f"{what}\t{reason}"), file=sys.stderr)
-    return 1 if failed or summary.differing else 0
+    return 1 if failed or summary.differing or summary.without_hypothesis else 0

@@ -26,13 +26,13 @@ class ScliteExport:
 
     Attributes:
         utterances: with a reference.
-        without_hypothesis: utterances whose hypothesis is missing, and therefore written as an empty one.
+        without_hypothesis: utterances whose hypothesis is missing, and therefore written as an empty one; sorted.
         differing: utterances whose words in the ctm are not those of the transcript in the trn.
         failures: utterances that are in none of the files, or not in the ctm.
     """
 
     utterances: int
-    without_hypothesis: int
+    without_hypothesis: tuple[str, ...]
     differing: int
     failures: Failures
 
@@ -88,13 +88,17 @@ def export_sclite(
         )
         hypotheses = spoken if hypotheses is None else hypotheses
     assert hypotheses is not None
+    if not hypotheses.keys() & data.text.keys():
+        remedy = "give the data directory that was decoded"
+        raise InputError(decode_dir, found=f"no transcript of {data_dir}", expected="transcripts", remedy=remedy)
     heard = _writable({utt: hypotheses.get(utt, ()) for utt in references}, data.utt2spk, failures)
     references = {utt: line for utt, line in references.items() if utt in heard}
     write_trn(out_dir / REF_TRN, references, data.utt2spk)
     write_trn(out_dir / HYP_TRN, heard, data.utt2spk)
     if words is not None:
         _write_timed(out_dir, references, {utt: timed.get(utt, []) for utt in references}, places, data.utt2spk)
-    return ScliteExport(len(references), len(references.keys() - hypotheses.keys()), differing, failures)
+    missing = tuple(sorted(references.keys() - hypotheses.keys()))
+    return ScliteExport(len(references), missing, differing, failures)
 
 
 def _writable(texts: Texts, speakers: Mapping[str, str], failures: Failures) -> dict[str, list[str]]:
