@@ -65,6 +65,9 @@ def test_costs_are_read_as_they_were_written(tmp_path):
         '{"utt": "u"}',
         '{"utt": "u", "parts": {"a": [1]}, "words": {}}',
         '{"utt": "u", "parts": {}, "words": {"a": 1}}',
+        '{"utt": "u", "parts": {}, "words": {"a": [[1, NaN], [1]]}}',
+        '{"utt": "u", "parts": {}, "words": {"a": [[1], [Infinity]]}}',
+        '{"utt": "u", "parts": {}, "words": {"a": ["12", "34"]}}',
     ],
 )
 def test_damaged_costs_are_an_error_that_names_the_line(tmp_path, line):
@@ -90,7 +93,14 @@ def test_the_searched_grid_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a,b\n1,2\n", "lm_weight,lmwt,wip,errors\n", "lm_weight,lmwt,wip,errors\n1,x,2,3\n"]
+    "text",
+    [
+        "",
+        "a,b\n1,2\n",
+        "lm_weight,lmwt,wip,errors\n",
+        "lm_weight,lmwt,wip,errors\n1,x,2,3\n",
+        "lm_weight,lmwt,wip,errors\n1,7,0,1e300\n",
+    ],
 )
 def test_a_damaged_grid_is_an_error(tmp_path, text):
     (tmp_path / "tuning.csv").write_text(text)

@@ -230,7 +230,7 @@ def test_rules():
 
 @pytest.mark.parametrize(
     ("content", "place"),
-    [("", "glm"), (";;\nA B\n", "line 2")],
+    [("", "glm"), (";;\nA B\n", "line 2"), (';;\n;; INPUT_DEPENDENT_APPLICATION = "(hyp"\n', "line 2")],
 )
 def test_a_wrong_glm_is_named(tmp_path, content, place):
     glm = tmp_path / "glm"

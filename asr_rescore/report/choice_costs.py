@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_rescore.errors import InputError
+from asr_rescore.errors import InputError, shown
 from asr_rescore.files import atomic_text, read_lines
+from asr_rescore.ranges import FINITE
 from asr_rescore.records import Record, parse_json
 
 COSTS_FILE = "costs.jsonl"  # in scoring_kaldi/
@@ -77,8 +78,6 @@ def _two_numbers(record: Record, key: str) -> tuple[float, float]:
 
 def _pair(record: Record, key: str) -> Pair:
     both = record.items(key)
-    try:
-        before, after = both
-        return tuple(map(float, before)), tuple(map(float, after))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{record.where}.{key}", found="something else", expected=KIND, remedy=REMEDY) from error
+    if len(both) != 2 or not all(isinstance(costs, list) and all(cost in FINITE for cost in costs) for costs in both):
+        raise InputError(f"{record.where}.{key}", found=shown(both), expected=f"two lists in {KIND}", remedy=REMEDY)
+    return tuple(map(float, both[0])), tuple(map(float, both[1]))

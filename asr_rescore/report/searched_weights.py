@@ -15,6 +15,7 @@ from asr_rescore.ranking import OperatingPoint
 
 TUNING_FILE = "tuning.csv"
 WEIGHT = "lm_weight"  # the first column of this name, then lm_weight_2, …
+LARGEST = 2.0**53  # from here on, float64 does not hold every count
 LAST_COLUMNS = ("lmwt", "wip", "errors")
 
 
@@ -67,7 +68,7 @@ class SearchedWeights:
             if tuple(header[-3:]) != LAST_COLUMNS or len(header) < 4 or len(lines) < 2:
                 raise ValueError("another header" if lines else "nothing")
             table = np.array([[float(cell) for cell in row] for row in csv.reader(lines[1:])])
-            if table.shape[1:] != (len(header),) or not np.isfinite(table).all():
+            if table.shape[1:] != (len(header),) or not (np.abs(table) < LARGEST).all():
                 raise ValueError("a row that does not fit the header")
         except ValueError as error:
             raise InputError(

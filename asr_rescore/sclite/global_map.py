@@ -125,8 +125,7 @@ def _lines(path: str | os.PathLike[str], kind: Kind, purpose: Purpose) -> Iterat
     for number, line in read_lines(path):
         condition = APPLICATION.match(line)
         if condition:
-            wanted = re.compile(condition[1].lower())
-            applies = bool(wanted.search(kind) or wanted.search(purpose))
+            applies = _condition_holds(condition[1], f"{path}: line {number}", (kind, purpose))
         if comment is None:
             comment = line.split()[0] if line.split() else ""
         elif applies:
@@ -137,6 +136,20 @@ def _lines(path: str | os.PathLike[str], kind: Kind, purpose: Purpose) -> Iterat
         raise InputError(
             path, found="no line", expected="rules such as [from] => [to] / [ ] __ [ ]", remedy="give a glm"
         )
+
+
+def _condition_holds(pattern: str, where: str, names: tuple[Kind, Purpose]) -> bool:
+    """Whether the regular expression of an INPUT_DEPENDENT_APPLICATION fits what will be rewritten."""
+    try:
+        wanted = re.compile(pattern.lower())
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InputError(
+            where,
+            found=f"{shown(pattern)} ({error})",
+            expected="a regular expression for trn, stm, ctm, ref and hyp",
+            remedy="correct the line",
+        ) from error
+    return any(wanted.search(name) for name in names)
 
 
 def _rule(line: str) -> Rule:
