@@ -70,6 +70,14 @@ def test_what_the_picture_names(training, tmp_path):
     assert not {training_plot.INK, training_plot.FAINT} & set((tmp_path / "p.svg").read_text().split('"'))
 
 
+@pytest.mark.parametrize(("name", "shown"), [("_lm", " _lm"), ("a\udcff\nb", "a\\udcff\\nb")])
+def test_names_that_a_legend_cannot_show_as_they_are(training, tmp_path, name, shown):
+    """Nothing is left out or ends the plot: neither names with an underscore first, nor those that are no text."""
+    picture = tmp_path / "p.svg"
+    assert main(["plot_training", str(training(name)), str(picture)]) == 0
+    assert shown in {element.text for element in ElementTree.parse(picture).iter()}
+
+
 @pytest.mark.parametrize(
     ("log", "picture", "status", "message"),
     [
@@ -81,6 +89,9 @@ def test_what_the_picture_names(training, tmp_path):
             "log.jsonl: found no line, expected the log of a training; wait for the end of its first epoch",
         ),
         ('{"epoch": -1, "valid_ppl": 3}\n', "p.png", 1, "log.jsonl: line 1"),
+        ('{"epoch": 1e308, "valid_ppl": 3}\n', "p.png", 1, "log.jsonl: line 1"),
+        ('{"epoch": 1, "train_loss": 1e308}\n', "p.png", 1, "log.jsonl: line 1"),
+        ('{"epoch": 1, "valid_ppl": 1e308}\n', "p.png", 1, "log.jsonl: line 1"),
         ("", "p.gif", 2, "p.gif: expected a picture, named *.png, *.svg, *.pdf; add one of these endings"),
         ("", "forgotten", 2, "forgotten: expected a picture"),
     ],

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from asr_rescore.errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -34,6 +36,12 @@ STYLE: Any = {  # matplotlib 3.11 and earlier ones have different types for it
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "none"),
     "legend.frameon": False,
 }
+
+
+def legend_text(name: str) -> str:
+    """A name as a legend shows it: matplotlib leaves out what begins with ``_``, and cannot draw every character."""
+    text = printable(name, kept="")
+    return f" {text}" if text.startswith("_") else text
 
 
 @contextmanager

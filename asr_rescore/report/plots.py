@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.figure import COLOURS, FAINT, MARKERS, drawing
+from asr_rescore.report.figure import COLOURS, FAINT, MARKERS, drawing, legend_text
 from asr_rescore.report.search_plots import depth_plot, grid_plot, weights_plot
 from asr_rescore.report.table import FIRST_PASS
 from asr_rescore.report.training_plot import training_plot
@@ -47,7 +47,7 @@ def _systems(experiment: Experiment) -> str:
                 rates,
                 places,
                 xerr=halves,
-                label=comparison.label(where),
+                label=legend_text(comparison.label(where)),
                 linestyle="",
                 capsize=2,
                 markersize=5,
@@ -81,7 +81,7 @@ def _sizes(experiment: Experiment) -> str:
                 color=colour,
                 zorder=3,
                 marker=MARKERS[number % len(MARKERS)],
-                label=comparison.label(where),
+                label=legend_text(comparison.label(where)),
             )
             before = comparison.of_first_pass(where)[0].first_pass_total.wer
             axes.axhline(before, color=colour, linestyle="--", linewidth=1)
@@ -127,7 +127,7 @@ def _reliability(experiment: Experiment) -> str:
             axes.plot(
                 reliability.confidences,
                 reliability.right,
-                label=label,
+                label=legend_text(label),
                 marker=MARKERS[number % len(MARKERS)],
                 markersize=4,
                 color=COLOURS[number % len(COLOURS)],

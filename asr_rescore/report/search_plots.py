@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.figure import COLOURS, INK, MARKERS, drawing
+from asr_rescore.report.figure import COLOURS, INK, MARKERS, drawing, legend_text
 from asr_rescore.report.searched_weights import SearchedWeights
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FirstPass
@@ -84,7 +84,7 @@ def depth_plot(experiment: Experiment) -> str:
             }
             words = max(1, report.total.reference_words)
             depths = [depth.n for depth in report.depths]
-            label = comparison.label(where)
+            label = legend_text(comparison.label(where))
             axes.plot(depths, [100 * depth.errors / words for depth in report.depths], label=label, **style)
             axes.plot(depths, [100 * depth.oracle / words for depth in report.depths], linestyle=":", **style)
             if report.lattice_oracle is not None:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.files import read_lines
-from asr_rescore.ranges import POSITIVE
+from asr_rescore.ranges import Range
 from asr_rescore.records import Record, parse_json
 from asr_rescore.vocab_files import VOCABULARY_FILE
 
 LOG_FILE = "log.jsonl"
 KIND = "a line of the log of a training"
 REMEDY = "give another directory, or move the file away"
+# What a plot has room for. A training that has gone astray can come near to the largest perplexities.
+EPOCHS = Range(above=0, below=1e9)
+PERPLEXITY = Range(above=0, below=1e300)
+FIGURE = Range(above=-1e100, below=1e100)  # a loss or a learning rate
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,11 @@ class TrainingCurve:
         path = directory / LOG_FILE
         lines = [parse_json(line, f"{path}: line {number}", KIND, REMEDY) for number, line in read_lines(path)]
         measured = [line for line in lines if "valid_ppl" in line]
-        averaged = (line.number("epoch", POSITIVE) for line in lines if "averaging" in line and line.flag("averaging"))
+        averaged = (line.number("epoch", EPOCHS) for line in lines if "averaging" in line and line.flag("averaging"))
         return cls(
             directory.resolve().name,
-            tuple(line.number("epoch", POSITIVE) for line in measured),
-            tuple(line.number("valid_ppl", POSITIVE) for line in measured),
+            tuple(line.number("epoch", EPOCHS) for line in measured),
+            tuple(line.number("valid_ppl", PERPLEXITY) for line in measured),
             _course(lines, "train_loss"),
             _course(lines, "lr"),
             next(averaged, None),
@@ -59,7 +63,7 @@ class TrainingCurve:
 
 def _course(lines: Iterable[Record], key: str) -> tuple[tuple[float, float], ...]:
     """The times at which a figure was logged, and the figure."""
-    return tuple((line.number("epoch", POSITIVE), line.number(key)) for line in lines if key in line)
+    return tuple((line.number("epoch", EPOCHS), line.number(key, FIGURE)) for line in lines if key in line)
 
 
 def lm_directories(given: Iterable[Path], out_dirs: Iterable[Path]) -> list[Path]:

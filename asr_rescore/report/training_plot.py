@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asr_rescore.errors import UsageError
-from asr_rescore.report.figure import COLOURS, FAINT, INK, MARKERS, STYLE, drawing
+from asr_rescore.report.figure import COLOURS, FAINT, INK, MARKERS, STYLE, drawing, legend_text
 from asr_rescore.report.training_curve import TrainingCurve
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _draw(axes: Sequence[Axes], panels: Sequence[str], curves: Sequence[Training
             here.plot(
                 [time for time, _ in course],
                 [figure for _, figure in course],
-                label=curve.name if panel == "valid_ppl" else None,
+                label=legend_text(curve.name) if panel == "valid_ppl" else None,
                 color=colour,
                 linestyle="-" if number < len(COLOURS) else "--",
                 marker=MARKERS[number % len(MARKERS)] if len(curve.epochs) <= FEW and panel != "lr" else None,
