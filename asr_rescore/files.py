@@ -49,6 +49,11 @@ READ_AHEAD = 1 << 17
 _FIELD = re.compile(r"[^ \t\n\r\f\v]+")
 
 
+def in_utf8(text: str) -> str:
+    """The text with ``\\udcff`` and the like in place of what a path has that is not UTF-8 and cannot be written."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def fields(line: str) -> list[str]:
     """The fields of a line, which are separated by ASCII blanks, as in Kaldi."""
     if line.isprintable():  # the only blank that counts as printable is the space, and this is several times faster

@@ -47,6 +47,16 @@ def test_the_command_prints_the_answer_the_table_and_the_page(two, capsys):
     assert sorted(path.name for path in folder.iterdir()) == FILES
 
 
+def test_names_that_are_not_utf8(tmp_path):
+    folder = out_dir(
+        tmp_path / "student/decode_\udcff_eval", REFERENCES, BEFORE, AFTER, failures={"\udcff": "no \udcff"}
+    )
+    assert main(["report", str(folder), str(tmp_path / "report")]) == 0
+    for name in FILES:
+        text = (tmp_path / "report" / name).read_text(encoding="utf-8")
+        assert "\\udcff" in text or name in ("report.md", "report.tex")
+
+
 def test_details_are_all_of_the_text_file(two, capsys):
     assert main(["report", "--details", *two]) == 0
     printed = capsys.readouterr().out

@@ -236,6 +236,13 @@ def test_scores_of_an_earlier_run_do_not_stay(rescore, silent):
         assert not list(out.glob("[wc]er_*")) and not (out / "scoring_kaldi").exists()
 
 
+def test_an_output_directory_whose_name_is_not_utf8(rescore):
+    status, out = rescore("--lm-weight", 0.5, out="out\udcff")
+    assert status == 0
+    best = (out / "scoring_kaldi/best_wer").read_text(encoding="utf-8")
+    assert "/out\\udcff/wer_" in best
+
+
 def test_scores_of_another_program_stay(rescore):
     _, out = rescore("--lm-weight", 0.9, "--skip-scoring")
     (out / "scoring_kaldi").mkdir()

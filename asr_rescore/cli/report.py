@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: the report-dir is a result to be compared; probably the report-dir was forgotten.
     """
     from asr_rescore.errors import printable
-    from asr_rescore.files import atomic_text
+    from asr_rescore.files import atomic_text, in_utf8
     from asr_rescore.outputs import check_outputs
     from asr_rescore.progress import work_on
     from asr_rescore.report import REPORT_FILE, Experiment, read_published, to_html, to_text
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for path, content in zip(out, contents, strict=True):
         with atomic_text(path) as stream:
-            stream.write(content)
+            stream.write(in_utf8(content))
     print(printable(f"{experiment.sentence}\n\n{text}" if arguments.details else to_summary(experiment)), end="")
     print(f"\n{out[0]}")
     return 0

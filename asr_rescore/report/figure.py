@@ -39,8 +39,8 @@ STYLE: Any = {  # matplotlib 3.11 and earlier ones have different types for it
 
 
 def legend_text(name: str) -> str:
-    """A name as a legend shows it: matplotlib leaves out what begins with ``_``, and cannot draw every character."""
-    text = printable(name, kept="")
+    """A name as a plot shows it: a legend leaves out what begins with ``_``, and not every character can be drawn."""
+    text = printable(name, kept="\n")
     return f" {text}" if text.startswith("_") else text
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_rescore.files import atomic_text
+from asr_rescore.files import atomic_text, in_utf8
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report.significance import confidence
@@ -86,7 +86,7 @@ def write_scoring(
         write_table(folder / f"penalty_{wip}" / f"{lmwt}{unit.text}", by_point[point])
     best = min(counts, key=lambda point: (counts[point].errors, point.wip, point.lmwt))
     with atomic_text(folder / f"best_{unit.rate}") as stream:
-        stream.write(f"{counts[best].wer_line()} {out_dir / unit.wer_file(best)}\n")
+        stream.write(in_utf8(f"{counts[best].wer_line()} {out_dir / unit.wer_file(best)}\n"))
     details = folder / f"{unit.rate}_details"
     write_details(details, references, by_point[chosen], speakers, unit=unit)
     for name, value in zip(("lmwt", "wip"), chosen.names, strict=True):

@@ -54,7 +54,7 @@ def _systems(experiment: Experiment) -> str:
                 marker=MARKERS[number % len(MARKERS)],
                 color=COLOURS[number % len(COLOURS)],
             )
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [legend_text(name) for name in names])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("WER in %, with 95 % interval")
@@ -91,7 +91,8 @@ def _sizes(experiment: Experiment) -> str:
         axes.set_xscale("log")
         axes.margins(x=0.2, y=0.15)
         by_size = _by_size(sizes)
-        axes.set_xticks(list(by_size), [_size_label(size, sizes[largest], largest, by_size[size]) for size in by_size])
+        labels = [_size_label(size, sizes[largest], largest, by_size[size]) for size in by_size]
+        axes.set_xticks(list(by_size), [legend_text(label) for label in labels])
         axes.set_xticks([], minor=True)
         axes.tick_params(axis="x", labelsize=8)
         axes.set_xlabel("parameters of the language models, logarithmic")

@@ -29,7 +29,7 @@ def weights_plot(experiment: Experiment) -> str:
         for axes, where in zip(panels, places, strict=True):
             cell = (best, where)
             _heat_map(axes, experiment.comparison.cells[cell], experiment.findings.searched[cell])
-            axes.set_title(experiment.comparison.label(where), fontsize=10)
+            axes.set_title(legend_text(experiment.comparison.label(where)), fontsize=10)
         panels[0].set_ylabel("weight of the new language models")
     return svg[0]
 
@@ -132,7 +132,7 @@ def grid_plot(experiment: Experiment) -> str:
                 )
             report = experiment.comparison.cells[experiment.verdict.system, where]
             axes.plot([report.point.lmwt], [report.total.wer], marker="o", markersize=13, color=INK, fillstyle="none")
-            axes.set_title(experiment.comparison.label(where), fontsize=10)
+            axes.set_title(legend_text(experiment.comparison.label(where)), fontsize=10)
             axes.set_xlabel("LMWT")
         panels[0].set_ylabel("WER in %")
         panels[-1].legend(loc="upper right")
