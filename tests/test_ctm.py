@@ -203,3 +203,12 @@ def test_best_keeps_the_words_of_the_best_path(tmp_path, mini):
     for word in read_ctm(tmp_path / "x.ctm"):
         found.setdefault(word.recording, []).append(word.word)
     assert found == best
+
+
+def test_the_end_of_a_segment(tmp_path):
+    """A negative end is Kaldi's for the end of the recording; an end before the beginning is a mistake."""
+    (tmp_path / "segments").write_text("u rec 1.5 -1\n")
+    assert read_places(tmp_path) == {"u": Place("rec", "1", 1.5, None)}
+    (tmp_path / "segments").write_text("u rec 1.5 1\n")
+    with pytest.raises(InputError, match="key u: found 'rec 1.5 1', expected a recording, and begin and a later end"):
+        read_places(tmp_path)

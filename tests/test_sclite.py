@@ -220,6 +220,16 @@ def test_a_recording_without_a_word_in_the_ctm_is_named(tmp_path, capsys):
     assert said.err == f"{ctm}: no word of b 1; all of it counts as deleted\n"
 
 
+@pytest.mark.parametrize("times", ["2 1", "nan 1", "0 inf", "0"])
+def test_a_segment_without_a_time_of_its_own_is_refused(tmp_path, times):
+    stm = tmp_path / "ref.stm"
+    stm.write_text(f"rec 1 s {times} a\n")
+    with pytest.raises(
+        InputError, match="line 1: found .* expected recording, channel, speaker, begin and a later end"
+    ):
+        read_stm(stm)
+
+
 def test_rules():
     rules = GlobalMap([Rule("A", "B", " ", " "), Rule("C", "{ D E / F }", " ", " "), Rule("X", "Y", "A ", "")])
     assert rules("a a c") == "B B { D E / F }"

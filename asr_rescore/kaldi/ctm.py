@@ -138,11 +138,12 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
     places = {}
     for utt, parts in read_table(segments).items():
         begin = _number(parts[1]) if len(parts) == 3 else None
-        if begin is None:
+        end = _number(parts[2]) if len(parts) == 3 else None
+        if begin is None or (end is not None and 0 <= end < begin):  # a negative end: that of the recording
             raise InputError(
                 f"{segments}: key {utt}",
                 found=repr(" ".join(parts)),
-                expected="a recording, and begin and end in seconds",
+                expected="a recording, and begin and a later end in seconds",
                 remedy="run Kaldi's utils/fix_data_dir.sh",
             )
         place = [parts[0], "1"] if names is None else names.get(parts[0], [])
@@ -153,7 +154,7 @@ def read_places(data_dir: str | os.PathLike[str]) -> dict[str, Place] | None:
                 expected="a file and a channel for each recording in segments",
                 remedy="correct the line, or remove the file",
             )
-        places[utt] = Place(place[0], place[1], begin, _number(parts[2]))
+        places[utt] = Place(place[0], place[1], begin, end if end is None or end >= 0 else None)
     return places
 
 

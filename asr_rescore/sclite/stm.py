@@ -57,7 +57,7 @@ def read_stm(path: str | os.PathLike[str], config: ScliteConfig | None = None) -
     """Read an stm in the case in which transcripts are compared, names too.
 
     Raises:
-        InputError: a line does not have five fields before the transcript, or a time is not a finite number.
+        InputError: a line lacks a field before the transcript, a time is not finite, or the end is too early.
     """
     config = config or ScliteConfig()
     segments = []
@@ -73,7 +73,7 @@ def read_stm(path: str | os.PathLike[str], config: ScliteConfig | None = None) -
             raise InputError(
                 f"{path}: line {number}",
                 found=shown(line),
-                expected="recording, channel, speaker, begin and end in seconds, and a transcript",
+                expected="recording, channel, speaker, begin and a later end in seconds, and a transcript",
                 remedy="correct the line",
             )
         segments.append(segment)
@@ -87,7 +87,7 @@ def _segment(line: str) -> Segment | None:
         begin, end = float(parts[3]), float(parts[4])
     except (IndexError, ValueError):
         return None
-    if not (math.isfinite(begin) and math.isfinite(end)):
+    if not (math.isfinite(begin) and math.isfinite(end)) or end < begin:
         return None
     text = parts[5] if len(parts) > 5 else ""
     labels: tuple[str, ...] = ()
