@@ -1,8 +1,7 @@
 """Differences within pairs, such as trainings with the same seed: their mean, its interval, a test and its power.
 
 Two trainings that share their first weights and their order of the text differ much less than two that share nothing.
-The difference within each pair therefore says more than the two means. Student's t for one sample is used; its
-distribution function is a finite sum (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+The difference within each pair therefore says more than the two means. Student's t for one sample is used.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from asr_rescore.report.student_t import t_outside, t_quantile
+
 CONFIDENCE = 0.95
 POWER = 0.8
-_BISECTIONS = 100  # halvings of an angle in float64: more change nothing
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PairedDifferences:
         error = self.deviation / math.sqrt(len(self.values))
         if error == 0:
             return 1.0 if self.mean == 0 else 0.0
-        return _outside(abs(self.mean) / error, len(self.values) - 1)
+        return t_outside(abs(self.mean) / error, len(self.values) - 1)
 
     @property
     def detectable(self) -> float:
@@ -71,38 +71,6 @@ class PairedDifferences:
         if len(self.values) < 2:
             return math.nan
         return t_quantile(probability, len(self.values) - 1) * self.deviation / math.sqrt(len(self.values))
-
-
-def t_quantile(probability: float, freedom: int) -> float:
-    """The value that Student's t with so many degrees of freedom does not exceed with this probability, 0.5 to 1."""
-    low = 0.0
-    high = math.pi / 2
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if _inside(middle, freedom) < 2 * probability - 1:
-            low = middle
-        else:
-            high = middle
-    return math.tan(low) * math.sqrt(freedom)
-
-
-def _outside(t: float, freedom: int) -> float:
-    """P(|T| ≥ t)."""
-    return max(0.0, 1 - _inside(math.atan(t / math.sqrt(freedom)), freedom))
-
-
-def _inside(angle: float, freedom: int) -> float:
-    """P(|T| < t), where the angle is arctan(t / √freedom)."""
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    # The terms cos θ, 2/3 cos³ θ, 2·4/(3·5) cos⁵ θ, … if freedom is odd; 1, 1/2 cos² θ, 1·3/(2·4) cos⁴ θ, … if even.
-    term = cosine if odd else 1.0
-    total = 0.0
-    for power in range(odd, freedom - 1, 2):
-        total += term
-        term *= (power + 1) / (power + 2) * cosine**2
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
 
 
 def pair_up(first: dict[str, float], second: dict[str, float]) -> dict[str, tuple[float, float]]:

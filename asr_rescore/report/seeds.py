@@ -7,21 +7,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.records import read_json
+from asr_rescore.report.student_t import t_quantile
 from asr_rescore.report.table import Comparison, FirstPass
 
 PROVENANCE_FILE = "provenance.json"
 SEED = "seed"
 # What may differ between two trainings that are the same but for the seed.
 UNLIKE = (SEED, "version", "torch", "python", "revision", "command", "epoch", "valid_ppl", "parameters")
-# Two-sided 95 % quantiles of Student's t with 1, 2, … degrees of freedom; beyond, those of 30 are a little too wide.
-T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
-    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
 
 
 @dataclass(frozen=True)
@@ -50,19 +47,18 @@ class Spread:
     @property
     def mean(self) -> float:
         """The mean."""
-        return math.fsum(self.rates) / len(self.rates)
+        return mean(self.rates)
 
     @property
     def deviation(self) -> float:
         """The standard deviation of the seeds, with n − 1."""
-        mean = self.mean
-        return math.sqrt(math.fsum((rate - mean) ** 2 for rate in self.rates) / (len(self.rates) - 1))
+        return stdev(self.rates)
 
     @property
     def half(self) -> float:
         """Half the width of the 95 % interval of the mean over seeds, by Student's t."""
         n = len(self.rates)
-        return T[min(n - 1, len(T)) - 1] * self.deviation / math.sqrt(n)
+        return t_quantile(0.975, n - 1) * self.deviation / math.sqrt(n)
 
 
 @dataclass(frozen=True)
