@@ -22,6 +22,7 @@ from asr_rescore import __version__, models
 from asr_rescore.config import load_model_config, model_to_dict
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.files import atomic_binary, atomic_text
+from asr_rescore.fingerprint import PROVENANCE_FILE
 from asr_rescore.models import Ensemble, LanguageModel
 from asr_rescore.ranges import POSITIVE
 from asr_rescore.records import parse_json, read_json
@@ -30,7 +31,6 @@ from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE, load_vocabu
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
-PROVENANCE_FILE = "provenance.json"
 DESCRIPTION_FILES = (CONFIG_FILE, VOCABULARY_FILE, UNK_PROBS_FILE)  # the files that the weights belong to
 REMOVE_STATE = "remove the file to start again"
 COPY_OR_TRAIN = "copy the file again, or train the model again"

@@ -29,6 +29,11 @@ class Failures:
         """Note a lattice that holds no sentence."""
         self.add(utt, "its lattice has no path from start to end; decode it again with a wider beam")
 
+    def log(self) -> None:
+        """Log every failure as a warning of one line."""
+        for what, reason in sorted(self.reasons.items()):
+            logger.warning("%s\t%s", printable(what, kept=""), printable(reason))
+
     def write(self, out_dir: Path) -> None:
         """Write failed.txt, one line per failure, and log a summary as a warning. If nothing failed, remove the file.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+PROVENANCE_FILE = "provenance.json"  # in the directory of each trained model
 # Raise this whenever the same model and text cost something else than before (tests/test_cost_version.py says when):
 # costs kept under an older number, in score caches and in finished jobs, are then computed again.
 COST_VERSION = 1

@@ -23,7 +23,7 @@ from asr_rescore.corpus import Encoder, TokenStream, is_prepared, no_sentence, r
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.files import atomic_directory, is_device, open_binary
 from asr_rescore.fingerprint import Fingerprint, file_checksum, file_hash, file_stamp
-from asr_rescore.locks import locked
+from asr_rescore.locks import LOCK_FILE, locked
 from asr_rescore.outputs import check_writable
 from asr_rescore.progress import progress_bar
 from asr_rescore.ranges import FINITE
@@ -36,7 +36,6 @@ FORMAT = 1  # of the files; those of another format are made again
 DESCRIPTION_FILE = "ids.json"
 IDS_FILE = "ids.bin"
 ENDS_FILE = "ends.i64"
-LOCK_FILE = ".lock"
 MADE_AGAIN = "the ids are made again"
 SMALL_VOCABULARY = 1 << 16  # entries whose ids fit into 16 bits
 

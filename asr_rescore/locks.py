@@ -15,6 +15,7 @@ from asr_rescore.errors import RescoreError
 
 logger = logging.getLogger(__name__)
 
+LOCK_FILE = ".lock"  # of a directory in which everything is written by one process
 HELD = (errno.EAGAIN, errno.EACCES)
 LONGEST_NOTE = 200  # bytes of a lock file that are shown
 

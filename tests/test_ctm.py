@@ -176,6 +176,12 @@ def test_failures_are_listed_and_the_rest_is_written(decode, tmp_path, capsys):
     assert out.endswith("3 utterances, 0.3 word errors expected, 4 failed\n")
     assert [line.split("\t")[0] for line in err.splitlines()] == ["bad", "odd", "states", "timeless"]
 
+    (tmp_path / "pipes.scp").write_text("u1 cat decode/lat.1.gz |\n")
+    words = tmp_path / "words.txt"
+    assert main(["lattice_to_ctm", str(words), f"scp:{tmp_path}/pipes.scp", str(tmp_path / "none.ctm")]) == 1
+    assert "u1\t" in (err := capsys.readouterr().err)
+    assert "set --allow-pipes if you trust where it comes from" in err
+
     data = tmp_path / "data"
     data.mkdir()
     (data / "segments").write_text("u1 talk 0 2\n")

@@ -70,6 +70,14 @@ def test_what_the_picture_names(training, tmp_path):
     assert not {training_plot.INK, training_plot.FAINT} & set((tmp_path / "p.svg").read_text().split('"'))
 
 
+def test_a_line_that_a_kill_cut_off_is_left_out(training):
+    directory = training("lm", epochs=2)
+    whole = TrainingCurve.read(directory)
+    with (directory / "log.jsonl").open("a") as stream:
+        stream.write('{"epoch": 3.0, "valid_p')
+    assert TrainingCurve.read(directory) == whole
+
+
 @pytest.mark.parametrize(("name", "shown"), [("_lm", " _lm"), ("a\udcffb", "a\\udcffb")])
 def test_names_that_a_legend_cannot_show_as_they_are(training, tmp_path, name, shown):
     """Nothing is left out or ends the plot: neither names with an underscore first, nor those that are no text."""

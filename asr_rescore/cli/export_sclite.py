@@ -56,6 +56,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for utt in summary.without_hypothesis:
         print(printable(f"{utt}\tno transcript in {arguments.decode_dir}; written as an empty one"), file=sys.stderr)
-    for what, reason in sorted(failed.items()):
-        print(printable(f"{what}\t{reason}"), file=sys.stderr)
+    summary.failures.log()
     return 1 if failed or summary.differing or summary.without_hypothesis else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -86,7 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: the operating point is given twice.
     """
     from asr_rescore import kaldi
-    from asr_rescore.errors import printable
     from asr_rescore.outputs import check_outputs
     from asr_rescore.programs.lattice_to_ctm import write_ctm
     from asr_rescore.programs.sources import files_of
@@ -113,8 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"{summary.risk:.1f} word errors expected, {len(failed)} failed",
         file=summary_stream(arguments.ctm),
     )
-    for what, reason in sorted(failed.items()):
-        print(printable(f"{what}\t{reason}"), file=sys.stderr)
+    summary.failures.log()
     return 1 if failed else 0
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from asr_rescore.cli.options import add_utterance_id_options, check_one_stdin, input_file, number
 from asr_rescore.ranges import COUNT, Range
 
-LOCK_FILE = ".lock"
 HELP = "make a vocabulary, with a class of rare words, and a training and a validation text"
 
 
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the train and the valid text, and the vocabulary of the train text."""
     from asr_rescore import corpus
     from asr_rescore.errors import UsageError
-    from asr_rescore.locks import locked
+    from asr_rescore.locks import LOCK_FILE, locked
     from asr_rescore.outputs import check_outputs
     from asr_rescore.vocab_files import UNK_PROBS_FILE, VOCABULARY_FILE
 

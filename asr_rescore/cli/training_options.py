@@ -115,7 +115,7 @@ def check_training_outputs(arguments: argparse.Namespace, directory: Path, other
     """
     from asr_rescore.checkpoint import model_files
     from asr_rescore.outputs import check_outputs, check_writable
-    from asr_rescore.training.log import LOG_FILE
+    from asr_rescore.report.training_curve import LOG_FILE
     from asr_rescore.training.state import STATE_FILE
     from asr_rescore.training.tensorboard import check_tensorboard
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from asr_rescore.fingerprint import Fingerprint
+from asr_rescore.fingerprint import PROVENANCE_FILE, Fingerprint
 from asr_rescore.records import read_json
 from asr_rescore.report.student_t import t_quantile
 from asr_rescore.report.table import Comparison, FirstPass
 
-PROVENANCE_FILE = "provenance.json"
 SEED = "seed"
 # What may differ between two trainings that are the same but for the seed.
 UNLIKE = (SEED, "version", "torch", "python", "revision", "command", "epoch", "valid_ppl", "parameters")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class TrainingCurve:
             InputError: there is none, or it is damaged.
         """
         path = directory / LOG_FILE
-        lines = [parse_json(line, f"{path}: line {number}", KIND, REMEDY) for number, line in read_lines(path)]
+        lines = [line for _, line in read_log(path, REMEDY)]
         measured = [line for line in lines if "valid_ppl" in line]
         averaged = (line.number("epoch", EPOCHS) for line in lines if "averaging" in line and line.flag("averaging"))
         return cls(
@@ -59,6 +60,33 @@ class TrainingCurve:
             _course(lines, "lr"),
             next(averaged, None),
         )
+
+
+def read_log(path: Path, remedy: str) -> Iterator[tuple[str, Record]]:
+    """Read the log of a training. If the process was killed, the last line may be incomplete; it is left out.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is damaged.
+
+    Yields:
+        Each line, with its end, and what it says.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    lines = list(read_lines(path))
+    if lines and not _is_complete(path):
+        lines.pop()
+    for number, text in lines:
+        yield f"{text}\n", parse_json(text, f"{path}: line {number}", KIND, remedy)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether the last line of a file that is not empty has its end."""
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() == b"\n"
 
 
 def _course(lines: Iterable[Record], key: str) -> tuple[tuple[float, float], ...]:

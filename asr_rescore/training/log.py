@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asr_rescore.errors import InputError
 from asr_rescore.files import atomic_text, naming
-from asr_rescore.records import parse_json
+from asr_rescore.report.training_curve import LOG_FILE, read_log
 
-LOG_FILE = "log.jsonl"
 REMEDY = "move the file away; the training goes on without it"
 
 
@@ -38,20 +36,9 @@ class TrainingLog:
         """
         kept = []
         if self.path.exists():
-            for number, text in enumerate(self._lines(), 1):
-                # If the process was killed, the last line may be incomplete.
-                if not text.endswith("\n"):
-                    break
-                line = parse_json(text, f"{self.path}: line {number}", "a line of the log", REMEDY)
+            for text, line in read_log(self.path, REMEDY):
                 if line.integer("step") > step:
                     break
                 kept.append(text)
         with atomic_text(self.path) as stream:
             stream.writelines(kept)
-
-    def _lines(self) -> list[str]:
-        try:
-            return self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        except UnicodeDecodeError as error:
-            found = f"bytes that are not UTF-8 ({error.reason})"
-            raise InputError(self.path, found=found, expected="the log of a training", remedy=REMEDY) from error

@@ -17,7 +17,7 @@ from asr_rescore.fingerprint import Fingerprint
 from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm.streams import Streams
 from asr_rescore.lm.text_cost import CHUNK, perplexity, stream_cost
-from asr_rescore.locks import locked
+from asr_rescore.locks import LOCK_FILE, locked
 from asr_rescore.models import LanguageModel, detach_state, set_gradient_scale, use_fast_path
 from asr_rescore.training.chunks import chunk_length, column_groups
 from asr_rescore.training.course import Course
@@ -29,7 +29,6 @@ from asr_rescore.training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
-LOCK_FILE = ".lock"
 SAVE_EVERY = 600.0  # seconds between two states within an epoch
 
 

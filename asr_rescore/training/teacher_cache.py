@@ -21,7 +21,7 @@ from asr_rescore.files import atomic_text
 from asr_rescore.fingerprint import Fingerprint, file_checksum
 from asr_rescore.interrupts import Interrupt
 from asr_rescore.lm_config import CacheConfig
-from asr_rescore.locks import locked
+from asr_rescore.locks import LOCK_FILE, locked
 from asr_rescore.models import LanguageModel, Output, State, flatten_state, unflatten_state
 from asr_rescore.progress import progress_bar
 from asr_rescore.records import Record, read_json
@@ -31,7 +31,6 @@ from asr_rescore.training.top_samples import top_and_samples
 logger = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = "cache.json"  # the cache's fingerprint; written last, so a cache that has it is complete
-LOCK_FILE = ".lock"
 STATE_FILE = "building.safetensors"
 WEIGHTS_FILE = "weights.f16"
 WORDS_FILE = "words.i32"
