@@ -1,6 +1,7 @@
 """Rescorings whose results are likely wrong although nothing fails: each is refused, or has a warning that says so."""
 
 import json
+import re
 import unicodedata
 from html import escape
 
@@ -16,11 +17,14 @@ from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.ngram import WordFst
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.report import Comparison, Experiment, SystemReport, to_html, to_text
+from asr_rescore.report.advice import MEANINGS
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
+from conftest import ROOT
 from rescoring_runs import save_random_lm
 
 POINTS = tuple(OperatingPoint(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18))
+EDGES = {"lmwt_edge", "first_pass_lmwt_edge", "wip_edge", "lm_weight_zero"}  # their codes are put together
 SYMBOLS = ("<eps>", "#0", "<s>", "</s>")
 
 
@@ -83,6 +87,30 @@ def test_a_vocabulary_in_another_unicode_form_is_refused(both, lang, tmp_path, c
     decomposed = respelled(lang, tmp_path, lambda word: unicodedata.normalize("NFD", f"é{word}"))
     assert both("rescore_nbest", lang=decomposed, lm=lm)[0] == 1
     assert "known in Unicode form NFC" in capsys.readouterr().err
+
+
+@COMMANDS
+def test_the_output_of_a_rescoring_is_no_first_pass(both, command, lang, lm, data, tmp_path, capsys):
+    """Its graph costs hold the new LM; only if they are weighed as a whole does it not matter what is in them."""
+    _, once = both("rescore_nbest", "--n", 5)
+    assert "rescored_input" not in codes(once)
+    capsys.readouterr()
+    arguments = ["--device", "cpu", "--lm-weight", 0.5, lang, lm, data, once]
+    assert main([command, *map(str, arguments), str(tmp_path / "twice")]) == 0
+    assert codes(tmp_path / "twice")[0] == "rescored_input"
+    assert f"{once} is the output of a rescoring (weights.yaml is in it)" in capsys.readouterr().err
+    assert main([command, "--no-old-lm", *map(str, arguments), str(tmp_path / "whole")]) == 0
+    assert "rescored_input" not in codes(tmp_path / "whole")
+
+
+def test_every_warning_is_explained_on_the_page_and_in_the_table_of_the_docs():
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "asr_rescore").rglob("*.py"))
+    raised = set(re.findall(r'ReportWarning\(\s*f?"(\w+)"', sources)) | EDGES
+    assert raised == MEANINGS.keys()
+    table = (ROOT / "docs/recipes.md").read_text("utf-8").split("### Warnings")[1].split("###")[0]
+    assert raised == {
+        code for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
+    }
 
 
 def test_oov_words_are_counted_in_the_lists(rescore, lm):

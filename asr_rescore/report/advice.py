@@ -19,6 +19,11 @@ MEANINGS = {
         "Lattices were skipped",
         "The data directory does not list their utterances. If it should, its utt2spk is incomplete.",
     ),
+    "rescored_input": (
+        "The output of a rescoring was rescored",
+        "Its graph costs hold the new language models already, and the old one with a part of its weight. Rescore the "
+        "decode directory of the first pass instead.",
+    ),
     "oov": (
         "A language model does not know many words",
         "An unknown word is expensive, so hypotheses with such words lose whether they are right or not. Most often "
@@ -147,7 +152,7 @@ def _likely_cause(report: SystemReport) -> str:
         return f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a wider beam"
     if "short_lists" in codes:
         return "the better hypotheses of the lattices are not in the N-best lists: try a larger --n"
-    if codes & {"old_lm", "new_lm", "oov"}:
+    if codes & {"rescored_input", "old_lm", "new_lm", "oov"}:
         return "see the other warnings about its language models"
     if not any(report.lm_weights):
         return "its language models have weight 0"

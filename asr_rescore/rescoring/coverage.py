@@ -1,4 +1,4 @@
-"""Which utterances of a data directory have lattices in a decode directory, and which lattices nobody asked for."""
+"""Whether a decode directory is what it is taken for: the first pass of the data directory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from asr_rescore import kaldi
 from asr_rescore.errors import InputError
 from asr_rescore.report import ReportWarning
 from asr_rescore.rescoring.inputs import Inputs
+from asr_rescore.rescoring.weights import WEIGHTS_FILE
 
 MOST_MISSING = 0.5  # of the utterances; beyond it, the directories hardly belong together
 
@@ -37,6 +38,20 @@ def refuse_other_data(inputs: Inputs) -> None:
         expected="lattices of this data set",
         remedy="give the data directory that was decoded, or the decode directory of this one",
     )
+
+
+def rescored_before(inputs: Inputs) -> Iterator[ReportWarning]:
+    """A warning if the decode directory is the output of a rescoring.
+
+    The old LM is then no longer in its costs with the weight that it had. With ``no_old_lm``, it need not be.
+    """
+    decode_dir = inputs.first_pass.decode_dir
+    if (decode_dir / WEIGHTS_FILE).exists() and not inputs.no_old_lm:
+        yield ReportWarning(
+            "rescored_input",
+            f"{decode_dir} is the output of a rescoring ({WEIGHTS_FILE} is in it), so its graph costs hold the new "
+            "language models, too: rescore the first pass's own decode directory, or set `no_old_lm`",
+        )
 
 
 @dataclass(frozen=True)

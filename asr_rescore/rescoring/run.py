@@ -17,7 +17,7 @@ from asr_rescore.models import choose_device
 from asr_rescore.progress import Pace
 from asr_rescore.report import ReportWarning, SystemReport
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
-from asr_rescore.rescoring.coverage import Coverage, refuse_other_data
+from asr_rescore.rescoring.coverage import Coverage, refuse_other_data, rescored_before
 from asr_rescore.rescoring.diagnosis import refuse_foreign_vocabulary
 from asr_rescore.rescoring.engine import Engine
 from asr_rescore.rescoring.inputs import Inputs
@@ -120,7 +120,7 @@ class Rescoring:
             return
         pace = Pace()
         if job.number == 1:  # early, and in one process only, because all lattices are read for it
-            self._warn(self._coverage.warnings())
+            self._warn(self._early_warnings)
         with job_lock(self.engine.out_dir, job.number):
             failures = Failures()
             results = self.engine.run_job(job, failures)
@@ -152,7 +152,7 @@ class Rescoring:
         kaldi.copy_marks(engine.inputs.first_pass.decode_dir, engine.out_dir)
         note_missing(engine.inputs, outcome.transcripts.keys(), failures)
         write_scores(engine.inputs, outcome, engine.out_dir)
-        outcome = replace(outcome, warnings=(*self._coverage.warnings(), *outcome.warnings))
+        outcome = replace(outcome, warnings=(*self._early_warnings, *outcome.warnings))
         report = to_report(engine, outcome, failures, jobs, lattice_oracle)
         write_explanations(outcome, report, engine.out_dir)
         report.save(engine.out_dir)
@@ -168,8 +168,10 @@ class Rescoring:
                 self._warned.add(warning.text)
 
     @cached_property
-    def _coverage(self) -> Coverage:
-        return Coverage.of(self.engine.inputs)
+    def _early_warnings(self) -> tuple[ReportWarning, ...]:
+        """What can be told before anything is costed."""
+        inputs = self.engine.inputs
+        return (*rescored_before(inputs), *Coverage.of(inputs).warnings())
 
     def _fingerprint(self, job: Job) -> Fingerprint:
         return Fingerprint({**self._facts_of_all_jobs, "job": asdict(job)})
