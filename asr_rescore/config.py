@@ -15,7 +15,8 @@ from asr_rescore.records import read_yaml
 # Each list of kinds is written once, here. Registries elsewhere have these types as their keys.
 SingleModelKind = Literal["awd-lstm-mos"]
 ModelKind = Literal[SingleModelKind, "ensemble"]
-ObjectiveKind = Literal["ce", "kl", "fixed", "trust"]
+ObjectiveKind = Literal["ce", "kl", "fixed", "trust", "todi"]
+Weighting = Literal["trust", "doubt", "expected_trust", "expected_doubt"]
 Precision = Literal["float32", "mixed"]
 OptimizerKind = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -23,6 +24,7 @@ Averaging = Literal["nonmono", "start", "tail", "none"]
 NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # how scoring normalises softmaxes
 
 DROPOUT = Range(least=0, below=1)
+ONLY_TRUST = ("weigh_by", "weight_power", "scale_weights", "shuffle_trust")  # settings that no other objective reads
 MAX_LAYERS = 100
 SHOWN_KEYS = 10  # of a wrong section
 
@@ -91,14 +93,24 @@ class ObjectiveConfig:
     label_weight: float = 0.1  # fixed: weight of the hard label
     teacher_weight: float = 1.0  # fixed: weight of the teacher's distribution
     temperature: float = 1.0  # softens both teacher and student; the paper has 1
+    weigh_by: Weighting = "trust"  # trust: what R is computed from, see objectives.WEIGHTINGS
+    weight_power: float = 1.0  # trust: R goes with this power of it; 0: all labels have the weight alpha
+    scale_weights: bool = False  # trust: R is scaled so that its mean over a chunk is alpha
     shuffle_trust: bool = False  # trust: a token gets the R of any token of its chunk; shows what R's place is worth
 
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
+        _one_of(Weighting, self.weigh_by, "objective: weigh_by")
+        for setting in fields(self):
+            _require(
+                self.kind == "trust" or setting.name not in ONLY_TRUST or getattr(self, setting.name) == setting.default,
+                f"objective: {setting.name} has no effect on kind {self.kind}, expected kind: trust",
+            )
         _require(
-            self.kind == "trust" or not self.shuffle_trust,
-            f"objective: shuffle_trust has no effect on kind {self.kind}, expected kind: trust",
+            self.kind != "todi" or self.temperature == 1,
+            f"objective: kind todi has temperature 1, found {self.temperature}",
         )
+        NON_NEGATIVE.check("objective: weight_power", self.weight_power)
         for name in ("alpha", "label_weight", "teacher_weight"):
             NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
         POSITIVE.check("objective: temperature", self.temperature)
