@@ -101,10 +101,10 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
         _one_of(Weighting, self.weigh_by, "objective: weigh_by")
-        for setting in fields(self):
+        for name in ONLY_TRUST:
             _require(
-                self.kind == "trust" or setting.name not in ONLY_TRUST or getattr(self, setting.name) == setting.default,
-                f"objective: {setting.name} has no effect on kind {self.kind}, expected kind: trust",
+                self.kind == "trust" or getattr(self, name) == getattr(ObjectiveConfig, name),
+                f"objective: {name} has no effect on kind {self.kind}, expected kind: trust",
             )
         _require(
             self.kind != "todi" or self.temperature == 1,

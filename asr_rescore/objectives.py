@@ -105,7 +105,7 @@ def teacher_loss(student: torch.Tensor, teacher: SoftLabels, temperature: float 
 
 
 def doubt(teacher: SoftLabels) -> torch.Tensor:
-    """1 − Q(y), (tokens,), computed without cancellation; at least ``MIN_DOUBT``. Q is always taken at temperature 1."""
+    """1 − Q(y), (tokens,), without cancellation, at least ``MIN_DOUBT``. Q is always taken at temperature 1."""
     return (-torch.expm1(teacher.label)).clamp_min(MIN_DOUBT)
 
 
@@ -140,9 +140,9 @@ def trust(teacher: SoftLabels, config: ObjectiveConfig) -> torch.Tensor:
 def weigh_labels(teacher: SoftLabels, config: ObjectiveConfig, key: Sequence[int]) -> SoftLabels:
     """The same distributions with R of all tokens of a chunk, if R depends on other tokens of the chunk.
 
-    With ``scale_weights``, R is scaled so that its mean is α. With ``shuffle_trust``, it is permuted over the tokens, so
-    that all values of R are there, in other places. Trainings with these show whether it matters which tokens get much
-    weight, or only how much weight hard labels get in all.
+    With ``scale_weights``, R is scaled so that its mean is α. With ``shuffle_trust``, it is permuted over the tokens,
+    so that all values of R are there, in other places. Trainings with these show whether it matters which tokens get
+    much weight, or only how much weight hard labels get in all.
 
     Args:
         teacher: of one chunk.
