@@ -86,7 +86,7 @@ cache() { # cache <regime> <seed> <options and teachers>
 }
 
 report() {
-  asr-rescore ppl_study --json "$exp/study.json" --plot "$exp/study.svg" "$conf/study.yaml" "$exp" | tee "$exp/study.md"
+  asr-rescore study --json "$exp/study.json" --plot "$exp/study.svg" "$conf/study.yaml" "$exp" | tee "$exp/study.md"
 }
 
 if begin_stage 0 "vocabularies and texts"; then
