@@ -39,11 +39,6 @@ row_of() { # row_of <arm>: prints the config that makes a student one of the arm
   if [ -f "$own" ]; then echo "$own"; else echo "$here/../ptb/conf/rows/$1.yaml"; fi
 }
 
-students_of() { # students_of <seed>: prints their directories, one per line
-  local arm
-  for arm in $arms; do echo "$study/student_${arm}_$1"; done
-}
-
 start_training() { # start_training <seed>: prints the command line of a student from which others branch
   local teacher
   mapfile -t teacher < <(teacher_options "$exp/cache")
@@ -70,24 +65,22 @@ trainings() { # command lines for the students of all seeds, those of the first 
   done
 }
 
-rescored() { # rescored <model> <out-dir>: whether its report is that of these weights
-  [ "$2/report.json" -nt "$1/model.safetensors" ]
+rescoring() { # rescoring <student> <set> <graph>: prints its command line, unless it is finished
+  local model=$study/$1 weights=(--tune true)
+  local out=$model/decode_$3_$2
+  if [ "$out/report.json" -nt "$model/model.safetensors" ]; then return; fi
+  if [ "$2" != "$dev" ]; then weights=(--weights "$model/decode_$3_$dev"); fi
+  # shellcheck disable=SC2046 # options without blanks
+  command_line "$study/log/$1_$3_$2.log" "$steps/rescore_nbest.sh" --nj 1 --n "$n" --inv-acwt "$inv_acwt" \
+    --no-lattice-oracle true "${weights[@]}" $(scoring_options "$3") "$(lang_dir "$3")" "$model" "$(data_dir "$2")" \
+    "$(decode_dir "$3" "$2")" "$out"
 }
 
-rescorings() { # rescorings <set>: command lines for what is not finished
-  local seed model graph out weights
+rescorings() { # rescorings <set>: command lines for all students
+  local seed arm graph
   for seed in $seeds; do
-    for model in $(students_of "$seed"); do
-      for graph in $graphs; do
-        out=$model/decode_${graph}_$1
-        if rescored "$model" "$out"; then continue; fi
-        weights=(--tune true)
-        if [ "$1" != "$dev" ]; then weights=(--weights "$model/decode_${graph}_$dev"); fi
-        # shellcheck disable=SC2046 # options without blanks
-        command_line "$study/log/$(basename "$model")_${graph}_$1.log" "$steps/rescore_nbest.sh" --nj 1 --n "$n" \
-          --inv-acwt "$inv_acwt" --no-lattice-oracle true "${weights[@]}" $(scoring_options "$graph") \
-          "$(lang_dir "$graph")" "$model" "$(data_dir "$1")" "$(decode_dir "$graph" "$1")" "$out"
-      done
+    for arm in $arms; do
+      for graph in $graphs; do rescoring "student_${arm}_$seed" "$1" "$graph"; done
     done
   done
 }
