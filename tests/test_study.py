@@ -197,20 +197,28 @@ def test_word_errors_of_all_first_passes_are_added_up_and_compared_in_points(res
     assert (stronger.seeds, stronger.test.values) == (("2",), pytest.approx((-10.0,)))
 
 
+def test_the_interval_of_other_sentences(rescored):
+    """TR makes 2, 1 and 0 errors more in the three sentences (means of two seeds), 5 % of 60 words."""
+    trust = results(rescored)[0].arms[0]
+    assert trust.sentences.values == pytest.approx((10.0, 5.0, 0.0))
+    assert trust.sentences.half_width == pytest.approx(4.30265 * 5 / math.sqrt(3), rel=1e-5)
+
+
 def test_the_tables_of_word_errors(rescored):
     lines = to_markdown(results(rescored)).splitlines()
-    assert lines[2] == (
+    assert lines[2].startswith(
         "Compared with KL alone, which has a mean test WER of 10.00 %, in percentage points. Here, *test* is "
-        "decode_a_eval and decode_b_eval, *valid* is decode_a_dev (their words and errors together)."
+        "decode_a_eval and decode_b_eval, *valid* is decode_a_dev (their words and errors together). The interval is"
     )
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert cells[0] == [
         *("objective", "pairs", "test %WER", "difference, points"),
-        *("95 % interval", "p", "detectable, points", "valid, points"),
+        *("95 % interval", "sentences, ±", "p", "detectable, points", "valid, points"),
     ]
-    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "0.0000", "0.00", "+0.00"]
+    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "0.0000", "0.00", "+0.00"]
     assert "Difference on test in points, for each seed:" in lines
     (regime,) = to_json(results(rescored))
+    assert regime["comparisons"][0]["half_interval_of_sentences"] == pytest.approx(12.4207, rel=1e-5)
     assert (regime["measure"], regime["baseline_test_wer"]) == ("wer", pytest.approx(10.0))
     assert regime["comparisons"][0]["test"]["points"] == pytest.approx([5.0, 5.0])
     assert "test WER, points over KL alone" in to_svg(results(rescored))

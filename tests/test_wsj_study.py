@@ -6,7 +6,6 @@ import gzip
 import json
 import subprocess
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
@@ -153,7 +152,7 @@ def test_a_study_of_tiny_students(checkout, environment, tmp_path, mini, lang, d
         "--arms",
         "kl ce",
         "--seeds",
-        "1 2",
+        "1",
         "--starts",
         "1",
         "--branch-sentences",
@@ -170,9 +169,8 @@ def test_a_study_of_tiny_students(checkout, environment, tmp_path, mini, lang, d
         assert done.returncode == 0, done.stderr
     (regime,) = json.loads((exp / "study/study.json").read_text())
     (ce,) = regime["comparisons"]
-    assert (ce["objective"], ce["seeds"]) == ("CE alone", ["1", "2"])
-    assert "student_ce_2_first_pass_2: %WER" in done.stdout
-    reports = [Path(exp / f"study/student_kl_{seed}/decode_first_pass_2/report.json") for seed in (1, 2)]
-    kl = [json.loads(path.read_text())["wer"] for path in reports]
-    assert regime["baseline_test_wer"] == pytest.approx(sum(kl) / 2, abs=0.01)
+    assert (ce["objective"], ce["seeds"]) == ("CE alone", ["1"])
+    assert "student_ce_1_first_pass_2: %WER" in done.stdout
+    kl = json.loads((exp / "study/student_kl_1/decode_first_pass_2/report.json").read_text())
+    assert regime["baseline_test_wer"] == pytest.approx(kl["wer"], abs=0.01)
     assert (exp / "study/study.svg").read_text().startswith("<?xml")

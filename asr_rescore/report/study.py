@@ -76,6 +76,7 @@ class ComparedArm:
         seeds: the seeds that both arms have.
         mean: mean perplexity or word error rate of the arm on test over these seeds.
         changes: test or valid → by how much the arm differs from the other one, for each seed, in the measure's unit.
+        sentences: differences in word errors, one for each sentence of test; None for perplexities.
         p: of the change on test, corrected by Holm for all comparisons of the regime.
     """
 
@@ -83,6 +84,7 @@ class ComparedArm:
     seeds: tuple[str, ...]
     mean: float
     changes: Mapping[str, PairedDifferences]
+    sentences: PairedDifferences | None = None
     p: float = math.nan
 
     @property
@@ -134,7 +136,10 @@ def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeRes
         label = config.arms[arm]
         if other != config.baseline:
             label += f", compared with {config.arms[other]}"
-        compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes))
+        first = _students(directory, arm)
+        second = _students(directory, other)
+        sentences = regime.over_sentences([(first[seed], second[seed]) for seed in seeds])
+        compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes, sentences))
     testable = [number for number, arm in enumerate(compared) if not math.isnan(arm.test.p)]
     for number, p in zip(testable, holm([compared[number].test.p for number in testable]), strict=True):
         compared[number] = replace(compared[number], p=p)
@@ -190,6 +195,7 @@ def _lines(result: RegimeResult) -> Iterator[str]:
             f"{arm.mean:.2f}",
             f"{arm.test.mean:+.2f}",
             _interval(arm.test),
+            *([_number(arm.sentences.half_width, ".2f")] if arm.sentences else []),
             _number(arm.p, ".4f"),
             _number(arm.test.detectable, ".2f"),
             f"{arm.changes['valid'].mean:+.2f}",
@@ -201,7 +207,7 @@ def _lines(result: RegimeResult) -> Iterator[str]:
         f"Compared with {label}, which has a mean test {measure.long_name} of {value:.2f}{measure.percent}, "
         f"in {measure.of_what}.{result.regime.explanation()}\n"
     )
-    yield markdown([measure.header, *rows])
+    yield markdown([measure.header(), *rows])
     seeds = sorted({seed for arm in result.arms for seed in arm.seeds}, key=lambda seed: (len(seed), seed))
     each = []
     for arm in result.arms:
@@ -241,6 +247,7 @@ def _arm_to_json(arm: ComparedArm, measure: Measure) -> dict[str, Any]:
         "seeds": list(arm.seeds),
         f"test_{measure.name}": arm.mean,
         "p_holm": _plain(arm.p),
+        **({"half_interval_of_sentences": _plain(arm.sentences.half_width)} if arm.sentences else {}),
         **{
             text: {
                 measure.key: list(changes.values),

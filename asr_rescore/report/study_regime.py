@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +42,11 @@ class Measure:
     key: str
     compare: Callable[[Sequence[tuple[float, float]]], PairedDifferences]
 
-    @property
-    def header(self) -> tuple[str, ...]:
+    def header(self) -> list[str]:
         """Headings of the table of differences."""
         difference, detectable, valid = (f"{name}, {self.unit}" for name in ("difference", "detectable", "valid"))
-        return "objective", "pairs", self.column, difference, "95 % interval", "p", detectable, valid
+        sentences = ["sentences, ±"] if self is WER else []
+        return ["objective", "pairs", self.column, difference, "95 % interval", *sentences, "p", detectable, valid]
 
 
 PERPLEXITY = Measure("ppl", "perplexity", "test ppl", "", "%", "percent of its perplexity", "percent", percent_changes)
@@ -133,17 +134,47 @@ class Regime:
     def _errors(self, student: Path, text: str) -> ErrorCount:
         return ErrorCount.total(_errors(path) for path in self.result_paths(student, text))
 
+    def over_sentences(self, pairs: Sequence[tuple[Path, Path]]) -> PairedDifferences | None:
+        """Where on test pairs of students differ: their mean is that over seeds, their spread that of the sentences.
+
+        Args:
+            pairs: two students for each seed.
+
+        Returns:
+            one value for each sentence: its errors, as the mean over pairs, in percent of the mean number of words of a
+            sentence. None for perplexities.
+        """
+        if self.measure is PERPLEXITY:
+            return None
+        errors: Counter[str] = Counter()
+        for sign, students in zip((1, -1), zip(*pairs, strict=True), strict=True):
+            for student in students:
+                for path in self.result_paths(student, "test"):
+                    for utt, count in _report(path).rescored.items():
+                        errors[utt] += sign * count.errors
+        words = self._errors(pairs[0][0], "test").reference_words
+        return PairedDifferences(tuple(100 * len(errors) * value / words / len(pairs) for value in errors.values()))
+
     def explanation(self) -> str:
-        """A sentence about what test and valid are; empty for perplexities."""
+        """Sentences about what test and valid are, and which interval is which; empty for perplexities."""
+        if not self.rescorings:
+            return ""
         parts = [f"*{text}* is {' and '.join(names)}" for text, names in self.rescorings.items()]
         together = (
             " (their words and errors together)" if any(len(names) > 1 for names in self.rescorings.values()) else ""
         )
-        return f" Here, {', '.join(parts)}{together}." if parts else ""
+        return (
+            f" Here, {', '.join(parts)}{together}. The interval is that of other seeds on these sentences; "
+            "*sentences, ±* is half the interval of other sentences with these seeds."
+        )
+
+
+def _report(path: Path) -> SystemReport:
+    return SystemReport.load(path.parent)
 
 
 def _errors(path: Path) -> ErrorCount:
-    total = SystemReport.load(path.parent).total
+    total = _report(path).total
     if not total.reference_words:
         expected = "word errors: a rescoring of a data directory with transcripts"
         raise InputError(path, found="no reference words", expected=expected, remedy="rescore it with its text")
