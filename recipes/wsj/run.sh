@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From Kaldi's lattices to a table of word error rates. Trains teachers, their ensemble and distilled students, and
 # rescores the same first pass with each of them. Weights are tuned on dev and applied unchanged to eval. In the end it
-# rescores the lattices themselves.
+# rescores the lattices themselves, and writes their words with confidences.
 #
 # Usage: run.sh [options]
 #  e.g.: run.sh                                                    the embedded corpus; needs no other data and no Kaldi
@@ -187,6 +187,11 @@ rescore_lattices() { # rescore_lattices <system> <set> <graph>
     "$exp/$1/lattices_$3_$2"
 }
 
+confidences() { # confidences <system> <set> <graph>: words with confidences, which report plots
+  local out_dir=$exp/$1/lattices_$3_$2
+  asr-rescore lattice_to_ctm --weights "$out_dir" "$(lang_dir "$3")/words.txt" "$out_dir" "$out_dir/ctm"
+}
+
 kaldi_rnnlm() { # kaldi_rnnlm <set> <graph>: Kaldi's own rescoring with its older kind of recurrent model
   (
     cd "$s5"
@@ -224,6 +229,7 @@ fi
 
 if begin_stage 8 "rescore the lattices themselves with $lattice_system and the weights of its lists ($(stage_time 8))"; then
   for set in $dev $evals; do on_all_graphs rescore_lattices "$lattice_system" "$set"; done
+  for set in $dev $evals; do on_all_graphs confidences "$lattice_system" "$set"; done
   end_stage
 fi
 
