@@ -38,7 +38,7 @@ COMMANDS = {
     "sample_text": "asr_rescore.cli.sample_text",
     "plot_training": "asr_rescore.cli.plot_training",
     "ppl_table": "asr_rescore.cli.ppl_table",
-    "ppl_study": "asr_rescore.cli.ppl_study",
+    "study": "asr_rescore.cli.study",
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
     "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from asr_rescore.report.study import RegimeResult
 
-# Percent on either side of 0 up to which the axis is linear; then it is logarithmic, since CE alone is 100 times worse.
+# Percent or points on either side of 0 up to which the axis is linear; then logarithmic: CE alone is 100 times worse.
 LINEAR = 1.0
 
 
@@ -25,6 +25,7 @@ def to_svg(results: Sequence[RegimeResult]) -> str:
         FigureCanvasSVG(figure)
         panels = figure.subplots(1, max(1, len(results)), squeeze=False, sharey=True)[0]
         for axes, result in zip(panels, results, strict=False):
+            measure = result.regime.measure
             axes.axvline(0, color="0.5", linewidth=1)
             for arm in result.arms:
                 place = places[arm.label]
@@ -34,8 +35,8 @@ def to_svg(results: Sequence[RegimeResult]) -> str:
                 axes.errorbar([arm.test.mean], [place], xerr=error, fmt="o", capsize=3, color="#0072b2")
             axes.set_xscale("symlog", linthresh=LINEAR)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
-            axes.set_title(result.title, fontsize="medium", wrap=True)
-            axes.set_xlabel(f"test perplexity, % over {result.baseline[0]}")
+            axes.set_title(result.regime.title, fontsize="medium", wrap=True)
+            axes.set_xlabel(f"test {measure.long_name}, {measure.unit} over {result.baseline[0]}")
             axes.set_yticks(list(places.values()), [label.replace(", compared with ", "\nvs. ") for label in labels])
             axes.grid(axis="x", linewidth=0.5)
         raw = io.BytesIO()

@@ -91,7 +91,7 @@ cache() { # cache <regime> <seed> <options and teachers>
 }
 
 report() { # report <study>: that of conf/study/<study>.yaml
-  asr-rescore ppl_study --json "$exp/$1.json" --plot "$exp/$1.svg" "$conf/$1.yaml" "$exp" | tee "$exp/$1.md"
+  asr-rescore study --json "$exp/$1.json" --plot "$exp/$1.svg" "$conf/$1.yaml" "$exp" | tee "$exp/$1.md"
 }
 
 if begin_stage 0 "vocabularies and texts"; then
