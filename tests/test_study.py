@@ -97,6 +97,7 @@ def test_the_command(experiment, capsys):
     assert [len(arm["seeds"]) for arm in regime["comparisons"]] == [2, 3, 2]
     svg = (experiment / "study.svg").read_text()
     assert "A small text" in svg and "Stronger TR" in svg
+    assert ">+1</text>" in svg and "$" not in svg  # the numbers of the axis are no TeX
     assert "Not run" not in svg
 
 
