@@ -27,6 +27,7 @@ DROPOUT = Range(least=0, below=1)
 ONLY_TRUST = ("weigh_by", "weight_power", "scale_weights", "shuffle_trust")  # settings that no other objective reads
 MAX_LAYERS = 100
 SHOWN_KEYS = 10  # of a wrong section
+EXACT = 2**53  # floats up to here hold every integer
 
 
 def _require(condition: bool, message: str) -> None:
@@ -317,20 +318,22 @@ def _typed(value: Any, default: Any, where: str) -> Any:
         value = tuple(value)
     finite = type(value) is not float or math.isfinite(value)
     if type(value) is not type(default) or not finite:
-        remedy = _as_yaml_number(value) if isinstance(value, str) else "correct the value"
+        remedy = _as_yaml_number(value, default) if isinstance(value, str) else "correct the value"
         raise InputError(where, found=shown(value), expected=f"a value like {default!r}", remedy=remedy)
     return value
 
 
-def _as_yaml_number(text: str) -> str:
-    """What to write instead of a number that YAML reads as text: it wants a point, and a sign in the exponent."""
+def _as_yaml_number(text: str, default: object) -> str:
+    """What to write instead of a number that YAML reads as text: because of quotes, or of ``1e9`` without a point."""
     try:
         number = float(text)
     except ValueError:
+        number = math.nan
+    if type(default) is int and number.is_integer() and abs(number) <= EXACT:
+        written = str(int(number))
+    elif type(default) is float and math.isfinite(number):
+        mantissa, e, exponent = repr(number).partition("e")
+        written = f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
+    else:
         return "correct the value"
-    if not math.isfinite(number):
-        return "correct the value"
-    mantissa, e, exponent = repr(number).partition("e")
-    if "." not in mantissa:
-        mantissa += ".0"
-    return f"YAML reads {shown(text)[1:-1]} as text: write {mantissa}{e}{exponent}"
+    return f"YAML reads {shown(text)[1:-1]} as text: write {written}, without quotes"
