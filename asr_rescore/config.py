@@ -15,7 +15,8 @@ from asr_rescore.records import read_yaml
 # Each list of kinds is written once, here. Registries elsewhere have these types as their keys.
 SingleModelKind = Literal["awd-lstm-mos"]
 ModelKind = Literal[SingleModelKind, "ensemble"]
-ObjectiveKind = Literal["ce", "kl", "fixed", "trust"]
+ObjectiveKind = Literal["ce", "kl", "fixed", "trust", "todi"]
+Weighting = Literal["trust", "doubt", "expected_trust", "expected_doubt"]
 Precision = Literal["float32", "mixed"]
 OptimizerKind = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -23,8 +24,10 @@ Averaging = Literal["nonmono", "start", "tail", "none"]
 NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # how scoring normalises softmaxes
 
 DROPOUT = Range(least=0, below=1)
+ONLY_TRUST = ("weigh_by", "weight_power", "scale_weights", "shuffle_trust")  # settings that no other objective reads
 MAX_LAYERS = 100
 SHOWN_KEYS = 10  # of a wrong section
+EXACT = 2**53  # floats up to here hold every integer
 
 
 def _require(condition: bool, message: str) -> None:
@@ -86,19 +89,29 @@ AnyModelConfig: TypeAlias = ModelConfig | EnsembleConfig
 class ObjectiveConfig:
     """What is minimised for each token: the cost of the hard label, of a teacher's distribution, or of both."""
 
-    kind: ObjectiveKind = "ce"  # see objectives.REGISTRY
+    kind: ObjectiveKind = "ce"  # see objectives.REGISTRY; distill_lm has another default, DISTILLATION
     alpha: float = 0.1  # trust: R(y) = −alpha · ln(1 − Q(y)); the paper has 0.1 on PTB, 0.01 on WSJ
     label_weight: float = 0.1  # fixed: weight of the hard label
     teacher_weight: float = 1.0  # fixed: weight of the teacher's distribution
     temperature: float = 1.0  # softens both teacher and student; the paper has 1
+    weigh_by: Weighting = "trust"  # trust: what R is computed from, see objectives.WEIGHTINGS
+    weight_power: float = 1.0  # trust: R goes with this power of it; 0: all labels have the weight alpha
+    scale_weights: bool = False  # trust: R is scaled so that its mean over a chunk is alpha
     shuffle_trust: bool = False  # trust: a token gets the R of any token of its chunk; shows what R's place is worth
 
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
+        _one_of(Weighting, self.weigh_by, "objective: weigh_by")
+        for name in ONLY_TRUST:
+            _require(
+                self.kind == "trust" or getattr(self, name) == getattr(ObjectiveConfig, name),
+                f"objective: {name} has no effect on kind {self.kind}, expected kind: trust",
+            )
         _require(
-            self.kind == "trust" or not self.shuffle_trust,
-            f"objective: shuffle_trust has no effect on kind {self.kind}, expected kind: trust",
+            self.kind != "todi" or self.temperature == 1,
+            f"objective: kind todi has temperature 1, found {self.temperature}",
         )
+        NON_NEGATIVE.check("objective: weight_power", self.weight_power)
         for name in ("alpha", "label_weight", "teacher_weight"):
             NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
         POSITIVE.check("objective: temperature", self.temperature)
@@ -192,14 +205,23 @@ def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | Non
     return replace(base, **{name: _section(sections[name], values, where, name) for name, values in tree.items()})
 
 
-def load_config(*paths: str | Path) -> Config:
+# The defaults of distill_lm. This objective was better than KL alone and than TR in every pair of the study in
+# recipes/ptb/RESULTS.md.
+DISTILLATION = Config(objective=ObjectiveConfig(kind="fixed"))
+
+
+def load_config(*paths: str | Path, base: Config | None = None) -> Config:
     """Read YAML files into a Config; a later file overrides values of earlier ones.
+
+    Args:
+        paths: the files.
+        base: has the values that no file gives; None: the defaults of train_lm.
 
     Raises:
         InputError: a file is missing or is not YAML, a key is unknown, or a value has another type than the default.
         UsageError: a value is out of its range.
     """
-    config = Config()
+    config = Config() if base is None else base
     for path in paths:
         config = from_dict(_load_yaml(path), str(path), config)
     return config
@@ -296,20 +318,22 @@ def _typed(value: Any, default: Any, where: str) -> Any:
         value = tuple(value)
     finite = type(value) is not float or math.isfinite(value)
     if type(value) is not type(default) or not finite:
-        remedy = _as_yaml_number(value) if isinstance(value, str) else "correct the value"
+        remedy = _as_yaml_number(value, default) if isinstance(value, str) else "correct the value"
         raise InputError(where, found=shown(value), expected=f"a value like {default!r}", remedy=remedy)
     return value
 
 
-def _as_yaml_number(text: str) -> str:
-    """What to write instead of a number that YAML reads as text: it wants a point, and a sign in the exponent."""
+def _as_yaml_number(text: str, default: object) -> str:
+    """What to write instead of a number that YAML reads as text: because of quotes, or of ``1e9`` without a point."""
     try:
         number = float(text)
     except ValueError:
+        number = math.nan
+    if type(default) is int and number.is_integer() and abs(number) <= EXACT:
+        written = str(int(number))
+    elif type(default) is float and math.isfinite(number):
+        mantissa, e, exponent = repr(number).partition("e")
+        written = f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
+    else:
         return "correct the value"
-    if not math.isfinite(number):
-        return "correct the value"
-    mantissa, e, exponent = repr(number).partition("e")
-    if "." not in mantissa:
-        mantissa += ".0"
-    return f"YAML reads {shown(text)[1:-1]} as text: write {mantissa}{e}{exponent}"
+    return f"YAML reads {shown(text)[1:-1]} as text: write {written}, without quotes"

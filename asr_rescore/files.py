@@ -231,7 +231,10 @@ def _open_device(path: Path) -> BinaryIO:
 
 @contextmanager
 def rereadable(path: Path) -> Iterator[Path]:
-    """Give a file that can be read several times: ``path``, or a copy of what comes from a pipe or from a device."""
+    """Give a file that can be read several times: ``path``, or a copy of what comes from a pipe or from a device.
+
+    Errors about the copy name ``path``.
+    """
     if not is_device(path):
         yield path
         return
@@ -239,7 +242,15 @@ def rereadable(path: Path) -> Iterator[Path]:
         copy = Path(folder) / path.name
         with open_binary(path) as stream, copy.open("wb") as whole:
             shutil.copyfileobj(stream, whole)
-        yield copy
+        try:
+            yield copy
+        except InputError as error:
+            raise InputError(
+                error.where.replace(str(copy), str(path)),
+                found=error.found,
+                expected=error.expected,
+                remedy=error.remedy,
+            ) from error
 
 
 def is_device(path: Path) -> bool:

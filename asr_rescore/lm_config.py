@@ -109,7 +109,7 @@ class CacheConfig:
         metadata={"help": "keep the N most probable words of each distribution; 0: all words", "metavar": "N"},
     )
     samples: int = field(
-        default=16, metadata={"help": "number of words drawn from the others when top is set", "metavar": "N"}
+        default=16, metadata={"help": "with --top: number of words drawn from the others", "metavar": "N"}
     )
     streams: int = field(
         default=32,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from asr_rescore.config import ObjectiveConfig, ObjectiveKind
+from asr_rescore.config import ObjectiveConfig, ObjectiveKind, Weighting
 from asr_rescore.errors import UsageError
 
 
@@ -23,12 +23,14 @@ class SoftLabels:
         label: ln Q(y), (tokens,), float32 or better.
         words: int64 (tokens, n), the words that ``weights`` belong to; None: the whole vocabulary, in the order of ids.
         scale: factor of ``weights``.
+        label_weights: R of each token, (tokens,), where it depends on other tokens, too; see :func:`weigh_labels`.
     """
 
     weights: torch.Tensor
     label: torch.Tensor
     words: torch.Tensor | None = None
     scale: float = 1.0
+    label_weights: torch.Tensor | None = None
 
     @classmethod
     def from_log_probs(cls, log_probs: torch.Tensor, labels: torch.Tensor) -> SoftLabels:
@@ -39,15 +41,8 @@ class SoftLabels:
     def __getitem__(self, tokens: slice) -> SoftLabels:
         """The distributions of some of the tokens."""
         words = None if self.words is None else self.words[tokens]
-        return SoftLabels(self.weights[tokens], self.label[tokens], words, self.scale)
-
-    def with_trust_of(self, others: torch.Tensor) -> SoftLabels:
-        """The same distributions, but each token gets R(y) of another one.
-
-        Args:
-            others: int64 (tokens,), the token whose ``label`` a token gets.
-        """
-        return replace(self, label=self.label[others])
+        label_weights = None if self.label_weights is None else self.label_weights[tokens]
+        return SoftLabels(self.weights[tokens], self.label[tokens], words, self.scale, label_weights)
 
     def cross_entropy(self, student: torch.Tensor) -> torch.Tensor:
         """−Σₓ Q(x) ln P(x), (tokens,), where ``student`` is ln P (tokens, vocabulary)."""
@@ -56,17 +51,28 @@ class SoftLabels:
         # A batched matrix product, with one matrix per token, would be many times slower on a CPU.
         return (self.weights.to(student.dtype) * student).sum(-1) * -self.scale
 
+    def whole(self, purpose: str) -> torch.Tensor:
+        """Q(x), (tokens, vocabulary), float32 or better.
+
+        Args:
+            purpose: what needs it, for the error.
+
+        Raises:
+            UsageError: Q is reduced to some words.
+        """
+        if self.words is not None:
+            raise UsageError(f"objective: {purpose} needs the teacher's whole distribution, not top-k")
+        return _at_least_float32(self.weights) * self.scale
+
     def softened(self, temperature: float) -> SoftLabels:
-        """Q to the power 1/τ, normalised again; ``label`` stays ln Q(y).
+        """Q to the power 1/τ, normalised again; ``label`` and ``label_weights`` stay those of Q.
 
         Raises:
             UsageError: Q is reduced to some words, so the normaliser is unknown.
         """
-        if self.words is not None:
-            raise UsageError("objective: a temperature other than 1 needs the teacher's whole distribution, not top-k")
         # In log space: at a low temperature all powers of a flat distribution would be 0 in float32.
-        log_probs = torch.log(_at_least_float32(self.weights) * self.scale)
-        return SoftLabels(torch.softmax(log_probs / temperature, dim=-1), self.label)
+        log_probs = torch.log(self.whole("a temperature other than 1"))
+        return replace(self, weights=torch.softmax(log_probs / temperature, dim=-1), scale=1.0)
 
 
 # From the student's ln P (tokens, vocabulary), the teacher's Q or None, and labels (tokens,), to a loss (tokens,).
@@ -75,6 +81,9 @@ Objective = Callable[[torch.Tensor, SoftLabels | None, torch.Tensor], torch.Tens
 # Lower bound of 1 − Q(y), so that R(y) ≤ 16.1·α. Q rounds to 1 above 1 − 6e-8 in float32 and above 0.9998 in float16,
 # and R(y) would be infinite.
 MIN_DOUBT = 1e-7
+
+# Lower bound of Q(x) in ln Q(x): a cache rounds less than 1e-12 to 0.
+MIN_PROBABILITY = 1e-12
 
 
 def label_loss(student: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -95,26 +104,73 @@ def teacher_loss(student: torch.Tensor, teacher: SoftLabels, temperature: float 
     return teacher.cross_entropy(student) * temperature**2
 
 
-def trust(teacher: SoftLabels, alpha: float) -> torch.Tensor:
+def doubt(teacher: SoftLabels) -> torch.Tensor:
+    """1 − Q(y), (tokens,), without cancellation, at least ``MIN_DOUBT``. Q is always taken at temperature 1."""
+    return (-torch.expm1(teacher.label)).clamp_min(MIN_DOUBT)
+
+
+def expected_trust(teacher: SoftLabels) -> torch.Tensor:
+    """Σₓ −Q(x) ln(1 − Q(x)), (tokens,): the trust in the label that the teacher expects, whatever the label is."""
+    probs = teacher.whole("weigh_by: expected_trust")
+    return -(probs * torch.log1p(-probs.clamp_max(1 - MIN_DOUBT))).sum(-1)
+
+
+def expected_doubt(teacher: SoftLabels) -> torch.Tensor:
+    """1 − Σₓ Q(x)², (tokens,): the doubt that the teacher expects, whatever the label is."""
+    return (1 - teacher.whole("weigh_by: expected_doubt").square().sum(-1)).clamp_min(MIN_DOUBT)
+
+
+# From Q to what the weight of a hard label grows with, (tokens,).
+WEIGHTINGS: Mapping[Weighting, Callable[[SoftLabels], torch.Tensor]] = {
+    "trust": lambda teacher: -torch.log(doubt(teacher)),  # the paper's: the teacher's belief in the label
+    "doubt": doubt,  # the opposite
+    "expected_trust": expected_trust,  # as the other two, but of the context alone
+    "expected_doubt": expected_doubt,
+}
+
+
+def trust(teacher: SoftLabels, config: ObjectiveConfig) -> torch.Tensor:
     """R(y) = −α ln(1 − Q(y)), (tokens,): the weight of the hard label, which grows with the teacher's belief in it.
 
-    Q is always taken at temperature 1. 1 − Q(y) is computed without cancellation and is at least ``MIN_DOUBT``.
+    Instead of −ln(1 − Q(y)) it is ``weight_power`` of ``WEIGHTINGS[weigh_by]``.
     """
-    doubt = -torch.expm1(teacher.label)
-    return -alpha * torch.log(doubt.clamp_min(MIN_DOUBT))
+    return config.alpha * WEIGHTINGS[config.weigh_by](teacher) ** config.weight_power
 
 
-def shuffled_trust(teacher: SoftLabels, key: Sequence[int]) -> SoftLabels:
-    """The same distributions with R(y) permuted over the tokens, so that all values of R are there, in other places.
+def weigh_labels(teacher: SoftLabels, config: ObjectiveConfig, key: Sequence[int]) -> SoftLabels:
+    """The same distributions with R of all tokens of a chunk, if R depends on other tokens of the chunk.
 
-    Training with it shows whether it matters which tokens R picks, or only how much weight hard labels get in all.
+    With ``scale_weights``, R is scaled so that its mean is α. With ``shuffle_trust``, it is permuted over the tokens,
+    so that all values of R are there, in other places. Trainings with these show whether it matters which tokens get
+    much weight, or only how much weight hard labels get in all.
 
     Args:
         teacher: of one chunk.
+        config: the objective.
         key: whole numbers that name the chunk; the same key gives the same permutation.
     """
-    order = np.random.default_rng(key).permutation(len(teacher.label))
-    return teacher.with_trust_of(torch.from_numpy(order).to(teacher.label.device))
+    if not (config.scale_weights or config.shuffle_trust):
+        return teacher
+    weights = trust(teacher, config)
+    if config.scale_weights:
+        weights = weights * (config.alpha / weights.mean().clamp_min(torch.finfo(weights.dtype).tiny))
+    if config.shuffle_trust:
+        order = np.random.default_rng(key).permutation(len(weights))
+        weights = weights[torch.from_numpy(order).to(weights.device)]
+    return replace(teacher, label_weights=weights)
+
+
+def todi_loss(student: torch.Tensor, teacher: SoftLabels) -> torch.Tensor:
+    """Σₓ σ(d)·Q·d − σ(−d)·P·d with d = ln Q(x) − ln P(x), (tokens,): ToDi (Jung et al. 2025, arXiv 2505.16297).
+
+    For each word it mixes D(Q‖P) and D(P‖Q), the first where the student underestimates the word and the second where
+    it overestimates it. The gradient takes σ(d) = Q / (P + Q) for a constant.
+    """
+    student = _at_least_float32(student)
+    probs = teacher.whole("kind: todi")
+    ratio = torch.log(probs.clamp_min(MIN_PROBABILITY)) - student
+    forward = torch.sigmoid(ratio).detach()
+    return ((forward * probs - (1 - forward) * student.exp()) * ratio).sum(-1)
 
 
 def _gather(log_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -151,9 +207,14 @@ def _trust_regularization(config: ObjectiveConfig) -> Objective:
     def loss(student: torch.Tensor, teacher: SoftLabels | None, labels: torch.Tensor) -> torch.Tensor:
         given = _given(teacher)
         soft = teacher_loss(student, given, config.temperature)
-        return trust(given, config.alpha) * label_loss(student, labels) + soft
+        weights = trust(given, config) if given.label_weights is None else given.label_weights
+        return weights * label_loss(student, labels) + soft
 
     return loss
+
+
+def _token_wise_divergence(config: ObjectiveConfig) -> Objective:
+    return lambda student, teacher, labels: todi_loss(student, _given(teacher))
 
 
 REGISTRY: dict[ObjectiveKind, Callable[[ObjectiveConfig], Objective]] = {
@@ -161,6 +222,7 @@ REGISTRY: dict[ObjectiveKind, Callable[[ObjectiveConfig], Objective]] = {
     "kl": _distillation,  # −Σ Q ln P
     "fixed": _fixed_interpolation,  # label_weight · CE + teacher_weight · KL
     "trust": _trust_regularization,  # R(y) · CE + KL, the paper's objective
+    "todi": _token_wise_divergence,  # KL where the student gives a word too little, its reverse where too much
 }
 
 

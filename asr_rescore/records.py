@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -172,11 +172,18 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
         remedy: what the user can do about its content.
 
     Raises:
-        InputError: the file cannot be read, is not YAML, or is larger or deeper than any settings are.
+        InputError: the file cannot be read, is not YAML, has a key twice, or is larger or deeper than any settings are.
     """
     text = _read_text(path, YAML_BYTES, kind, remedy)
     try:
         return yaml.load(text, _PlainLoader)
+    except _KeyAgainError as error:
+        raise InputError(
+            f"{path}: line {error.line}",
+            found=f"the key {shown(error.key)} for the second time",
+            expected="each key once",
+            remedy="remove one of the two",
+        ) from error
     except yaml.YAMLError as error:
         found = " ".join(str(error).split())
         raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error
@@ -186,8 +193,17 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
         raise InputError(path, found=found, expected=kind, remedy="write plain numbers and words") from error
 
 
+class _KeyAgainError(yaml.YAMLError):
+    """A mapping has a key twice; YAML would take the last one and say nothing."""
+
+    def __init__(self, key: str, line: int):
+        super().__init__(key)
+        self.key = key
+        self.line = line
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses what a small file can make large: aliases, deep nesting, long scalars."""
+    """Refuses what a small file can make large (aliases, deep nesting, long scalars), and keys that come twice."""
 
     depth = 0
 
@@ -207,7 +223,19 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if isinstance(node, yaml.MappingNode):
+            _refuse_key_again(key for key, _ in node.value)
         return node
+
+
+def _refuse_key_again(keys: Iterable[yaml.Node]) -> None:
+    seen = set()
+    for key in keys:
+        if not isinstance(key, yaml.ScalarNode):
+            continue  # no settings have such keys
+        if (key.tag, key.value) in seen:
+            raise _KeyAgainError(key.value, key.start_mark.line + 1)
+        seen.add((key.tag, key.value))
 
 
 BLOCK = 1 << 20  # bytes

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from asr_rescore.cli.main import COMMANDS
 from conftest import ROOT
 
 PACKAGE = ROOT / "asr_rescore"
+PAGE = (ROOT / "docs/architecture.md").read_text("utf-8")
 # A module imports only from rows above its own, or inside its own package. docs/architecture.md says why.
 ROWS = [
     {"errors", "temporary"},
@@ -121,6 +123,25 @@ def test_imports_are_found_wherever_they_stand(source, package, names):
 
 def test_every_room_has_a_row_and_every_row_its_rooms():
     assert {room_of(module) for module in MODULES} - {"__init__"} == set(LEVEL)
+
+
+def test_the_page_about_it_has_the_same_rows():
+    cells = [line.split("|")[1:3] for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
+    rows = [{name.removesuffix("/") for name in re.findall(r"`(.+?)`", rooms)} for _, rooms in cells]
+    assert rows == ROWS
+
+
+@pytest.mark.parametrize("room", ["lm", "training"])
+def test_the_page_about_it_names_each_module(room):
+    part = PAGE.split(f"\n- **{room}/**")[1].split("\n- **")[0]
+    modules = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"\*(\w+)\*", part)) == modules
+
+
+def test_the_page_about_it_names_each_small_program():
+    shown = {path.stem for path in (PACKAGE / "programs").glob("*.py")} - {"__init__", "sources"}
+    (line,) = [line for line in PAGE.splitlines() if "the small programs" in line]
+    assert shown <= set(re.findall(r"`(\w+)`", line))
 
 
 def test_the_package_itself_imports_nothing():

@@ -103,3 +103,11 @@ def test_the_help_shows_the_dataclass_s_defaults(line):
     parser = argparse.ArgumentParser()
     add_config_options(parser, Drink)
     assert line in " ".join(parser.format_help().split())
+
+
+def test_a_command_can_say_what_an_option_does_there():
+    parser = argparse.ArgumentParser()
+    add_config_options(parser, Drink, helps={"hot": "heat the cups", "cups": "cups of guests"})
+    text = " ".join(parser.format_help().split())
+    assert "--hot heat the cups" in text
+    assert "cups of guests (default: 2)" in text

@@ -107,7 +107,7 @@ class TestTrainLm:
 
 
 class TestDistillLm:
-    @pytest.mark.parametrize("objective", ["ce", "kl", "fixed", "trust"])
+    @pytest.mark.parametrize("objective", ["ce", "kl", "fixed", "trust", "todi"])
     def test_a_student_has_its_teachers_words(self, train_lm, data, config, objective):
         teachers = [train_lm("t1", "--seed", "1"), train_lm("t2", "--seed", "2")]
         student = data.parent / "student"
@@ -116,6 +116,19 @@ class TestDistillLm:
         loaded = load_model(student)
         assert loaded.vocabulary == load_vocabulary(data)
         assert loaded.provenance["teachers"] == [load_model(teacher).hash for teacher in teachers]
+
+    def test_by_default_a_tenth_of_the_hard_label_is_added_to_the_teacher(self, train_lm, data, capsys):
+        teacher = str(train_lm("teacher"))
+        said = "objective: {label_weight: 0.1, teacher_weight: 1.0}"
+        weights = []
+        for number, objective in enumerate(("", said, f"{said[:-1]}, kind: fixed}}", "objective: {label_weight: 0.2}")):
+            (data.parent / "student.yaml").write_text(f"{TINY}\n{objective}\n")
+            student = data.parent / f"student{number}"
+            command = ["distill_lm", "--config", str(data.parent / "student.yaml"), *texts(data), teacher, str(student)]
+            assert main(command) == 0
+            weights.append((student / "model.safetensors").read_bytes())
+        assert weights[0] == weights[1] == weights[2] != weights[3]
+        assert "tokens, objective fixed, on cpu" in capsys.readouterr().out
 
     def test_several_teachers_are_their_ensemble(self, train_lm, data, config):
         teachers = [str(train_lm("t1", "--seed", "1")), str(train_lm("t2", "--seed", "2"))]

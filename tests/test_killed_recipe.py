@@ -100,4 +100,5 @@ def test_a_recipe_that_was_killed_three_times_ends_with_the_same_table(
             os.killpg(beside.pid, signal.SIGKILL)
             beside.wait()
     assert {"report.txt", "report.json"} <= killed.tables().keys()
+    assert "How often words of each confidence are correct" in (killed.exp / "report/report.html").read_text()
     assert killed.tables() == undisturbed.tables()

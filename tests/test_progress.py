@@ -233,6 +233,11 @@ class TestWatch:
             assert main(["show_progress", str(tmp_path)]) == 0
 
 
+def test_a_directory_that_is_not_there(tmp_path, capsys):
+    assert main(["show_progress", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: found no such directory" in capsys.readouterr().err
+
+
 def test_a_pace_needs_something_done(clock):
     pace = Pace(done=2.0)
     clock.now += 10

@@ -170,16 +170,26 @@ class TestPennTreebank:
         assert load_config(student, row) != load_config(student)
         scripts = [(ROOT / "recipes/ptb" / name).read_text() for name in ("run.sh", "local/study.sh")]
         assert any(row.stem in script.replace('"', " ").split() for script in scripts)
-        arms = StudyConfig.read(self.CONF / "study/study.yaml").arms
-        assert row.stem in arms or f"student_{row.stem}_" in (self.CONF / "tables.yaml").read_text()
+        studies = [StudyConfig.read(self.CONF / "study" / name) for name in ("study.yaml", "further.yaml")]
+        assert (
+            any(row.stem in study.arms for study in studies)
+            or f"student_{row.stem}_" in (self.CONF / "tables.yaml").read_text()
+        )
 
     def test_the_study_trains_the_arms_that_it_compares(self):
-        (line,) = [
-            line for line in (ROOT / "recipes/ptb/local/study.sh").read_text().splitlines() if line.startswith("arms=")
-        ]
-        config = StudyConfig.read(self.CONF / "study/study.yaml")
-        assert sorted(line.removeprefix("arms=").strip('"').split()) == sorted(config.arms)
-        assert all((self.CONF / "study" / regime / "student.yaml").is_file() for regime in config.regimes)
+        script = (ROOT / "recipes/ptb/local/study.sh").read_text()
+        arms, further = (re.search(f'(?m)^{name}="(.*)"', script).group(1).split() for name in ("arms", "more_arms"))
+        study, of_further = (StudyConfig.read(self.CONF / "study" / f"{name}.yaml") for name in ("study", "further"))
+        assert sorted(arms) == sorted(study.arms)
+        assert set(further) <= set(of_further.arms) <= {*further, *arms}
+        for config in (study, of_further):
+            assert all((self.CONF / "study" / regime / "student.yaml").is_file() for regime in config.regimes)
+
+    def test_a_row_overrides_the_config_of_branches(self):
+        branch = [self.CONF / "study/branches" / name for name in ("student.yaml", "branch.yaml")]
+        assert load_config(*branch, self.CONF / "rows/no_averaging.yaml").train.averaging == "none"
+        script = (ROOT / "recipes/ptb/local/study.sh").read_text()
+        assert script.index('$1/branch.yaml"') < script.index('rows/$2.yaml"')
 
     def study(self, tmp_path: Path, environment, *options: str) -> Path:
         """Run a copy of the study with tiny models and texts; returns its directory."""
@@ -212,7 +222,7 @@ class TestPennTreebank:
             name: {path.parent.name for path in exp.glob(f"{name}/student_*/ppl_test.json")}
             for name in ("scratch", "branches", "full")
         }
-        assert [len(found) for found in students.values()] == [8 * 11, 5 * 11, 11 + 4 + 4]
+        assert [len(found) for found in students.values()] == [8 * (11 + 2), 5 * (11 + 11), 11 + 4 + 4]
         assert (exp / "scratch/teacher_8_2/seed").read_text() == "82\n"
         assert (exp / "scratch/student_shuffled_8/seed").read_text() == "8\n"
         calls = (exp / "calls").read_text().splitlines()
@@ -220,7 +230,7 @@ class TestPennTreebank:
         assert len(kl) == 1
         for part in ("rows/kl.yaml", "full/student.yaml", "full/branch.yaml", "--init", "full/start_1", "full/cache_1"):
             assert part in kl[0]
-        temperature = [call for call in calls if "student_temperature_2" in call and call.startswith("distill_lm")]
+        temperature = [call for call in calls if "full/student_temperature_2" in call and call.startswith("distill_lm")]
         assert "cache" not in temperature[0]
         self.study(tmp_path, environment, "--stage", "1")
         again = (exp / "calls").read_text().splitlines()[len(calls) :]

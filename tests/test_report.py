@@ -8,6 +8,7 @@ import pytest
 from asr_rescore.errors import InputError, RescoreError, UsageError
 from asr_rescore.report import CharacterErrors, Comparison, Experiment, LmFacts, PublishedRow, SystemReport, to_text
 from asr_rescore.report.exports import to_csv, to_markdown
+from asr_rescore.report.table import markdown
 from asr_rescore.word_errors import ErrorCount
 from made_reports import FROZEN, errors, report
 
@@ -219,6 +220,11 @@ def test_significance_against_the_first_pass_and_the_best():
 def test_reports_that_make_no_table(reports, message):
     with pytest.raises(UsageError, match=message):
         Comparison.of(reports)
+
+
+def test_no_text_of_a_cell_breaks_a_table():
+    rows = [["arm", "x"], ["P(a|b)\nof\r\nwords", "1"]]
+    assert markdown(rows).splitlines()[2] == r"| P(a\|b) of words |   1 |"
 
 
 def test_first_passes_that_differ_are_noted():

@@ -82,6 +82,23 @@ def test_prepare_text_reads_a_pipe(shell, tmp_path, options):
         assert (tmp_path / "pipe" / name).read_text() == (tmp_path / "file" / name).read_text()
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("compute_ppl --device cpu $lm -", "error: standard input: found no sentence, expected text"),
+        ("compute_ppl --device cpu --kaldi-text $lm - <<< '</s>'", "error: standard input: line 1: found </s> or <s>"),
+        ("prepare_text --valid-words 1 - out <<< '</s>'", "error: standard input: line 1: found </s> or <s>"),
+        ("prepare_text - out", "error: standard input: found 0 train and 0 valid sentences"),
+        ("score_wer - $hyp", "\nstandard input: no reference for "),
+        ("score_wer $hyp -", "\nstandard input: no hypothesis for "),
+    ],
+)
+def test_messages_name_standard_input(shell, small_lm, command, line):
+    done = shell(f"asr-rescore {command}", lm=small_lm, hyp=SCORING / "mini_dev.hyp.12.1.0.txt")
+    assert done.returncode == 1
+    assert line in f"\n{done.stderr}"
+
+
 def test_a_ctm_goes_to_standard_output(shell, decode, lang, tmp_path):
     command = "asr-rescore lattice_to_ctm $words"
     variables = {"words": lang / "words.txt", "decode": decode}

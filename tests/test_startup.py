@@ -73,9 +73,9 @@ def test_report(rescore, tmp_path):
     assert (tmp_path / "report" / "report.html").exists()
 
 
-def test_ppl_study(tmp_path):
+def test_study(tmp_path):
     (tmp_path / "study.yaml").write_text("regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\n")
-    assert "torch" not in loaded_by_command("ppl_study", tmp_path / "study.yaml", tmp_path)
+    assert "torch" not in loaded_by_command("study", tmp_path / "study.yaml", tmp_path)
 
 
 def test_ppl_table(tmp_path):

@@ -11,6 +11,7 @@ from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError
 from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown
 from asr_rescore.report.study_plot import to_svg
+from made_reports import errors, report
 
 STUDY = """
 regimes: {small: A small text, never: Not run}
@@ -90,18 +91,19 @@ def test_one_seed_has_differences_and_no_interval(experiment):
 
 def test_the_command(experiment, capsys):
     files = ["--json", str(experiment / "study.json"), "--plot", str(experiment / "study.svg")]
-    assert main(["ppl_study", *files, str(experiment / "study.yaml"), str(experiment)]) == 0
+    assert main(["study", *files, str(experiment / "study.yaml"), str(experiment)]) == 0
     assert capsys.readouterr().out == to_markdown(results(experiment))
     (regime,) = json.loads((experiment / "study.json").read_text())
     assert [len(arm["seeds"]) for arm in regime["comparisons"]] == [2, 3, 2]
     svg = (experiment / "study.svg").read_text()
     assert "A small text" in svg and "Stronger TR" in svg
+    assert ">+1</text>" in svg and "$" not in svg  # the numbers of the axis are no TeX
     assert "Not run" not in svg
 
 
 def test_without_results_nothing_is_shown(tmp_path, capsys):
     (tmp_path / "study.yaml").write_text(STUDY)
-    assert main(["ppl_study", "--plot", str(tmp_path / "p.svg"), str(tmp_path / "study.yaml"), str(tmp_path)]) == 0
+    assert main(["study", "--plot", str(tmp_path / "p.svg"), str(tmp_path / "study.yaml"), str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
 
 
@@ -125,13 +127,13 @@ def test_another_file(tmp_path, text):
 def test_a_result_is_not_replaced(experiment, capsys):
     result = experiment / "small/student_kl_1/ppl_test.json"
     before = result.read_text()
-    assert main(["ppl_study", "--json", str(result), str(experiment / "study.yaml"), str(experiment)]) == 2
+    assert main(["study", "--json", str(result), str(experiment / "study.yaml"), str(experiment)]) == 2
     assert "is an input and would be replaced" in capsys.readouterr().err
     assert result.read_text() == before
 
 
 def test_an_experiment_that_is_not_there(experiment, capsys):
-    assert main(["ppl_study", str(experiment / "study.yaml"), str(experiment / "smal")]) == 1
+    assert main(["study", str(experiment / "study.yaml"), str(experiment / "smal")]) == 1
     assert "found no directory, expected the results of a study" in capsys.readouterr().err
 
 
@@ -145,7 +147,7 @@ def test_a_perplexity_that_is_none(experiment, ppl):
 def test_a_student_that_is_left_out_is_named(experiment, capsys):
     path = experiment / "small/student_trust_2/ppl_test.json"
     path.write_text(json.dumps({"ppl": math.inf}))
-    assert main(["ppl_study", str(experiment / "study.yaml"), str(experiment)]) == 0
+    assert main(["study", str(experiment / "study.yaml"), str(experiment)]) == 0
     assert capsys.readouterr().err == f"{path}: the perplexity is infinite or missing; this student is left out\n"
 
 
@@ -153,3 +155,123 @@ def test_a_useless_student_counts_for_nothing(experiment):
     path = experiment / "small/student_trust_2/ppl_test.json"
     path.write_text(json.dumps({"ppl": math.inf}))
     assert results(experiment)[0].arms[0].seeds == ("1",)
+
+
+WER_STUDY = """
+regimes:
+  small:
+    title: Word errors
+    measure: wer
+    test: [decode_a_eval, decode_b_eval]
+    valid: [decode_a_dev]
+baseline: kl
+arms: {kl: KL alone, trust: TR, trust_0.3: Stronger TR}
+"""
+# (arm, seed) → errors in three utterances of ten words each: the two rescorings of test, and that of valid.
+WORD_ERRORS = {
+    ("kl", 1): ((1, 0, 2), (0, 0, 0), (3, 0, 0)),  # 3 errors in 60 words: 5 %; 3 in 30: 10 %
+    ("kl", 2): ((4, 0, 2), (0, 0, 3), (3, 0, 0)),  # 15 %; 10 %
+    ("trust", 1): ((1, 1, 1), (1, 1, 1), (0, 0, 0)),  # 10 %; 0 %
+    ("trust", 2): ((5, 0, 2), (2, 0, 3), (3, 3, 0)),  # 20 %; 20 %
+    ("trust_0.3", 2): ((1, 1, 1), (0, 0, 0), (3, 3, 0)),  # 5 %; 20 %
+}
+
+
+@pytest.fixture
+def rescored(tmp_path):
+    for (arm, seed), counts in WORD_ERRORS.items():
+        for name, wrong in zip(("decode_a_eval", "decode_b_eval", "decode_a_dev"), counts, strict=True):
+            directory = tmp_path / "small" / f"student_{arm}_{seed}" / name
+            directory.mkdir(parents=True)
+            report(decoding=name, rescored=errors(*wrong)).save(directory)
+    (tmp_path / "study.yaml").write_text(WER_STUDY)
+    return tmp_path
+
+
+def test_word_errors_of_all_first_passes_are_added_up_and_compared_in_points(rescored):
+    (small,) = results(rescored)
+    trust, stronger = small.arms
+    assert small.baseline == ("KL alone", pytest.approx(10.0))
+    assert (trust.seeds, trust.mean) == (("1", "2"), pytest.approx(15.0))
+    assert trust.test.values == pytest.approx((5.0, 5.0))
+    assert trust.changes["valid"].values == pytest.approx((-10.0, 10.0))
+    assert (stronger.seeds, stronger.test.values) == (("2",), pytest.approx((-10.0,)))
+
+
+def test_the_interval_of_other_sentences(rescored):
+    """TR makes 2, 1 and 0 errors more in the three sentences (means of two seeds), 5 % of 60 words."""
+    trust = results(rescored)[0].arms[0]
+    assert trust.sentences.values == pytest.approx((10.0, 5.0, 0.0))
+    assert trust.sentences.half_width == pytest.approx(4.30265 * 5 / math.sqrt(3), rel=1e-5)
+
+
+def test_the_tables_of_word_errors(rescored):
+    lines = to_markdown(results(rescored)).splitlines()
+    assert lines[2].startswith(
+        "Compared with KL alone, which has a mean test WER of 10.00 %, in percentage points. Here, *test* is "
+        "decode_a_eval and decode_b_eval, *valid* is decode_a_dev (their words and errors together). The interval is"
+    )
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert cells[0] == [
+        *("objective", "pairs", "test %WER", "difference, points"),
+        *("95 % interval", "sentences, ±", "p", "detectable, points", "valid, points"),
+    ]
+    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "0.0000", "0.00", "+0.00"]
+    assert "Difference on test in points, for each seed:" in lines
+    (regime,) = to_json(results(rescored))
+    assert regime["comparisons"][0]["half_interval_of_sentences"] == pytest.approx(12.4207, rel=1e-5)
+    assert (regime["measure"], regime["baseline_test_wer"]) == ("wer", pytest.approx(10.0))
+    assert regime["comparisons"][0]["test"]["points"] == pytest.approx([5.0, 5.0])
+    assert "test WER, points over KL alone" in to_svg(results(rescored))
+
+
+def test_a_student_without_one_of_its_rescorings_is_not_finished(rescored):
+    (rescored / "small/student_trust_1/decode_b_eval/report.json").unlink()
+    assert results(rescored)[0].arms[0].seeds == ("2",)
+
+
+def test_word_errors_of_other_references_are_refused(rescored):
+    directory = rescored / "small/student_trust_2/decode_b_eval"
+    report(decoding="decode_b_eval", rescored=errors(1, 1), first_pass=errors(0, 0)).save(directory)
+    with pytest.raises(InputError, match="50 reference words on test, expected 60, as of .*student_kl_1"):
+        results(rescored)
+
+
+def test_a_rescoring_without_transcripts_is_refused(rescored):
+    directory = rescored / "small/student_trust_2/decode_b_eval"
+    report(decoding="decode_b_eval", rescored={}, first_pass={}).save(directory)
+    with pytest.raises(InputError, match=r"decode_b_eval/report\.json: found no reference words"):
+        results(rescored)
+
+
+def test_a_report_of_a_rescoring_is_not_replaced(rescored, capsys):
+    result = str(rescored / "small/student_kl_1/decode_a_eval/report.json")
+    assert main(["study", "--json", result, str(rescored / "study.yaml"), str(rescored)]) == 2
+    assert "is an input and would be replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("regime", "message"),
+    [
+        ("{title: A, measure: cer}", "ppl or wer"),
+        ("{title: A, measure: ppl, test: [a]}", "none but title, measure"),
+        ("{title: A, measure: wer, test: [a]}", "a list"),
+        ("{title: A, measure: wer, test: [], valid: [b]}", "names of rescored directories"),
+        ("{measure: ppl}", "text"),
+        ("7", "a mapping"),
+    ],
+)
+def test_another_regime(tmp_path, regime, message):
+    (tmp_path / "study.yaml").write_text(f"regimes: {{a: {regime}}}\narms: {{kl: KL}}\nbaseline: kl\n")
+    with pytest.raises(InputError, match=message):
+        StudyConfig.read(tmp_path / "study.yaml")
+
+
+def test_a_regime_by_perplexity_may_say_so(tmp_path):
+    text = "regimes: {a: {title: A, measure: ppl}, b: B}\narms: {kl: KL}\nbaseline: kl\n"
+    (tmp_path / "study.yaml").write_text(text)
+    regimes = StudyConfig.read(tmp_path / "study.yaml").regimes
+    assert [(name, regime.title, regime.measure.name) for name, regime in regimes.items()] == [
+        ("a", "A", "ppl"),
+        ("b", "B", "ppl"),
+    ]

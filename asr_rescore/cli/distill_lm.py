@@ -47,16 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     from asr_rescore.checkpoint import combine, load_model, model_files
+    from asr_rescore.config import DISTILLATION
     from asr_rescore.training import CachedTeacher, OnlineTeacher, TeacherCache, train
 
     check_training_outputs(arguments, arguments.student_dir, model_files(*arguments.teacher_dir))
-    config = read_training_config(arguments)
+    config = read_training_config(arguments, DISTILLATION)
     loaded = [load_model(path) for path in arguments.teacher_dir]
     vocabulary, teacher_model = combine(loaded)
     with prepared_run(arguments, arguments.student_dir, config, vocabulary, ranks.device) as (run, student):
         print(
             f"{arguments.student_dir}: {student.num_parameters} parameters, teacher {teacher_model.num_parameters}, "
-            f"{len(run.train)} tokens, on {ranks}"
+            f"{len(run.train)} tokens, objective {config.objective.kind}, on {ranks}"
         )
         say_plan(arguments, config, arguments.student_dir)
         facts: dict[str, Any] = {"teachers": [teacher.hash for teacher in loaded]}

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from asr_rescore import __version__
 from asr_rescore.errors import RescoreError, SaidElsewhere, Terminated, UsageError, printable
-from asr_rescore.files import OUT_OF_SPACE
+from asr_rescore.files import OUT_OF_SPACE, STDIN
 from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
 from asr_rescore.temporary import remove_unfinished
@@ -36,9 +36,9 @@ COMMANDS = {
     "ensemble_lm": "asr_rescore.cli.ensemble_lm",
     "compute_ppl": "asr_rescore.cli.compute_ppl",
     "sample_text": "asr_rescore.cli.sample_text",
-    "ppl_table": "asr_rescore.cli.ppl_table",
     "plot_training": "asr_rescore.cli.plot_training",
-    "ppl_study": "asr_rescore.cli.ppl_study",
+    "ppl_table": "asr_rescore.cli.ppl_table",
+    "study": "asr_rescore.cli.study",
     "lattice_to_nbest": "asr_rescore.cli.lattice_to_nbest",
     "lattice_to_ctm": "asr_rescore.cli.lattice_to_ctm",
     "rescore_nbest": "asr_rescore.cli.rescore_nbest",
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except RescoreError as error:
         status = 2 if isinstance(error, UsageError) else 1
-        return _fail(name, _with_flags(str(error), command), status)
+        return _fail(name, _as_typed(str(error), command), status)
     except Terminated:
         remove_unfinished()
         return _end(f"{name}: terminated", 143)
@@ -135,7 +135,7 @@ class _Console(logging.Handler):
         from tqdm import tqdm
 
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        message = _with_flags(printable(record.getMessage()), self.command)
+        message = _as_typed(printable(record.getMessage()), self.command)
         tqdm.write(message, file=stream)  # not through a progress bar
         stream.flush()
 
@@ -157,8 +157,12 @@ def _console(command: str | None) -> Iterator[None]:
         log.removeHandler(handler)
 
 
-def _with_flags(text: str, command: str | None) -> str:
-    """The library names its fields in backticks; here each becomes the flag of the command that sets it."""
+def _as_typed(text: str, command: str | None) -> str:
+    """Name things as the user did who typed the command.
+
+    The library names its fields in backticks; here each becomes the flag of the command that sets it.
+    """
+    text = text.replace(f"{STDIN}:", "standard input:")
     if command is None or "`" not in text:
         return text
     parser = _parser(command, importlib.import_module(COMMANDS[command]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -24,6 +24,7 @@ def add_config_options(
     config_class: type[DataclassInstance],
     names: Sequence[str] | None = None,
     prefix: str = "",
+    helps: Mapping[str, str] | None = None,
 ) -> None:
     """Add one option for each field of a config.
 
@@ -37,10 +38,11 @@ def add_config_options(
             the values that are allowed, ``metadata["metavar"]`` names the value in the help; both may be missing.
         names: the fields to add, in this order; None for all fields.
         prefix: put before each field's name: with ``dynamic_``, the field ``lr`` becomes ``--dynamic-lr``.
+        helps: field → what its option does in this command, where that is not what ``metadata["help"]`` says.
     """
     by_name = {option.name: option for option in fields(config_class)}
     for name in by_name if names is None else names:
-        _add_option(parser, by_name[name], prefix)
+        _add_option(parser, by_name[name], prefix, (helps or {}).get(name, by_name[name].metadata["help"]))
 
 
 def given(arguments: argparse.Namespace, config_class: type[DataclassInstance], prefix: str = "") -> dict[str, Any]:
@@ -62,6 +64,11 @@ def read_config(config_class: type[Config], arguments: argparse.Namespace, prefi
 def input_file(name: str) -> Path:
     """The ``type`` of an argument that names a file to read; ``-`` is standard input."""
     return STDIN if name == "-" else Path(name)
+
+
+def name_of(file: Path) -> str:
+    """What messages call an input."""
+    return "standard input" if file == STDIN else str(file)
 
 
 def check_one_stdin(*inputs: Path | None) -> None:
@@ -109,9 +116,8 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: str) -> None:
+def _add_option(parser: argparse._ActionsContainer, option: Field[Any], prefix: str, text: str) -> None:
     flag = "--" + (prefix + option.name).replace("_", "-")
-    text = option.metadata["help"]
     if isinstance(option.default, bool):
         parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         return

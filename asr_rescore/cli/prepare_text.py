@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--vocabulary-size",
         type=number(int, COUNT),
-        help="largest number of entries, including </s> and the class; default: no limit",
+        help="largest number of entries, including </s> and the class (default: no limit)",
     )
     size.add_argument("--only-lexicon", action="store_true", help="list exactly the words of --lexicon")
     parser.add_argument(
@@ -31,12 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--lexicon", type=input_file, help="a words.txt; its words that are not in the text join the class"
     )
     held_out = parser.add_mutually_exclusive_group()
-    held_out.add_argument("--valid", type=input_file, help="the valid text; default: some sentences of the text")
+    held_out.add_argument("--valid", type=input_file, help="the valid text (default: some sentences of the text)")
     held_out.add_argument(
         "--valid-fraction",
         type=number(float, Range(least=1e-6, most=0.5)),
         default=0.05,
-        help="fraction of the sentences for the valid text (%(default)s)",
+        help="fraction of the sentences for the valid text (default: %(default)s)",
     )
     held_out.add_argument(
         "--valid-words",

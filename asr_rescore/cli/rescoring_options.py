@@ -53,7 +53,8 @@ def add_rescoring_arguments(parser: argparse.ArgumentParser, config: type[ListCo
     else:
         parser.set_defaults(tune=None, score_cache=None)
     add_config_options(parser, config)
-    add_config_options(parser, ScoringConfig)
+    tunes = config is ListConfig
+    add_config_options(parser, ScoringConfig, helps={} if tunes else {"cer": "also count character errors"})
     parser.add_argument(
         "--nj",
         type=number(int, JOBS),

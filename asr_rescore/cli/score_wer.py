@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_rescore.cli.options import add_config_options, check_one_stdin, given, input_file, read_config
+from asr_rescore.cli.options import add_config_options, check_one_stdin, given, input_file, name_of, read_config
 from asr_rescore.scoring import ScoringConfig
 
 HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer or NIST's sclite does"
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("all", "present"),
         default="all",
-        help="all: a missing hypothesis counts as deletions; present: its utterance is left out (%(default)s)",
+        help="all: a missing hypothesis counts as deletions; present: its utterance is left out (default: %(default)s)",
     )
     parser.add_argument(
         "--details-dir",
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="data directory whose utt2spk has the speakers for per_spk; default: each utterance is a speaker",
     )
-    add_config_options(parser, ScoringConfig)
+    add_config_options(parser, ScoringConfig, helps={"cer": "count characters instead of words"})
     nist = parser.add_argument_group("trn and stm")
     add_config_options(nist, ScliteConfig)
     nist.add_argument(
@@ -140,7 +140,8 @@ def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:
     print(result.total.lines(), end="")
     for recording in result.silent:
         print(
-            printable(f"{arguments.hypothesis}: no word of {recording}; all of it counts as deleted"), file=sys.stderr
+            printable(f"{name_of(arguments.hypothesis)}: no word of {recording}; all of it counts as deleted"),
+            file=sys.stderr,
         )
     return _tell_unpaired(arguments, result.missing, result.unexpected)
 
@@ -151,7 +152,9 @@ def _tell_unpaired(arguments: argparse.Namespace, missing: Sequence[str], unexpe
     from asr_rescore.errors import printable
 
     for utt in missing:
-        print(printable(f"{arguments.hypothesis}: no hypothesis for {utt}"), file=sys.stderr)
+        print(printable(f"{name_of(arguments.hypothesis)}: no hypothesis for {utt}"), file=sys.stderr)
     for utt in unexpected:
-        print(printable(f"{arguments.reference}: no reference for {utt}, which is not scored"), file=sys.stderr)
+        print(
+            printable(f"{name_of(arguments.reference)}: no reference for {utt}, which is not scored"), file=sys.stderr
+        )
     return 1 if missing or unexpected else 0

@@ -22,8 +22,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the progress on stderr until standard input ends, or the program that started this one."""
+    from asr_rescore.errors import InputError
     from asr_rescore.programs.show_progress import Watch, follow
 
+    if not arguments.directory.is_dir():
+        raise InputError(
+            arguments.directory,
+            found="no such directory",
+            expected="a directory of progress files",
+            remedy="correct it",
+        )
     parent = os.getppid()
 
     def wait(seconds: float) -> bool:

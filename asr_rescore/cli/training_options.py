@@ -58,8 +58,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
 
 
-def read_training_config(arguments: argparse.Namespace) -> Config:
+def read_training_config(arguments: argparse.Namespace, base: Config | None = None) -> Config:
     """The config of a training, in which something must be said about the training itself.
+
+    Args:
+        arguments: those of :func:`add_training_options`.
+        base: the defaults; None: those of train_lm.
 
     Raises:
         UsageError: nothing is: the defaults are those of weeks on Penn Treebank, which nobody wants by accident.
@@ -67,7 +71,7 @@ def read_training_config(arguments: argparse.Namespace) -> Config:
     from asr_rescore.config import given_settings, load_config
     from asr_rescore.errors import UsageError
 
-    config = load_config(*arguments.config)
+    config = load_config(*arguments.config, base=base)
     if not given_settings(*arguments.config)["train"]:
         raise UsageError(
             f"{arguments.config[-1]}: no setting of train: is given, and the defaults are {config.train.epochs} epochs "

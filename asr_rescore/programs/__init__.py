@@ -1,1 +1,1 @@
-"""The smaller jobs: lattices to N-best lists, lattices to words with times."""
+"""The smaller programs: lattices to N-best lists or to words with times, files for sclite, the progress of jobs."""

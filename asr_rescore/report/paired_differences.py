@@ -82,3 +82,8 @@ def pair_up(first: dict[str, float], second: dict[str, float]) -> dict[str, tupl
 def percent_changes(pairs: Sequence[tuple[float, float]]) -> PairedDifferences:
     """By how many percent the first value of each pair exceeds the second."""
     return PairedDifferences(tuple(100 * (value / base - 1) for value, base in pairs))
+
+
+def plain_differences(pairs: Sequence[tuple[float, float]]) -> PairedDifferences:
+    """By how much the first value of each pair exceeds the second."""
+    return PairedDifferences(tuple(value - base for value, base in pairs))

@@ -75,6 +75,11 @@ def _row(row: Record) -> PerplexityRow:
     return PerplexityRow(row.text("name"), models, row.text("paper") if "paper" in row else NOTHING)
 
 
+def result_path(directory: Path, text: str) -> Path:
+    """Where the result of ``compute_ppl --json`` on valid or test is in a model directory."""
+    return directory / f"ppl_{text}.json"
+
+
 def measured(directory: Path, text: str) -> dict[str, Any]:
     """Read the result of ``compute_ppl --json`` from a model directory.
 
@@ -88,7 +93,7 @@ def measured(directory: Path, text: str) -> dict[str, Any]:
     Raises:
         InputError: the file is damaged.
     """
-    path = directory / f"ppl_{text}.json"
+    path = result_path(directory, text)
     if not path.exists():
         return {}
     record = read_json(path, "a result of compute_ppl", "create it again with compute_ppl --json")

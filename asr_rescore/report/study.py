@@ -11,12 +11,9 @@ from typing import Any
 
 from asr_rescore.records import Record, read_yaml
 from asr_rescore.report.matched_pairs import holm
-from asr_rescore.report.paired_differences import PairedDifferences, pair_up, percent_changes
-from asr_rescore.report.perplexity import measured
+from asr_rescore.report.paired_differences import PairedDifferences, pair_up
+from asr_rescore.report.study_regime import TEXTS, Measure, Regime
 from asr_rescore.report.table import NOTHING, markdown
-
-TEXTS = ("test", "valid")
-HEADER = ("objective", "pairs", "test ppl", "difference, %", "95 % interval", "p", "detectable, %", "valid, %")
 
 
 @dataclass(frozen=True)
@@ -24,13 +21,13 @@ class StudyConfig:
     """What is compared.
 
     Attributes:
-        regimes: directory → title. The model of an arm and a seed is in ``<regime>/student_<arm>_<seed>``.
+        regimes: directory → regime. The model of an arm and a seed is in ``<directory>/student_<arm>_<seed>``.
         arms: name → label of each objective.
         baseline: the arm that all others are compared with.
         also: further pairs of arms to compare, the second one as the baseline.
     """
 
-    regimes: Mapping[str, str]
+    regimes: Mapping[str, Regime]
     arms: Mapping[str, str]
     baseline: str
     also: tuple[tuple[str, str], ...] = ()
@@ -61,7 +58,8 @@ class StudyConfig:
             ):
                 tree.refuse("also", "pairs of arms")
             also.append((pair[0], pair[1]))
-        return cls(tree.texts_by_name("regimes"), arms, baseline, tuple(also))
+        regimes = tree.record("regimes")
+        return cls({name: Regime.read(regimes, name) for name in regimes.values}, arms, baseline, tuple(also))
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
@@ -76,15 +74,17 @@ class ComparedArm:
     Attributes:
         label: what is compared.
         seeds: the seeds that both arms have.
-        ppl: mean perplexity of the arm on test over these seeds.
-        changes: test or valid → percent by which the arm's perplexities differ from the other's, for each seed.
+        mean: mean perplexity or word error rate of the arm on test over these seeds.
+        changes: test or valid → by how much the arm differs from the other one, for each seed, in the measure's unit.
+        sentences: differences in word errors, one for each sentence of test; None for perplexities.
         p: of the change on test, corrected by Holm for all comparisons of the regime.
     """
 
     label: str
     seeds: tuple[str, ...]
-    ppl: float
+    mean: float
     changes: Mapping[str, PairedDifferences]
+    sentences: PairedDifferences | None = None
     p: float = math.nan
 
     @property
@@ -98,12 +98,12 @@ class RegimeResult:
     """All comparisons under one regime.
 
     Attributes:
-        title: of the regime.
-        baseline: label and mean perplexity of the baseline on test.
+        regime: what is compared.
+        baseline: label of the baseline, and its mean perplexity or word error rate on test.
         arms: the comparisons for which there are results.
     """
 
-    title: str
+    regime: Regime
     baseline: tuple[str, float]
     arms: tuple[ComparedArm, ...]
 
@@ -113,35 +113,39 @@ def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
 
     Args:
         config: what is compared.
-        experiment: the directory that contains those of the regimes; ``compute_ppl --json`` left
-            ``ppl_{valid,test}.json`` in each model directory.
+        experiment: the directory that contains those of the regimes. In each model directory, ``compute_ppl --json``
+            left ``ppl_{valid,test}.json``, or a rescoring its own directory.
 
     Raises:
-        InputError: a result is damaged.
+        InputError: a result is damaged, or word error rates are of different references.
     """
-    found = (_regime(config, experiment / name, title) for name, title in config.regimes.items())
+    found = (_compared(config, experiment / name, regime) for name, regime in config.regimes.items())
     return [result for result in found if result.arms]
 
 
-def _regime(config: StudyConfig, directory: Path, title: str) -> RegimeResult:
-    ppl = {arm: {text: _perplexities(directory, arm, text) for text in TEXTS} for arm in config.arms}
+def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeResult:
+    regime.check_references(student for arm in config.arms for student in _students(directory, arm).values())
+    values = {arm: {text: _finite(regime, directory, arm, text) for text in TEXTS} for arm in config.arms}
     compared = []
     for arm, other in config.comparisons:
-        pairs = {text: pair_up(ppl[arm][text], ppl[other][text]) for text in TEXTS}
+        pairs = {text: pair_up(values[arm][text], values[other][text]) for text in TEXTS}
         seeds = tuple(seed for seed in pairs["test"] if seed in pairs["valid"])
         if not seeds:
             continue
-        changes = {text: percent_changes([pairs[text][seed] for seed in seeds]) for text in TEXTS}
+        changes = {text: regime.measure.compare([pairs[text][seed] for seed in seeds]) for text in TEXTS}
         label = config.arms[arm]
         if other != config.baseline:
             label += f", compared with {config.arms[other]}"
-        compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes))
+        first = _students(directory, arm)
+        second = _students(directory, other)
+        sentences = regime.over_sentences([(first[seed], second[seed]) for seed in seeds])
+        compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes, sentences))
     testable = [number for number, arm in enumerate(compared) if not math.isnan(arm.test.p)]
     for number, p in zip(testable, holm([compared[number].test.p for number in testable]), strict=True):
         compared[number] = replace(compared[number], p=p)
-    of_baseline = list(ppl[config.baseline]["test"].values())
+    of_baseline = list(values[config.baseline]["test"].values())
     return RegimeResult(
-        title, (config.arms[config.baseline], mean(of_baseline) if of_baseline else math.nan), tuple(compared)
+        regime, (config.arms[config.baseline], mean(of_baseline) if of_baseline else math.nan), tuple(compared)
     )
 
 
@@ -152,27 +156,28 @@ def useless_students(config: StudyConfig, experiment: Path) -> list[Path]:
         InputError: a result is damaged.
     """
     found = []
-    for regime in config.regimes:
+    for name, regime in config.regimes.items():
         for arm in config.arms:
-            for text in TEXTS:
-                students = _students(experiment / regime, arm, text)
-                found += [path for path, ppl in students.values() if not math.isfinite(ppl)]
+            for student in _students(experiment / name, arm).values():
+                for text in TEXTS:
+                    value = regime.value(student, text)
+                    if value is not None and not math.isfinite(value):
+                        found += regime.result_paths(student, text)
     return sorted(found)
 
 
-def _perplexities(directory: Path, arm: str, text: str) -> dict[str, float]:
-    """Seed → perplexity of the finished students of an arm, if it is finite."""
-    return {seed: ppl for seed, (_, ppl) in _students(directory, arm, text).items() if math.isfinite(ppl)}
+def _finite(regime: Regime, directory: Path, arm: str, text: str) -> dict[str, float]:
+    """Seed → perplexity or word error rate of the finished students of an arm, if it is finite."""
+    values = {seed: regime.value(student, text) for seed, student in _students(directory, arm).items()}
+    return {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def _students(directory: Path, arm: str, text: str) -> dict[str, tuple[Path, float]]:
-    """Seed → result and perplexity of the finished students of an arm."""
-    found = {}
-    for path in directory.glob(f"student_{arm}_*/ppl_{text}.json"):
-        seed = path.parent.name.removeprefix(f"student_{arm}_")
-        if seed.isdigit():  # student_fixed_0.5_1 is no student of the arm "fixed"
-            found[seed] = path, measured(path.parent, text).get("ppl", math.inf)
-    return found
+def _students(directory: Path, arm: str) -> dict[str, Path]:
+    """Seed → directory of the students of an arm."""
+    found = {path.name.removeprefix(f"student_{arm}_"): path for path in directory.glob(f"student_{arm}_*")}
+    return {
+        seed: path for seed, path in found.items() if seed.isdigit()
+    }  # student_fixed_0.5_1 is no student of "fixed"
 
 
 def to_markdown(results: Sequence[RegimeResult]) -> str:
@@ -181,29 +186,34 @@ def to_markdown(results: Sequence[RegimeResult]) -> str:
 
 
 def _lines(result: RegimeResult) -> Iterator[str]:
-    label, ppl = result.baseline
+    label, value = result.baseline
+    measure = result.regime.measure
     rows = [
         [
             arm.label,
             str(len(arm.seeds)),
-            f"{arm.ppl:.2f}",
+            f"{arm.mean:.2f}",
             f"{arm.test.mean:+.2f}",
             _interval(arm.test),
+            *([_number(arm.sentences.half_width, ".2f")] if arm.sentences else []),
             _number(arm.p, ".4f"),
             _number(arm.test.detectable, ".2f"),
             f"{arm.changes['valid'].mean:+.2f}",
         ]
         for arm in result.arms
     ]
-    yield f"### {result.title}\n"
-    yield f"Compared with {label}, which has a mean test perplexity of {ppl:.2f}, in percent of its perplexity.\n"
-    yield markdown([HEADER, *rows])
+    yield f"### {result.regime.title}\n"
+    yield (
+        f"Compared with {label}, which has a mean test {measure.long_name} of {value:.2f}{measure.percent}, "
+        f"in {measure.of_what}.{result.regime.explanation()}\n"
+    )
+    yield markdown([measure.header(), *rows])
     seeds = sorted({seed for arm in result.arms for seed in arm.seeds}, key=lambda seed: (len(seed), seed))
     each = []
     for arm in result.arms:
         by_seed = dict(zip(arm.seeds, arm.test.values, strict=True))
         each.append([arm.label, *(f"{by_seed[seed]:+.2f}" if seed in by_seed else NOTHING for seed in seeds)])
-    yield "Difference on test in percent, for each seed:\n"
+    yield f"Difference on test in {measure.key}, for each seed:\n"
     yield markdown([["objective", *seeds], *each])
 
 
@@ -221,24 +231,26 @@ def to_json(results: Sequence[RegimeResult]) -> list[dict[str, Any]]:
     """The same as plain values; what one pair cannot tell is None."""
     return [
         {
-            "regime": result.title,
+            "regime": result.regime.title,
+            "measure": result.regime.measure.name,
             "baseline": result.baseline[0],
-            "baseline_test_ppl": _plain(result.baseline[1]),
-            "comparisons": [_arm_to_json(arm) for arm in result.arms],
+            f"baseline_test_{result.regime.measure.name}": _plain(result.baseline[1]),
+            "comparisons": [_arm_to_json(arm, result.regime.measure) for arm in result.arms],
         }
         for result in results
     ]
 
 
-def _arm_to_json(arm: ComparedArm) -> dict[str, Any]:
+def _arm_to_json(arm: ComparedArm, measure: Measure) -> dict[str, Any]:
     return {
         "objective": arm.label,
         "seeds": list(arm.seeds),
-        "test_ppl": arm.ppl,
+        f"test_{measure.name}": arm.mean,
         "p_holm": _plain(arm.p),
+        **({"half_interval_of_sentences": _plain(arm.sentences.half_width)} if arm.sentences else {}),
         **{
             text: {
-                "percent": list(changes.values),
+                measure.key: list(changes.values),
                 "mean": changes.mean,
                 "deviation": _plain(changes.deviation),
                 "interval": [_plain(end) for end in changes.interval],

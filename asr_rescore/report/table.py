@@ -278,7 +278,11 @@ def to_text(comparison: Comparison, notes: Mapping[str, Sequence[str]] | None = 
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Format rows, the first of which is the header, as a Markdown table; only the first column is left-aligned."""
+    """Format rows, the first of which is the header, as a Markdown table; only the first column is left-aligned.
+
+    Lines of a cell are joined, and a ``|`` in it is escaped.
+    """
+    rows = [[" ".join(cell.splitlines()).replace("|", r"\|") for cell in row] for row in rows]
     first_width, *widths = (max(3, *map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for first, *others in rows:

@@ -249,9 +249,10 @@ class Trainer:
         chunk = state.streams.chunk(here, columns)
         labels = chunk.labels.flatten()  # (time · streams,)
         soft = None if state.teacher is None else state.teacher.soft_labels(chunk, group)
-        if soft is not None and self.run.config.objective.shuffle_trust:
+        if soft is not None:
             # A draw of its own for each step and group: it disturbs no other draw, and a run that continues repeats it.
-            soft = objectives.shuffled_trust(soft, (self.run.seed, state.progress.steps, columns.start))
+            key = (self.run.seed, state.progress.steps, columns.start)
+            soft = objectives.weigh_labels(soft, self.run.config.objective, key)
 
         def token_loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
             return self.objective(log_probs, None if soft is None else soft[here], labels[here])

@@ -35,7 +35,7 @@ seeds=
 teacher_seeds=
 exp=
 stage=0
-stop_stage=8
+stop_stage=9
 nj=
 top=
 

@@ -51,12 +51,13 @@ with_progress() { # reads lines of commands, and prints them with the file for t
   done
 }
 
-result_of() { # result_of <log> ...: prints the last perplexity in it, or else its last line that is not run.pl's own
+# Prints the last perplexity or error rate in a log, or else its last line that is not run.pl's own.
+result_of() { # result_of <log> ...
   local found
-  found=$(grep 'ppl ' "$1" | tail -n 1)
+  found=$(grep -E 'ppl |^rescored: +%WER' "$1" | tail -n 1)
   found=${found:-$(grep -v '^#' "$1" | grep . | tail -n 1)}
   if [ -t 2 ]; then printf '\r\033[K' >&2; fi
-  if [ -n "$found" ]; then echo "$(basename "$1" .log): ${found##*: }"; fi
+  if [ -n "$found" ]; then echo "$(basename "$1" .log): $(sed "s/.*: //; s/^ *//" <<<"$found")"; fi
 }
 complaint_of() { # complaint_of <log> ...: shows what asr-rescore complained of
   if [ -t 2 ]; then printf '\r\033[K' >&2; fi

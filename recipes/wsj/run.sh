@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # From Kaldi's lattices to a table of word error rates. Trains teachers, their ensemble and distilled students, and
 # rescores the same first pass with each of them. Weights are tuned on dev and applied unchanged to eval. In the end it
-# rescores the lattices themselves.
+# rescores the lattices themselves, and writes their words with confidences.
 #
 # Usage: run.sh [options]
 #  e.g.: run.sh                                                    the embedded corpus; needs no other data and no Kaldi
 #        run.sh --corpus wsj --s5 ~/kaldi/egs/wsj/s5 --stage 3     a Kaldi egs/wsj/s5 that has been run
 #        run.sh --corpus wsj --s5 ~/kaldi/egs/wsj/s5 --wsj0 /ldc/LDC93S6B --wsj1 /ldc/LDC94S13B
+#        run.sh --stage 10 --stop-stage 13 --top all --nj 2        then: which objective gives the fewest errors?
 #        run.sh --decode-dirs "exp/tri1/decode_dev exp/tri1/decode_test" --data-dirs "data/dev data/test" \
 #          --lang-dir data/lang_test --train-text lm.txt.gz        any other first pass
 #
@@ -33,13 +34,22 @@
 #   --stage N, --stop-stage N
 #                          0 check (always)  1 acoustic model   2 decode             3 text
 #                          4 teachers         5 students         6 rescore dev        7 rescore eval
-#                          8 rescore lattices                   9 table
+#                          8 rescore lattices                   9 table, where it stops unless --stop-stage 13 is given
+#                          The study of objectives (local/study.sh) needs stages 1 to 4 only:
+#                          10 students to branch from           11 students of every objective
+#                          12 rescore with each of them         13 table of paired differences
 #   --nj N                 number of jobs per rescoring; the rescorings of all graphs run at the same time
 #   --n N                  at most N hypotheses per utterance (1000)
 #   --inv-acwt N           inverse acoustic scale at which hypotheses are chosen (12)
 #   --top N                cache the N most probable words of each of the teachers' distributions; all: every word; none:
 #                          no cache, teachers are run along with each student (none; wsj: 64)
 #   --cache-nj N           number of jobs that write this cache (1)
+#   --arms "kl trust ..."  study: the objectives (all of conf/study/arms.yaml)
+#   --seeds "1 2 ..."      study: seeds of the students (1 to 5)
+#   --starts "1 2 ..."     study: seeds of students trained with KL alone, from which all others branch; without it, every
+#                          student is trained from scratch
+#   --branch-sentences N   study: branches read the first N sentences of the training text; 0: all (0)
+#                          In the study, --nj is the number of trainings, and then of rescorings, at a time
 
 set -euo pipefail
 
@@ -67,6 +77,10 @@ inv_acwt=
 teacher_seeds=
 top=
 cache_nj=1
+arms=
+seeds=
+starts=
+branch_sentences=0
 
 echo "$0 $*"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -142,13 +156,16 @@ if begin_stage 4 "teachers with seeds $teacher_seeds, and their ensemble ($(stag
   end_stage
 fi
 
+cache_teacher() { # cache_teacher <text> <cache>: writes the ensemble's distributions over the text, if there is to be a cache
+  if [ "$top" = none ]; then return; fi
+  "$steps/cache_teacher.sh" --cmd "$train_cmd" --nj "$cache_nj" --top "${top/#all/0}" --train "$1" "$exp/text" \
+    "$exp/teacher_ensemble" "$2"
+}
+
 if begin_stage 5 "students: hard labels only, fixed interpolation, trust regularization ($(stage_time 5))"; then
   cache=()
-  if [ "$top" != none ]; then
-    "$steps/cache_teacher.sh" --cmd "$train_cmd" --nj "$cache_nj" --top "${top/#all/0}" "$exp/text" \
-      "$exp/teacher_ensemble" "$exp/cache"
-    cache=(--teacher-cache "$exp/cache")
-  fi
+  if [ "$top" != none ]; then cache=(--teacher-cache "$exp/cache"); fi
+  cache_teacher "$exp/text/train.txt" "$exp/cache"
   for student in $students; do
     command_line "$exp/log/student_$student.log" asr-rescore distill_lm --config "$conf/student_$student.yaml" \
       "${text[@]}" --seed 1 "${cache[@]}" "$exp/teacher_ensemble" "$exp/student_$student"
@@ -185,6 +202,11 @@ rescore_lattices() { # rescore_lattices <system> <set> <graph>
   "$steps/rescore_lattice.sh" --cmd "$rescore_cmd" --nj "$nj" --weights "$exp/$1/decode_$3_$dev" \
     $(scoring_options "$3") "$(lang_dir "$3")" "$exp/$1" "$(data_dir "$2")" "$(decode_dir "$3" "$2")" \
     "$exp/$1/lattices_$3_$2"
+}
+
+confidences() { # confidences <system> <set> <graph>: words with confidences, which report plots
+  local out_dir=$exp/$1/lattices_$3_$2
+  asr-rescore lattice_to_ctm --weights "$out_dir" "$(lang_dir "$3")/words.txt" "$out_dir" "$out_dir/ctm"
 }
 
 kaldi_rnnlm() { # kaldi_rnnlm <set> <graph>: Kaldi's own rescoring with its older kind of recurrent model
@@ -224,6 +246,7 @@ fi
 
 if begin_stage 8 "rescore the lattices themselves with $lattice_system and the weights of its lists ($(stage_time 8))"; then
   for set in $dev $evals; do on_all_graphs rescore_lattices "$lattice_system" "$set"; done
+  for set in $dev $evals; do on_all_graphs confidences "$lattice_system" "$set"; done
   end_stage
 fi
 
@@ -246,3 +269,5 @@ if begin_stage 9 "the table"; then
   asr-rescore report "${published[@]}" "${reports[@]}" "$exp/report"
   end_stage
 fi
+
+. "$here/local/study.sh" # stages 10 to 13

@@ -10,11 +10,15 @@
 #   full       the whole text and vocabulary; branches of three epochs from one student, about eight hours. Tables 1 to 3
 #              are made from these.
 #
+# Objectives that are not in the paper are a second family of comparisons (stage 6), under the first two regimes.
+#
 # Every model is a training of its own, which continues where it was stopped, and a finished one is not done again. So
 # the study can be made in parts: stop it at any time, and start it again with the stage that was running.
 # shellcheck shell=bash disable=SC2154
 
 arms="kl trust_0.03 trust trust_0.3 trust_1 label_0.03 fixed fixed_0.5 ce ce_regularized shuffled"
+more_arms="label_0.2 label_0.3 scaled scaled_shuffled root doubt expected_trust expected_doubt todi temperature_2 no_averaging"
+more_weights="label_0.2 label_0.3" # of more_arms, those that are also trained from scratch
 rows="dropout ar fixed_0.1 fixed_0.2" # of Tables 2 and 3, in addition to the arms
 temperatures="temperature_2 temperature_5 temperature_8 temperature_10"
 scratch_seeds=${seeds:-1 2 3 4 5 6 7 8}
@@ -63,9 +67,10 @@ teacher() { # teacher <regime> <name> <seed>
 }
 
 student() { # student <regime> <row> <seed> <options and teachers>
-  local config=(--config "$here/conf/rows/$2.yaml")
+  local config=()
   measured "$exp/$1/student_$2_$3" && return
-  [ "$2" = trust ] && config=() # it is what student.yaml has
+  if [ -f "$conf/$1/branch.yaml" ]; then config+=(--config "$conf/$1/branch.yaml"); fi
+  if [ "$2" != trust ]; then config+=(--config "$here/conf/rows/$2.yaml"); fi # trust is what student.yaml has
   training "$1" "student_$2_$3" "$3" student distill_lm "${config[@]}" "${@:4}"
 }
 
@@ -85,8 +90,8 @@ cache() { # cache <regime> <seed> <options and teachers>
     "$exp/$1/cache_$2"
 }
 
-report() {
-  asr-rescore ppl_study --json "$exp/study.json" --plot "$exp/study.svg" "$conf/study.yaml" "$exp" | tee "$exp/study.md"
+report() { # report <study>: that of conf/study/<study>.yaml
+  asr-rescore study --json "$exp/$1.json" --plot "$exp/$1.svg" "$conf/$1.yaml" "$exp" | tee "$exp/$1.md"
 }
 
 if begin_stage 0 "vocabularies and texts"; then
@@ -108,14 +113,20 @@ if begin_stage 1 "scratch: a teacher of two members for each of the seeds $scrat
   end_stage
 fi
 
-if begin_stage 2 "scratch: students of every objective"; then
+from_scratch() { # from_scratch <arms>: trains and measures them
+  local seed row
   for seed in $scratch_seeds; do
-    for row in $arms; do
+    for row in "$@"; do
       student scratch "$row" "$seed" --teacher-cache "$exp/scratch/cache_$seed" "$exp/scratch/teacher_${seed}"_{1,2}
     done
   done | side_by_side
   perplexities scratch "$exp"/scratch/{teacher,student}_* | side_by_side
-  report
+}
+
+# shellcheck disable=SC2086 # lists of words
+if begin_stage 2 "scratch: students of every objective"; then
+  from_scratch $arms
+  report study
   end_stage
 fi
 
@@ -133,18 +144,30 @@ if begin_stage 4 "branches: a student trained with KL alone for each of the seed
   end_stage
 fi
 
-if begin_stage 5 "branches: every objective continues from each of them"; then
+continue_branches() { # continue_branches <arms>: trains and measures them
+  local seed row
   for seed in $branch_seeds; do
-    for row in $arms; do
-      student branches "$row" "$seed" --config "$conf/branches/branch.yaml" --init "$exp/branches/start_$seed" "${branches[@]}"
-    done
+    for row in "$@"; do student branches "$row" "$seed" --init "$exp/branches/start_$seed" "${branches[@]}"; done
   done | side_by_side
   perplexities branches "$exp"/branches/{teacher,start,student}_* | side_by_side
-  report
+}
+
+# shellcheck disable=SC2086
+if begin_stage 5 "branches: every objective continues from each of them"; then
+  continue_branches $arms
+  report study
   end_stage
 fi
 
-if begin_stage 6 "full: two teachers, and their distributions"; then
+# shellcheck disable=SC2086
+if begin_stage 6 "scratch and branches: objectives that are not in the paper"; then
+  from_scratch $more_weights
+  continue_branches $more_arms
+  report further
+  end_stage
+fi
+
+if begin_stage 7 "full: two teachers, and their distributions"; then
   for seed in 31 37; do teacher full "teacher_$seed" "$seed"; done | side_by_side
   asr-rescore ensemble_lm --valid "$exp/full/text/valid.txt" "${full_teachers[@]}" "$exp/full/teacher_ensemble"
   cache full 1 --top "${top:-128}" --samples 32 "${full_teachers[@]}" | side_by_side
@@ -152,20 +175,20 @@ if begin_stage 6 "full: two teachers, and their distributions"; then
 fi
 
 full=(--teacher-cache "$exp/full/cache_1" "${full_teachers[@]}")
-if begin_stage 7 "full: a student trained with KL alone"; then
+if begin_stage 8 "full: a student trained with KL alone"; then
   training full start_1 1 student distill_lm --config "$here/conf/rows/kl.yaml" "${full[@]}" | side_by_side
   end_stage
 fi
 
-if begin_stage 8 "full: every objective continues from it, with seeds $full_seeds; Tables 1 to 3"; then
-  branch=(--config "$conf/full/branch.yaml" --init "$exp/full/start_1")
+if begin_stage 9 "full: every objective continues from it, with seeds $full_seeds; Tables 1 to 3"; then
+  branch=(--init "$exp/full/start_1")
   for seed in $full_seeds; do
     for row in $arms $rows; do student full "$row" "$seed" "${branch[@]}" "${full[@]}"; done
     # A temperature needs whole distributions, which would take 18 GB on disk: the teachers compute them again.
     for row in $temperatures; do student full "$row" "$seed" "${branch[@]}" "${full_teachers[@]}"; done
   done | side_by_side
   perplexities full "$exp"/full/{teacher,start,student}_* | side_by_side
-  report
+  report study
   asr-rescore ppl_table "$here/conf/tables.yaml" "$exp/full" | tee "$exp/tables.md"
   end_stage
 fi

@@ -1,11 +1,12 @@
-"""ppl_study: objectives compared by students with the same seeds."""
+"""study: objectives compared by students with the same seeds."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "print how the perplexities of students with the same seed differ between objectives, with intervals"
+HELP = "print how students with the same seed differ between objectives, in perplexity or WER, with intervals"
+INPUTS = ("*/*/ppl_*.json", "*/*/*/report.json")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.report.study_plot import to_svg
 
     outputs = [path for path in (arguments.json, arguments.plot) if path]
-    check_outputs(outputs, [arguments.study, *arguments.exp_dir.glob("*/*/ppl_*.json")])
+    results_there = (path for pattern in INPUTS for path in arguments.exp_dir.glob(pattern))
+    check_outputs(outputs, [arguments.study, *results_there])
     if not arguments.exp_dir.is_dir():
         remedy = "give the directory that contains those of the regimes"
         raise InputError(arguments.exp_dir, found="no directory", expected="the results of a study", remedy=remedy)

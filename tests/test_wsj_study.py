@@ -1,0 +1,176 @@
+"""Stages 10 to 13 of recipes/wsj: students of every objective, rescorings with each of them, and the table."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+from itertools import islice
+
+import pytest
+
+from asr_rescore.config import load_config
+from asr_rescore.report.study import StudyConfig
+from conftest import ROOT
+
+RECIPE = ROOT / "recipes/wsj"
+# Stands for asr-rescore: writes the files that tell that a command has ended, and what was called into $CALLS.
+FAKE_COMMAND = r"""#!/bin/bash
+set -e
+for last; do true; done
+echo "$@" >>"$CALLS"
+case $1 in
+  distill_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last/model.safetensors" ;;
+  rescore_nbest) mkdir -p "$last"; touch "$last/report.json"; echo "rescored:       %WER 12.50 [ 1 / 8 ]" ;;
+esac
+"""
+
+
+@pytest.fixture
+def recipe(checkout, environment, tmp_path):
+    """Runs the stages with a command that only writes files; returns what was called, with $exp for the directory."""
+    command = tmp_path / "programs/asr-rescore"
+    command.parent.mkdir()
+    command.write_text(FAKE_COMMAND)
+    command.chmod(0o755)
+    calls = tmp_path / "calls"
+    exp = tmp_path / "an exp"
+    (exp / "text").mkdir(parents=True)
+    (exp / "text/train.txt").write_text("one\ntwo\nthree\n")
+    environment = {**environment, "PATH": f"{command.parent}:{environment['PATH']}", "CALLS": str(calls)}
+
+    def run(*options: str) -> list[str]:
+        calls.write_text("")
+        command = [
+            "bash",
+            checkout / "recipes/wsj/run.sh",
+            "--exp",
+            exp,
+            "--stage",
+            "10",
+            "--stop-stage",
+            "13",
+            *options,
+        ]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return calls.read_text().replace(str(exp), "$exp").replace(str(checkout), "").splitlines()
+
+    return run
+
+
+def those(calls: list[str], *parts: str) -> list[str]:
+    return [call for call in calls if all(part in call for part in parts)]
+
+
+def test_students_branch_from_the_starts_by_turns(recipe, tmp_path):
+    options = ("--starts", "7 9", "--branch-sentences", "2", "--seeds", "1 2 3", "--arms", "kl trust trust_0.01")
+    calls = recipe(*options, "--top", "64", "--stop-stage", "11")
+    trained = those(calls, "distill_lm")
+    assert [call.split()[-1] for call in trained[:2]] == ["$exp/study/start_7", "$exp/study/start_9"]
+    assert all("rows/kl.yaml" in call and "--train $exp/text/train.txt" in call for call in trained[:2])
+    assert all("--teacher-cache $exp/cache " in call for call in trained[:2])
+    starts = {1: 7, 2: 9, 3: 7}
+    rows = {"kl": "/recipes/wsj/../ptb/conf/rows/kl.yaml", "trust_0.01": "/recipes/wsj/conf/study/trust_0.01.yaml"}
+    for seed, start in starts.items():
+        for arm in ("kl", "trust", "trust_0.01"):
+            (call,) = those(trained, f"/student_{arm}_{seed}")
+            configs = [
+                word for option, word in zip(call.split(), call.split()[1:], strict=False) if option == "--config"
+            ]
+            assert configs == [
+                "/recipes/wsj/conf/mini/student_trust.yaml",
+                "/recipes/wsj/conf/study/student.yaml",
+                *([rows[arm]] if arm in rows else []),
+                "/recipes/wsj/conf/study/branch.yaml",
+            ]
+            assert f"--init $exp/study/start_{start} --train $exp/study/text/first_2.txt" in call
+            assert f"--seed {seed} --teacher-cache $exp/study/cache_2 $exp/teacher_ensemble" in call
+    assert (tmp_path / "an exp/study/text/first_2.txt").read_text() == "one\ntwo\n"
+    assert [call.split()[-1] for call in those(calls, "cache_teacher")] == ["$exp/cache", "$exp/study/cache_2"]
+
+
+def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
+    options = ("--seeds", "1 2", "--arms", "kl ce", "--n", "50")
+    calls = recipe(*options)
+    rescorings = those(calls, "rescore_nbest")
+    assert len(rescorings) == 2 * 2 * 2 * 2  # seeds, arms, graphs, sets
+    assert [call.endswith("_dev") for call in rescorings] == [True] * 8 + [False] * 8
+    (dev,) = [call for call in rescorings if call.endswith("/student_ce_2/decode_bd_tgpr_dev")]
+    (evaluation,) = [call for call in rescorings if call.endswith("/student_ce_2/decode_bd_tgpr_eval")]
+    assert "--tune" in dev and "--n 50" in dev
+    assert "--weights $exp/study/student_ce_2/decode_bd_tgpr_dev" in evaluation and "--tune" not in evaluation
+    assert not those(calls, "cache_teacher"), "by default, teachers are run along"
+    assert not those(calls, "--init")
+    (study,) = those(calls, "study --json")
+    assert study.endswith("$exp/study/study.yaml $exp")
+    regime = StudyConfig.read(tmp_path / "an exp/study/study.yaml").regimes["study"]
+    assert regime.measure.name == "wer"
+    assert regime.rescorings == {
+        "test": ("decode_tgpr_eval", "decode_bd_tgpr_eval"),
+        "valid": ("decode_tgpr_dev", "decode_bd_tgpr_dev"),
+    }
+    assert regime.title == "Word errors of an exp: trained from scratch"
+
+    again = recipe(*options, "--seeds", "1 2 3")
+    assert len(those(again, "rescore_nbest")) == 8, "only those of the new seed"
+
+
+def test_every_objective_that_is_trained_has_a_name_in_the_table(tmp_path):
+    script = (RECIPE / "local/study.sh").read_text()
+    (line,) = [line for line in script.splitlines() if line.startswith("arms=")]
+    arms = line.removeprefix("arms=${arms:-").removesuffix("}").split()
+    text = (RECIPE / "conf/study/arms.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text + "regimes: {study: Any}\n")
+    assert arms == list(StudyConfig.read(tmp_path / "study.yaml").arms)
+    for corpus in ("mini", "cpu", "wsj", "wsj_small"):
+        base = (RECIPE / f"conf/{corpus}/student_trust.yaml", RECIPE / "conf/study/student.yaml")
+        assert load_config(*base).objective.alpha == 0.1
+        configs = []
+        for arm in arms:
+            rows = [RECIPE / f"conf/study/{arm}.yaml", ROOT / f"recipes/ptb/conf/rows/{arm}.yaml"]
+            row = [path for path in rows if path.exists()][:1] if arm != "trust" else []
+            assert row or arm == "trust"
+            configs.append(load_config(*base, *row, RECIPE / "conf/study/branch.yaml"))
+            assert configs[-1].train.epochs == 1
+        assert all(one != other for index, one in enumerate(configs) for other in configs[:index])
+
+
+@pytest.mark.slow
+def test_a_study_of_tiny_students(checkout, environment, tmp_path, mini, lang, decode, data):
+    tiny = "model: {embedding: 6, hidden: [6, 6], experts: 1, embedding_init: 1.0}\n"
+    train = "train: {optimizer: adamw, lr: 0.01, batch: 8, bptt: 35, epochs: 1}\n"
+    (tmp_path / "teacher.yaml").write_text(tiny + train)
+    (tmp_path / "student_trust.yaml").write_text(tiny + train + "objective: {kind: trust, alpha: 0.01}\n")
+    with gzip.open(mini / "text/train.txt.gz", "rt", encoding="utf-8") as text:
+        (tmp_path / "text").write_text("".join(islice(text, 400)))
+    for name in ("dev", "eval"):
+        (tmp_path / name).symlink_to(decode)
+    first_pass = ["--decode-dirs", f"{tmp_path}/dev {tmp_path}/eval", "--data-dirs", f"{data} {data}"]
+    options = [*first_pass, "--lang-dir", lang, "--train-text", tmp_path / "text", "--conf", tmp_path, "--n", "10"]
+    study = [
+        "--arms",
+        "kl ce",
+        "--seeds",
+        "1",
+        "--starts",
+        "1",
+        "--branch-sentences",
+        "200",
+        "--top",
+        "all",
+        "--nj",
+        "2",
+    ]
+    exp = tmp_path / "exp"
+    for stages in (("--stop-stage", "4"), ("--stage", "10", "--stop-stage", "13")):
+        command = ["bash", checkout / "recipes/wsj/run.sh", "--exp", exp, *options, *study, *stages]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    (regime,) = json.loads((exp / "study/study.json").read_text())
+    (ce,) = regime["comparisons"]
+    assert (ce["objective"], ce["seeds"]) == ("CE alone", ["1"])
+    assert "student_ce_1_first_pass_2: %WER" in done.stdout
+    kl = json.loads((exp / "study/student_kl_1/decode_first_pass_2/report.json").read_text())
+    assert regime["baseline_test_wer"] == pytest.approx(kl["wer"], abs=0.01)
+    assert (exp / "study/study.svg").read_text().startswith("<?xml")
