@@ -16,15 +16,18 @@ from asr_rescore.kaldi import SymbolTable
 from asr_rescore.lm.neural_scorer import NeuralScorer
 from asr_rescore.ngram import WordFst
 from asr_rescore.ranking import OperatingPoint, Weights
-from asr_rescore.report import Comparison, Experiment, SystemReport, to_html, to_text
+from asr_rescore.report import Comparison, Experiment, LmFit, SystemReport, to_html, to_text
 from asr_rescore.report.advice import MEANINGS
-from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, tuning_warnings
+from asr_rescore.report.warning import with_flags
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit
+from asr_rescore.rescoring.tuning_signs import tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
 from conftest import ROOT
 from rescoring_runs import save_random_lm
 
 POINTS = tuple(OperatingPoint(lmwt, wip) for wip in (0.0, 0.5, 1.0) for lmwt in range(7, 18))
 EDGES = {"lmwt_edge", "first_pass_lmwt_edge", "wip_edge", "lm_weight_zero"}  # their codes are put together
+KNOWN = {"b"}.__contains__  # an LM that knows all words but b
 SYMBOLS = ("<eps>", "#0", "<s>", "</s>")
 
 
@@ -72,7 +75,8 @@ def test_a_vocabulary_in_another_case_is_refused_unless_allowed(both, command, l
     assert "--allow-oov" in error
     status, out = both(command, "--allow-oov", lang=capitals)
     assert status == 0
-    assert {"oov", "new_lm"} <= set(codes(out))
+    assert "oov" in codes(out)
+    assert "new_lm" not in codes(out), "OOV words alone make these sentences unlikely"
     [count] = SystemReport.load(out).oov
     assert count.oov_tokens > 0.95 * count.tokens
     assert count.oov_words > 0.95 * count.words
@@ -86,7 +90,8 @@ def test_a_vocabulary_in_another_unicode_form_is_refused(both, lang, tmp_path, c
     lm = save_random_lm(tmp_path / "accented", accented, 1)
     decomposed = respelled(lang, tmp_path, lambda word: unicodedata.normalize("NFD", f"é{word}"))
     assert both("rescore_nbest", lang=decomposed, lm=lm)[0] == 1
-    assert "known in Unicode form NFC" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "known in Unicode form NFC; write the text of the language model in Unicode form NFD (uconv -x NFD)" in error
 
 
 @COMMANDS
@@ -172,16 +177,18 @@ def test_an_old_lm_the_lattices_were_not_made_with(both, command, lang, tmp_path
 
 @pytest.mark.slow
 def test_a_new_lm_that_does_not_fit_has_the_same_warning_for_lists_and_lattices(both, lang, tmp_path):
-    lm = save_random_lm(tmp_path / "foreign", ["nothing", "that", "was", "said"], 1)
+    lm = save_random_lm(tmp_path / "foreign", words_of(lang), 1)
     found = {}
     for command in ("rescore_nbest", "rescore_lattice"):
-        status, out = both(command, "--allow-oov", lm=lm)
+        status, out = both(command, lm=lm)
         assert status == 0
-        [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "new_lm"]
+        report = SystemReport.load(out)
+        [warning] = [warning for warning in report.warnings if warning.code == "new_lm"]
         assert warning.text.startswith(f"foreign has perplexity {warning.numbers['ppl']:.4g} on the first pass's best")
+        assert report.fits == (LmFit("foreign", warning.numbers["ppl"], warning.numbers["old_ppl"]),)
         found[command] = warning.numbers
     assert found["rescore_lattice"] == pytest.approx(found["rescore_nbest"], rel=1e-4)
-    assert found["rescore_lattice"]["ppl"] > 150 * found["rescore_lattice"]["old_ppl"]
+    assert found["rescore_lattice"]["ppl"] > 10 * found["rescore_lattice"]["old_ppl"]
 
 
 class LinearScorer:
@@ -199,11 +206,27 @@ def test_a_sample_of_the_first_pass_is_enough_for_a_new_lm(monkeypatch):
     monkeypatch.setattr("asr_rescore.rescoring.diagnosis.SAMPLE_TOKENS", 12)
     sentences = [("a",) * (1 + index % 3) for index in range(10)]  # 29 tokens, so every third with an old cost is taken
     old = np.array([1.0, np.inf, *[1.0] * 8])
-    scorer, fit = LinearScorer(), NewLmFit(["x"])
+    scorer, fit = LinearScorer(), NewLmFit(["x"], [KNOWN])
     fit.add_sample({f"utt{index}": words for index, words in enumerate(sentences)}, old, [scorer])
     assert scorer.sentences == [sentences[index] for index in (0, 4, 7)]
     assert (fit.tokens, fit.old, fit.new.tolist()) == (8, 3.0, [48.0])
     assert [warning.numbers["old_ppl"] for warning in fit.warnings()] == [pytest.approx(np.exp(3 / 8))]
+
+
+@pytest.mark.parametrize(("known", "warned"), [(40.0, False), (60.0, True)])
+def test_what_oov_words_cost_is_no_sign_of_other_text(known, warned):
+    """The sentence of 10 words, two of them OOV, and its end may cost 11 · ln 10 more than under the old LM."""
+    fit = NewLmFit(["x"], [KNOWN])
+    fit.add_costs([*"aaaaaaaabb"], 20.0, np.array([known + 2 * np.log(1e7)]))
+    assert bool(list(fit.warnings())) is warned
+    assert fit.results() == (LmFit("x", np.exp((known + 2 * np.log(1e7)) / 11), np.exp(20 / 11)),)
+
+
+def test_a_perplexity_beyond_the_largest_number_is_one(tmp_path):
+    fit = NewLmFit(["x"], [KNOWN])
+    fit.add_costs(["a"], 1.0, np.array([1e4]))
+    [warning] = fit.warnings()
+    assert np.isfinite(warning.numbers["ppl"]), "JSON has no infinity"
 
 
 def test_a_damaged_new_lm_has_no_perplexity():
@@ -211,7 +234,7 @@ def test_a_damaged_new_lm_has_no_perplexity():
         def costs(self, sentences):
             raise RescoreError("not a number")
 
-    fit = NewLmFit(["x"])
+    fit = NewLmFit(["x"], [KNOWN])
     fit.add_sample({"utt": ("a",)}, np.ones(1), [Damaged()])
     assert not list(fit.warnings())
 
@@ -282,10 +305,10 @@ def test_warnings_are_in_the_report_and_in_its_views(rescore, capsys):
     [warning] = [warning for warning in report.warnings if warning.code == "lmwt_edge"]
     assert warning.text.startswith("the tuned LMWT 3 is the largest of its grid, 1 to 3")
     comparison = Comparison.of([report])
-    assert f"{report.system}, {report.decoding}: {warning.text}" in to_text(comparison)
+    assert f"{report.system}, {report.decoding}: {with_flags(warning.text)}" in to_text(comparison)
     assert escape(warning.text.split("`")[0]) in to_html(Experiment.of(comparison))
     tree = json.loads((out / "report.json").read_text())
-    del tree["warnings"], tree["oov"]  # as an earlier version wrote it
+    del tree["warnings"], tree["oov"], tree["fits"]  # as an earlier version wrote it
     (out / "report.json").write_text(json.dumps(tree))
     assert SystemReport.load(out).warnings == ()
 

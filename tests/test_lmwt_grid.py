@@ -13,8 +13,8 @@ from asr_rescore.nbest import ACOUSTIC, GRAPH, NBest
 from asr_rescore.ranking import OperatingPoint, Weights
 from asr_rescore.report import SystemReport
 from asr_rescore.rescoring.config import ListConfig
-from asr_rescore.rescoring.diagnosis import tuning_warnings
 from asr_rescore.rescoring.lmwt_grid import grid_beyond, lmwt_grid
+from asr_rescore.rescoring.tuning_signs import tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
 
@@ -72,7 +72,7 @@ def test_the_grid_replaces_both_bounds():
         ("0.7:1.5:0.1", False, "1.5:2.3:0.1"),
         ("7:12:0.5", False, "12:17:0.5"),
         ("10,20", False, "20:30:10"),
-        ("1:3", True, None),
+        ("1:3", True, "0.8:1:0.1"),
     ],
 )
 def test_the_grid_beyond(grid, below, beyond):
@@ -117,7 +117,7 @@ def test_the_edge_says_which_grid_to_try():
     )
     assert text(17, "7:17").endswith("lie beyond: try `lmwt` 17:27")
     assert text(0.7, "0.7:1.5:0.1").endswith("lie beyond: try `lmwt` 0.1:0.7:0.1")
-    assert text(1, "1:3").endswith("lie beyond")
+    assert text(1, "1:3").endswith("lie beyond: try `lmwt` 0.8:1:0.1")
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from asr_rescore.errors import RescoreError
-from asr_rescore.report import Comparison, Experiment
-from asr_rescore.report.advice import BY_CHANCE, FAILED, NO_HELP, TUNED, advice_on
+from asr_rescore.report import Comparison, Experiment, LmFit, ReportWarning
+from asr_rescore.report.advice import BY_CHANCE, FAILED, MEANINGS, NO_HELP, TUNED, advice_on
 from asr_rescore.report.matched_pairs import holm
 from asr_rescore.report.significance import PairedBootstrap, confidence, probability_of_improvement
 from asr_rescore.report.verdict import evaluation_sets
@@ -147,12 +147,23 @@ def test_a_rescoring_that_does_not_help_is_called_so():
     assert advice.places[0].startswith("student, decode_tg_dev: 20.00 % before, 23.33 % after; ")
 
 
+def warned(*codes: str) -> tuple[ReportWarning, ...]:
+    return tuple(ReportWarning(code, code) for code in codes)
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"lattice_oracle": ErrorCount(0, 0, 6, 30, 3, 1)}, "decode with a wider beam"),
-        ({"lm_weights": (0.0,)}, "weight 0"),
+        ({"lattice_oracle": ErrorCount(0, 0, 6, 30, 3, 1)}, "decode with a larger beam"),
+        ({"lm_weights": (0.0,), "source": "given", "tuned_here": False}, "were given weight 0"),
         ({"source": "given", "tuned_here": False}, "tune them on a dev set"),
+        ({"warnings": warned("short_lists", "old_lm")}, f"see “{MEANINGS['old_lm'][0]}”"),
+        ({"warnings": warned("short_lists")}, f"see “{MEANINGS['short_lists'][0]}”"),
+        (
+            {"fits": (LmFit("x", 90, 20), LmFit("y", 50, 20)), "warnings": warned("short_lists")},
+            "y has perplexity 50 on",
+        ),
+        ({"fits": (LmFit("x", 30, 20),), "warnings": warned("lmwt_edge")}, f"see “{MEANINGS['lmwt_edge'][0]}”"),
         ({}, "train it on more text"),
     ],
 )

@@ -42,7 +42,7 @@ def test_the_command_prints_the_answer_the_table_and_the_page(two, capsys):
     assert table == [line for line in text.splitlines() if line.startswith("|")]
     assert [line[:26] for line in lines if line and line not in table] == [
         "- Rescoring does not help:",  # the student
-        "- The gain may be chance (",
+        "- The gain may be chance: ",
     ]
     assert sorted(path.name for path in folder.iterdir()) == FILES
 
@@ -101,7 +101,7 @@ def test_at_most_five_lines_follow_the_table_serious_ones_first():
     reports = [report("a", d, rescored=errors(4, 2, 1), warnings=warnings) for d in ("x_dev", "y_dev")]
     lines = [line for line in to_summary(Experiment.of(Comparison.of(reports))).splitlines() if line[:2] == "- "]
     assert len(lines) == MOST_LINES
-    assert lines[0] == "- A language model does not know many words: a, x_dev: about oov"
+    assert lines[0] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
     assert lines[-1] == "- and more: --details, or see the page"
 
 

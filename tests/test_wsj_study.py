@@ -39,21 +39,14 @@ def recipe(checkout, environment, tmp_path):
     (exp / "text/train.txt").write_text("one\ntwo\nthree\n")
     environment = {**environment, "PATH": f"{command.parent}:{environment['PATH']}", "CALLS": str(calls)}
 
-    def run(*options: str) -> list[str]:
+    def run(*options: str, status: int = 0) -> list[str]:
         calls.write_text("")
-        command = [
-            "bash",
-            checkout / "recipes/wsj/run.sh",
-            "--exp",
-            exp,
-            "--stage",
-            "10",
-            "--stop-stage",
-            "13",
-            *options,
-        ]
+        stages = ("--stage", "10", "--stop-stage", "13")
+        command = ["bash", checkout / "recipes/wsj/run.sh", "--exp", exp, *stages, *options]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
+        if status:
+            return done.stderr.splitlines()
         return calls.read_text().replace(str(exp), "$exp").replace(str(checkout), "").splitlines()
 
     return run
@@ -116,18 +109,24 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     assert len(those(again, "rescore_nbest")) == 8, "only those of the new seed"
 
 
+def test_an_objective_that_the_table_would_not_show_is_refused(recipe):
+    (line,) = recipe("--arms", "kl trst", status=2)
+    assert "--arms: found 'trst', expected one of those in" in line
+
+
 def test_every_objective_that_is_trained_has_a_name_in_the_table(tmp_path):
     script = (RECIPE / "local/study.sh").read_text()
     (line,) = [line for line in script.splitlines() if line.startswith("arms=")]
     arms = line.removeprefix("arms=${arms:-").removesuffix("}").split()
     text = (RECIPE / "conf/study/arms.yaml").read_text()
     (tmp_path / "study.yaml").write_text(text + "regimes: {study: Any}\n")
-    assert arms == list(StudyConfig.read(tmp_path / "study.yaml").arms)
+    named = list(StudyConfig.read(tmp_path / "study.yaml").arms)
+    assert arms == named[: len(arms)]
     for corpus in ("mini", "cpu", "wsj", "wsj_small"):
         base = (RECIPE / f"conf/{corpus}/student_trust.yaml", RECIPE / "conf/study/student.yaml")
         assert load_config(*base).objective.alpha == 0.1
         configs = []
-        for arm in arms:
+        for arm in named:
             rows = [RECIPE / f"conf/study/{arm}.yaml", ROOT / f"recipes/ptb/conf/rows/{arm}.yaml"]
             row = [path for path in rows if path.exists()][:1] if arm != "trust" else []
             assert row or arm == "trust"

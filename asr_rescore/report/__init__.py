@@ -11,7 +11,7 @@ from asr_rescore.report.searched_weights import TUNING_FILE, SearchedWeights
 from asr_rescore.report.system import REPORT_FILE, CharacterErrors, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
 from asr_rescore.report.transcripts import FIRST_PASS_FILE
-from asr_rescore.report.warning import OovCount, ReportWarning
+from asr_rescore.report.warning import LmFit, OovCount, ReportWarning
 
 __all__ = [
     "FIRST_PASS_FILE",
@@ -25,6 +25,7 @@ __all__ = [
     "Comparison",
     "Experiment",
     "LmFacts",
+    "LmFit",
     "OovCount",
     "PublishedRow",
     "ReportWarning",

@@ -27,17 +27,20 @@ MEANINGS = {
     "oov": (
         "A language model does not know many words",
         "An unknown word is expensive, so hypotheses with such words lose whether they are right or not. Most often "
-        "the text was prepared in another spelling than the recogniser's words.txt.",
+        "the text has another spelling than the recogniser's words.txt, or is of another kind. Bring it into that "
+        "spelling, and train again with prepare_text --lexicon <lang>/words.txt, which gives every word of the "
+        "recogniser a probability.",
     ),
     "old_lm": (
         "The old language model does not seem to be the one in the lattices",
-        "A cost is subtracted that was never added, so all rates after rescoring are wrong. Give the language model of "
-        "the decoding graph, or of the last rescoring.",
+        "A cost is subtracted that was never added, so all rates after rescoring are wrong. Name the lang directory "
+        "from which the decoding graph was made, or give --old-lm the language model of the last rescoring. If it is "
+        "lost, use --no-old-lm.",
     ),
     "new_lm": (
         "A language model does not fit the speech",
-        "It finds what was said far less likely than the old one does: it was trained on other text, or the words are "
-        "mapped wrongly.",
+        "It finds what was said far less likely than the old one does: it was trained on other text, or the lang "
+        "directory's words.txt is not that of the decoding graph, so that it gets other words.",
     ),
     "first_pass_wer": (
         "The first pass recognises almost nothing",
@@ -46,20 +49,30 @@ MEANINGS = {
     ),
     "short_lists": (
         "The N-best lists are short",
-        "Better hypotheses are in the lattices, but not in the lists, so no language model can choose them.",
+        "Better hypotheses are in the lattices, but not in the lists, so no language model can choose them. Rescore "
+        "longer lists, or the lattices themselves.",
     ),
-    "lmwt_edge": ("The best LMWT lies on the edge of the search", "A better one may lie beyond; search a wider range."),
+    "lmwt_edge": (
+        "The best LMWT lies on the edge of the search",
+        "A better one may lie beyond; rescore again with another range. If the first pass's best LMWT lies there, too, "
+        "the range does not fit the lattices, and all rates may be much too high.",
+    ),
     "first_pass_lmwt_edge": (
         "The first pass's best LMWT lies on the edge of the search",
-        "The first pass may look worse than it is, and the gain larger.",
+        "The first pass may look worse than it is, and the gain larger. Rescore again with another range.",
+    ),
+    "flat_lmwt": (
+        "The search for the best LMWT found no difference",
+        "Either there are too few utterances to tune on, or the best LMWT lies far outside the range.",
     ),
     "wip_edge": (
         "The best word insertion penalty lies on the edge of the search",
-        "A better one may lie beyond; search a wider range. The difference is usually small.",
+        "A better one may lie beyond; rescore again with other penalties. The difference is usually small.",
     ),
     "lm_weight_zero": (
         "A language model was given no weight",
-        "It does not help on the data that the weights were tuned on, so it can be left out.",
+        "It does not help on the data that the weights were tuned on. Leave it out, or train it on more text, or on "
+        "text of the kind that is spoken there.",
     ),
     "lm_weight_one": (
         "The old language model was given no weight",
@@ -73,6 +86,26 @@ TUNED = "All weights were tuned on the sets that are shown"
 FAILED = "Some utterances failed"
 # The share of the first pass's errors that even the best path of the lattices has.
 NOTHING_TO_GAIN = 0.9
+MILD = frozenset(
+    {
+        "short_lists",
+        "lmwt_edge",
+        "first_pass_lmwt_edge",
+        "flat_lmwt",
+        "wip_edge",
+        "lm_weight_one",
+        "lm_weight_zero",
+        "skipped_lattices",
+    }
+)
+# If the first pass alone wants another LMWT, too, the range does not fit the lattices, and all rates are too high.
+WRONG_RANGE = frozenset({"lmwt_edge", "first_pass_lmwt_edge"})
+# Warnings that explain why a rescoring does not help, the likeliest first; those of the search only if the language
+# models are good enough.
+WRONG_INPUTS = ("missing_lattices", "rescored_input", "first_pass_wer", "old_lm", "oov", "new_lm")
+WRONG_SEARCH = ("short_lists", "lmwt_edge", "flat_lmwt")
+# A new LM of much use may have a somewhat higher perplexity on the old one's favourites, but not so many times as high.
+UNLIKELY = 2.0
 
 
 @dataclass(frozen=True)
@@ -92,17 +125,6 @@ class Advice:
     serious: bool = False
 
 
-MILD = (
-    "short_lists",
-    "lmwt_edge",
-    "first_pass_lmwt_edge",
-    "wip_edge",
-    "lm_weight_one",
-    "lm_weight_zero",
-    "skipped_lattices",
-)
-
-
 def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:
     """Everything to know about the results of a comparison, serious things first."""
     found = [*_warnings(comparison), *_weak_results(comparison, tests), *_failures(comparison)]
@@ -113,13 +135,13 @@ def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> t
 
 
 def _warnings(comparison: Comparison) -> Iterator[Advice]:
-    by_code: dict[str, list[str]] = {}
-    for (system, where), report in comparison.cells.items():
-        for warning in report.warnings:
-            by_code.setdefault(warning.code, []).append(f"{system}, {comparison.label(where)}: {warning.text}")
-    for code, places in by_code.items():
+    serious = set()
+    for report in comparison.cells.values():
+        codes = {warning.code for warning in report.warnings}
+        serious |= codes - MILD | (codes & {"lmwt_edge"} if codes >= WRONG_RANGE else set())
+    for code, places in comparison.warnings_by_code().items():
         title, meaning = MEANINGS.get(code, OTHER)
-        yield Advice(title, meaning, tuple(places), code not in MILD)
+        yield Advice(title, meaning, tuple(places), code in serious)
 
 
 def _weak_results(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> Iterator[Advice]:
@@ -129,7 +151,7 @@ def _weak_results(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) 
         pair = tests[where].of(system)
         place = f"{system}, {comparison.label(where)}"
         if pair.gain.points <= 0:
-            no_help.append(f"{place}: {_rates(report)}; {_likely_cause(report)}")
+            no_help.append(f"{place}: {_rates(report)}; the likely cause: {_likely_cause(report)}")
         elif pair.significant is False:
             by_chance.append(f"{place}: {_rates(report)}; MAPSSWE, Holm: p = {pair.mapsswe_p:.3f}")
     if no_help:
@@ -149,16 +171,28 @@ def _likely_cause(report: SystemReport) -> str:
     oracle = report.lattice_oracle or report.nbest_oracle
     codes = {warning.code for warning in report.warnings}
     if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
-        return f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a wider beam"
-    if "short_lists" in codes:
-        return "the better hypotheses of the lattices are not in the N-best lists: try a larger --n"
-    if codes & {"rescored_input", "old_lm", "new_lm", "oov"}:
-        return "see the other warnings about its language models"
-    if not any(report.lm_weights):
-        return "its language models have weight 0"
-    if not report.tuned_here and report.source == "given":
-        return "its weights were given: tune them on a dev set (--tune)"
+        return (
+            f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a larger beam and "
+            "lattice-beam"
+        )
+    if report.source == "given" and not any(report.lm_weights):
+        return "its language models were given weight 0"
+    for code in WRONG_INPUTS:
+        if code in codes:
+            return _see(code)
+    best = min(report.fits, key=lambda fit: fit.ppl, default=None)
+    if best is not None and best.ppl > UNLIKELY * best.old_ppl:
+        return f"{best}: train it on more text, or on text of this kind"
+    for code in WRONG_SEARCH:
+        if code in codes:
+            return _see(code)
+    if report.source == "given":
+        return "its weights were not tuned: tune them on a dev set (rescore_nbest --tune, then --weights <its out-dir>)"
     return "its language model does not know better than the old one: train it on more text, or on text of this kind"
+
+
+def _see(code: str) -> str:
+    return f"see “{MEANINGS[code][0]}”"
 
 
 def _failures(comparison: Comparison) -> Iterator[Advice]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from asr_rescore.report.pairs import METHODS, Pair, PairTests
 from asr_rescore.report.plots import plots
 from asr_rescore.report.table import FIRST_PASS, NOTHING, Comparison, FirstPass
 from asr_rescore.report.utterances import COSTS, utterance_data
+from asr_rescore.report.warning import with_flags
 from asr_rescore.report.word_changes import WordChanges, most
 from asr_rescore.word_errors import ErrorCount
 
@@ -102,7 +102,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
             {
                 "title": advice.title,
                 "meaning": advice.meaning,
-                "places": [with_flags(place) for place in advice.places],
+                "places": advice.places,
                 "serious": advice.serious,
             }
             for advice in experiment.advice
@@ -117,15 +117,10 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "evaluation": ", ".join(map(comparison.label, experiment.verdict.reports)),
         "oov": list(_oov(experiment)),
         "kinds": list(error_rows(comparison)),
-        "notes": [(heading, list(map(with_flags, lines))) for heading, lines in experiment.notes().items()],
+        "notes": list(experiment.notes().items()),
         "with_costs": any(entry[COSTS] for shown in data["sets"] for entry in shown["utts"]),
         "version": __version__,
     }
-
-
-def with_flags(text: str) -> str:
-    """The text with the options of the commands in place of the library's names of its fields."""
-    return re.sub(r"`(\w+)`", lambda field: "--" + field[1].replace("_", "-"), text)
 
 
 def _remarks(experiment: Experiment) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from asr_rescore.report.advice import Advice
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.table import markdown
 
@@ -26,7 +27,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     shown = experiment.verdict.reports
     serious = [advice for advice in experiment.advice if advice.serious]
     for advice in serious:
-        yield f"{advice.title}: {advice.places[0] if advice.places else advice.meaning}"
+        yield _line(advice)
     if any(report.tuned_here for report in comparison.cells.values()):
         yield "*: weights tuned on this very set"
     several = [(data, places) for data, places in comparison.sets.items() if len(places) > 1]
@@ -36,8 +37,16 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         rates = [f"{comparison.label(where)} {group.text(where)}" for where in group.spreads if where in shown]
         if rates:
             yield f"{group.name}, {len(group.systems)} seeds: {'; '.join(rates)}"
-    mild = [advice.title for advice in experiment.advice if not advice.serious]
-    if mild:
-        yield f"{'; '.join(mild)} (--details)"
+    for advice in experiment.advice:
+        if not advice.serious:
+            yield _line(advice)
     if experiment.transcripts.missing:
         yield "some transcripts are missing, so the page does not show all utterances; it says which"
+
+
+def _line(advice: Advice) -> str:
+    """What was found, and the first place with its remedy."""
+    if not advice.places:
+        return f"{advice.title}: {advice.meaning}"
+    others = len(advice.places) - 1
+    return f"{advice.title}: {advice.places[0]}" + (f" (and {others} more: --details)" if others else "")

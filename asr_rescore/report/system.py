@@ -15,7 +15,7 @@ from asr_rescore.ranges import POSITIVE
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.records import Record, read_json
 from asr_rescore.report.list_depth import AtDepth, read_depths
-from asr_rescore.report.warning import OovCount, ReportWarning
+from asr_rescore.report.warning import LmFit, OovCount, ReportWarning
 from asr_rescore.word_errors import ErrorCount
 
 REPORT_FILE = "report.json"
@@ -66,6 +66,8 @@ class SystemReport:
         lattice_oracle: errors of the best paths in the lattices; None if they were not computed.
         failures: utterance → reason why it could not be rescored, or only in part.
         oov: for each language model, how many words of the first pass's hypotheses it does not know.
+        fits: for each language model, how likely it finds the first pass's hypotheses; empty if the old LM is not
+            known, and in reports of earlier versions.
         warnings: reasons to doubt the result although nothing failed.
         tuned_here: whether the weights were tuned on this same data set, so that the WER is a little too good.
         scoring: the filters of references and hypotheses; empty if they were compared as they are.
@@ -100,6 +102,7 @@ class SystemReport:
     characters: CharacterErrors | None = None
     speakers: Mapping[str, str] = field(default_factory=dict)
     depths: tuple[AtDepth, ...] = ()
+    fits: tuple[LmFit, ...] = ()
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -210,6 +213,7 @@ class SystemReport:
                 characters=_characters(tree.record("characters")) if "characters" in tree else None,
                 speakers=tree.texts_by_name("speakers") if "speakers" in tree else {},
                 depths=read_depths(tree.records("depths")) if "depths" in tree else (),
+                fits=tuple(_fit(fit) for fit in tree.records("fits")) if "fits" in tree else (),
                 version=tree.text("version"),
             ),
         )
@@ -250,6 +254,10 @@ def _characters(record: Record) -> CharacterErrors:
 def _oov(record: Record) -> OovCount:
     counts = {name: record.integer(name) for name in ("tokens", "oov_tokens", "words", "oov_words")}
     return OovCount(record.text("lm"), **counts)
+
+
+def _fit(record: Record) -> LmFit:
+    return LmFit(record.text("lm"), record.number("ppl", POSITIVE), record.number("old_ppl", POSITIVE))
 
 
 def _warning(record: Record) -> ReportWarning:

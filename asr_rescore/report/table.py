@@ -10,11 +10,13 @@ from asr_rescore.errors import UsageError
 from asr_rescore.report.published import PublishedRow
 from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
+from asr_rescore.report.warning import with_flags
 from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"
 MAX_FAILURES = 5
+MANY = 4  # systems that are counted and not named
 WORDS, CHARACTERS = "WER", "CER"  # the units of rates, by the names of these
 
 Errors: TypeAlias = "Callable[[SystemReport, str], ErrorCount | None]"  # of a report, in one of the units
@@ -182,15 +184,26 @@ class Comparison:
 
     def warnings(self) -> Iterator[str]:
         """The warnings of each report."""
+        for places in self.warnings_by_code().values():
+            yield from places
+
+    def warnings_by_code(self) -> dict[str, list[str]]:
+        """Code → where and what, once for all systems that have the same warning on one first pass."""
+        systems: dict[tuple[str, FirstPass, str], list[str]] = {}
         for (system, first_pass), report in self.cells.items():
             for warning in report.warnings:
-                yield f"{system}, {self.label(first_pass)}: {warning.text}"
+                systems.setdefault((warning.code, first_pass, with_flags(warning.text)), []).append(system)
+        by_code: dict[str, list[str]] = {}
+        for (code, first_pass, text), names in systems.items():
+            who = ", ".join(names) if len(names) < MANY else f"{len(names)} systems"
+            by_code.setdefault(code, []).append(f"{who}, {self.label(first_pass)}: {text}")
+        return by_code
 
     def failures(self) -> Iterator[str]:
         """The failures of each report, at most the first few."""
         for (system, first_pass), report in self.cells.items():
             for utt, reason in list(report.failures.items())[:MAX_FAILURES]:
-                yield f"{system}, {self.label(first_pass)}: {utt}: {reason}"
+                yield f"{system}, {self.label(first_pass)}: {utt}: {with_flags(reason)}"
             if len(report.failures) > MAX_FAILURES:
                 more = len(report.failures) - MAX_FAILURES
                 yield f"{system}, {self.label(first_pass)}: and {more} more, see its failed.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,3 +50,29 @@ class OovCount:
             f"{self.oov_tokens} of {self.tokens} words ({self.rate:.2f} %), {self.oov_words} of {self.words} "
             f"distinct words; {self.lm}"
         )
+
+
+@dataclass(frozen=True)
+class LmFit:
+    """How likely language models find the first pass's best hypotheses, sentence ends included.
+
+    Attributes:
+        lm: name of the new model.
+        ppl: its perplexity.
+        old_ppl: that of the old LM, which has chosen these hypotheses and therefore likes them.
+    """
+
+    lm: str
+    ppl: float
+    old_ppl: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.lm} has perplexity {self.ppl:.4g} on the first pass's best hypotheses, where the old LM has "
+            f"{self.old_ppl:.4g}"
+        )
+
+
+def with_flags(text: str) -> str:
+    """The text with the options of the commands in place of the library's names of its fields."""
+    return re.sub(r"`(\w+)`", lambda field: "--" + field[1].replace("_", "-"), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -70,6 +71,6 @@ def depth_warnings(
         yield ReportWarning(
             "short_lists",
             f"N-best lists of at most {n} hypotheses hold {held:.0f} % of the improvement that the lattices hold: try "
-            "a larger `n`, or rescore the lattices themselves (rescore_lattice)",
+            f"`n` {10 ** (int(math.log10(n)) + 1)}, or rescore the lattices themselves (rescore_lattice)",
             {"n": n, "held": held},
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from asr_rescore.failures import Failures
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import AtDepth, OovCount, ReportWarning, SearchedWeights
+from asr_rescore.report import AtDepth, LmFit, OovCount, ReportWarning, SearchedWeights
 from asr_rescore.rescoring.choice_costs import Choices
 from asr_rescore.rescoring.config import RescoringConfig
 from asr_rescore.rescoring.inputs import Inputs
@@ -34,6 +34,7 @@ class Outcome:
         depths: the errors by the number of hypotheses considered; empty without N-best lists or references.
         searched: the errors on the grid on which the weights were tuned; None if they were given.
         choices: the hypotheses that the rescoring changed; None if only what is compared of them is known.
+        fits: for each language model, how likely it finds the first pass's hypotheses; empty without an old LM.
     """
 
     weights: ChosenWeights
@@ -46,6 +47,7 @@ class Outcome:
     depths: tuple[AtDepth, ...] = ()
     searched: SearchedWeights | None = None
     choices: Choices | None = None
+    fits: tuple[LmFit, ...] = ()
 
 
 class Engine(Protocol):

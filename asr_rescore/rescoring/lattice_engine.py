@@ -20,7 +20,7 @@ from asr_rescore.ranking import OperatingPoint
 from asr_rescore.rescoring.choice_costs import Choices
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
 from asr_rescore.rescoring.config import LatticeConfig
-from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, oov_tests
 from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
@@ -95,7 +95,7 @@ class LatticeEngine:
             old_costs.extend(old.tolist())
             known = np.isfinite(old)
             old_lm_fit.add(np.array([path.graph for path in some])[known] - old[known])
-        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms])
+        new_lm_fit = NewLmFit([lm.name for lm in inputs.lms], oov_tests(inputs))
         if old_lm is not None:
             new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
         filtered = inputs.scoring.hyp_filter is not None
@@ -105,8 +105,9 @@ class LatticeEngine:
             texts,
             inputs.scoring.hypotheses(first_pass_texts.of(0)),
             oov=word_counts.oov(inputs),
-            warnings=(*old_lm_fit.warnings(), *new_lm_fit.warnings(), *word_counts.warnings(inputs)),
+            warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs), *new_lm_fit.warnings()),
             choices=None if filtered else Choices(inputs, first_pass_texts.of(0), transcripts),
+            fits=new_lm_fit.results(),
         )
 
     def _rescored_texts(

@@ -22,12 +22,13 @@ from asr_rescore.rescoring.carry_over import CarryOver, chains_of
 from asr_rescore.rescoring.choice_costs import Choices, CostParts
 from asr_rescore.rescoring.config import ListConfig
 from asr_rescore.rescoring.costed_lists import CostedLists, Winners
-from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, tuning_warnings
+from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit, WordCounts, oov_tests
 from asr_rescore.rescoring.engine import Outcome
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.list_costs import ListCoster
 from asr_rescore.rescoring.spool import Spool
+from asr_rescore.rescoring.tuning_signs import flat_warnings, tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
 from asr_rescore.tuning import tune
 
@@ -114,13 +115,13 @@ class ListEngine:
             tuning = tune(shown, references, len(names), self.config.points, compare=inputs.scoring.each_for_tuning)
             searched = SearchedWeights.of_grid(tuning.grid, self.config.points, tuning.by_weights)
             weights = ChosenWeights.tuned(tuning, inputs.hashes, inputs.data_dir, inputs.references, inputs.no_old_lm)
-            warnings += tuning_warnings(weights, self.config.points, names)
+            warnings += [*tuning_warnings(weights, self.config.points, names), *flat_warnings(searched)]
         points = weights.points_to_score(self.config.points)
         parts = CostParts(weights.weights, names, inputs.no_old_lm)
         winners = Winners(weights.weights, points, weights.first_pass, inputs.compared_references, parts)
         word_counts = WordCounts()
         old_lm_fit = OldLmFit(inputs.old_lm_file)
-        new_lm_fit = NewLmFit(names)
+        new_lm_fit = NewLmFit(names, oov_tests(inputs))
 
         def counted(job: Job) -> Iterator[NBest]:
             items = ((nbest, nbest.utt, nbest.words) for nbest in lists.of_job(job.number))
@@ -128,7 +129,8 @@ class ListEngine:
                 winners.add(nbest, texts)
                 word_counts.add(nbest.words)
                 old_lm_fit.add(nbest.costs[NO_LM])
-                new_lm_fit.add(nbest)
+                if not inputs.no_old_lm:
+                    new_lm_fit.add(nbest)
                 yield nbest
 
         with inputs.first_pass.bar("lattices", everyone) as bar:
@@ -136,9 +138,7 @@ class ListEngine:
                 rescored = bar.passing(self._rescored(job, counted(job), weights.weights.lm))
                 kaldi.write_lattices(self.out_dir / f"lat.{job.number}.gz", rescored, on_error=failures.add)
         kaldi.write_num_jobs(self.out_dir, jobs)
-        warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs)]
-        if not inputs.no_old_lm:
-            warnings += new_lm_fit.warnings()
+        warnings += [*old_lm_fit.warnings(), *word_counts.warnings(inputs), *new_lm_fit.warnings()]
         return Outcome(
             weights,
             winners.transcripts(),
@@ -150,6 +150,7 @@ class ListEngine:
             winners.by_depth(),
             searched,
             self._choices(winners),
+            new_lm_fit.results(),
         )
 
     def _choices(self, winners: Winners) -> Choices | None:

@@ -40,18 +40,18 @@ def lmwt_grid(text: str) -> tuple[float, ...]:
     return tuple(int(value) if value == int(value) else float(value) for value in sorted(values))
 
 
-def grid_beyond(grid: Sequence[float], *, below: bool) -> str | None:
-    """The grid, as text, that continues ``grid`` below its first or above its last LMWT; None if nothing is there.
+def grid_beyond(grid: Sequence[float], *, below: bool) -> str:
+    """The grid, as text, that continues ``grid`` below its first or above its last LMWT.
 
-    It has the step of ``grid`` and at most as many LMWTs.
+    It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it above 0.
     """
     values = [Decimal(repr(value)) for value in grid]
     step = values[1] - values[0]
     if below:
         last = values[0]
+        if step >= last:
+            step = last / 10
         first = max(last - step * (len(values) - 1), step)
-        if first >= last:
-            return None
     else:
         first = values[-1]
         last = first + step * (len(values) - 1)

@@ -102,6 +102,7 @@ def to_report(
         lattice_oracle=oracle_errors,
         failures=failures.reasons,
         oov=outcome.oov,
+        fits=outcome.fits,
         tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
         scoring=str(inputs.scoring),
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
