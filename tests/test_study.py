@@ -89,6 +89,15 @@ def test_one_seed_has_differences_and_no_interval(experiment):
     assert "<svg" in to_svg(found)
 
 
+def test_a_plot_of_small_differences_has_numbers_on_its_axis(experiment):
+    for path in experiment.glob("small/student_trust_0.3_*/ppl_test.json"):
+        path.unlink()
+    for seed, ppl in ((1, 99.8), (2, 199.7)):  # −0.20 and −0.15 %, so the interval goes from −0.49 to +0.14
+        (experiment / f"small/student_trust_{seed}/ppl_test.json").write_text(json.dumps({"ppl": ppl}))
+    svg = to_svg(results(experiment))
+    assert all(f">{number}</text>" in svg for number in ("-0.4", "-0.2", "0"))
+
+
 def test_the_command(experiment, capsys):
     files = ["--json", str(experiment / "study.json"), "--plot", str(experiment / "study.svg")]
     assert main(["study", *files, str(experiment / "study.yaml"), str(experiment)]) == 0
