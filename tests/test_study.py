@@ -225,7 +225,7 @@ def test_the_tables_of_word_errors(rescored):
         *("objective", "pairs", "test %WER", "difference, points"),
         *("95 % interval", "sentences, ±", "p", "detectable, points", "valid, points"),
     ]
-    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "0.0000", "0.00", "+0.00"]
+    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "< 0.0001", "0.00", "+0.00"]
     assert "Difference on test in points, for each seed:" in lines
     (regime,) = to_json(results(rescored))
     assert regime["comparisons"][0]["half_interval_of_sentences"] == pytest.approx(12.4207, rel=1e-5)
