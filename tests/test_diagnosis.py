@@ -76,7 +76,6 @@ def test_a_vocabulary_in_another_case_is_refused_unless_allowed(both, command, l
     status, out = both(command, "--allow-oov", lang=capitals)
     assert status == 0
     assert "oov" in codes(out)
-    assert "new_lm" not in codes(out), "OOV words alone make these sentences unlikely"
     [count] = SystemReport.load(out).oov
     assert count.oov_tokens > 0.95 * count.tokens
     assert count.oov_words > 0.95 * count.words

@@ -1,6 +1,7 @@
 """The files of a scored decode directory, compared with Kaldi's, and the bootstrap with compute-wer-bootci."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import read_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import write_details, write_scoring
-from asr_rescore.report.significance import confidence, probability_of_improvement
+from asr_rescore.report.significance import PairedBootstrap, confidence
 from asr_rescore.word_errors import ErrorCount, errors_by_utterance
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"
@@ -136,6 +137,11 @@ def counts_at(references, point: OperatingPoint) -> dict[str, ErrorCount]:
     return errors_by_utterance(references, hypotheses(point))
 
 
+def percent_better(one: Mapping[str, ErrorCount], other: Mapping[str, ErrorCount]) -> float:
+    """The share of replications in which ``one`` makes fewer errors, in percent; ties count half."""
+    return PairedBootstrap({"one": one, "other": other}).gain("one", "other").probability
+
+
 def test_confidence_as_compute_wer_bootci(references):
     rate, half = confidence(list(counts_at(references, OperatingPoint(12, 1.0)).values()))
     assert [rate, rate - half, rate + half] == pytest.approx(bootci("bootci"), abs=0.06)
@@ -146,26 +152,26 @@ def test_comparison_as_compute_wer_bootci(references):
     rate, half = confidence(list(worse.values()))
     golden = bootci("bootci.compare")
     assert [rate, rate - half, rate + half] == pytest.approx(golden[:3], abs=0.08)
-    assert probability_of_improvement(better, worse) == pytest.approx(golden[-1], abs=0.05)
-    assert probability_of_improvement(worse, better) == pytest.approx(100 - golden[-1], abs=0.05)
+    assert percent_better(better, worse) == pytest.approx(golden[-1], abs=0.05)
+    assert percent_better(worse, better) == pytest.approx(100 - golden[-1], abs=0.05)
 
 
 def test_no_system_improves_on_itself(references):
     same = counts_at(references, OperatingPoint(12, 1.0))
-    assert probability_of_improvement(same, same) == 50
+    assert percent_better(same, same) == 50
 
 
 def test_pairs_are_by_id(references):
     better = counts_at(references, OperatingPoint(12, 1.0))
     worse = counts_at(references, OperatingPoint(7, 0.0))
     turned = dict(reversed(worse.items()))
-    assert probability_of_improvement(better, turned) == probability_of_improvement(better, worse)
+    assert percent_better(better, turned) == percent_better(better, worse)
 
 
 @pytest.mark.parametrize(("one", "other"), [(["u1"], ["u2"]), ([], [])], ids=["other utterances", "none"])
 def test_only_the_same_utterances_are_compared(one, other):
     with pytest.raises(RescoreError, match="same utterances"):
-        probability_of_improvement({utt: ErrorCount() for utt in one}, {utt: ErrorCount() for utt in other})
+        percent_better({utt: ErrorCount() for utt in one}, {utt: ErrorCount() for utt in other})
 
 
 def test_without_words_there_is_no_confidence():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr_rescore import models
 from asr_rescore.config import ModelConfig
-from asr_rescore.errors import RescoreError
+from asr_rescore.errors import RescoreError, UsageError
 from asr_rescore.lm.neural_scorer import NORMALISERS, NeuralScorer
 from asr_rescore.lm.prefix_tree import PrefixTree
 from asr_rescore.rescoring.config import ListConfig
@@ -179,6 +179,18 @@ def test_word_costs_by_the_definition():
     known = scorer.word_costs([["a", "d", "c"]])[0]
     assert found[0][1] - known[1] == pytest.approx(-math.log(OOV_PROBABILITY) + math.log(2 / 3), abs=1e-9)
     assert scorer.word_costs([]) == []
+
+
+def test_word_costs_refuse_what_sentence_costs_refuse():
+    network = model()
+    scorer = NeuralScorer(network, VOCABULARY, "cpu")
+    with pytest.raises(UsageError, match="a sentence is the string 'a c'"):
+        scorer.word_costs(["a c"])
+    for parameter in network.parameters():
+        parameter.data.fill_(float("nan"))
+    for costs in (scorer.costs, scorer.word_costs):
+        with pytest.raises(RescoreError, match="gives cost nan to 'a c', expected a finite number"):
+            costs([["a", "c"]])
 
 
 def test_no_sentences():

@@ -21,7 +21,12 @@ for last; do true; done
 echo "$@" >>"$CALLS"
 case $1 in
   distill_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last/model.safetensors" ;;
-  rescore_nbest) mkdir -p "$last"; touch "$last/report.json"; echo "rescored:       %WER 12.50 [ 1 / 8 ]" ;;
+  rescore_nbest)
+    mkdir -p "$last"
+    while [ "$1" != --n ]; do shift; done
+    echo "\"search\": \"N $2\"" >"$last/report.json"
+    echo "rescored:       %WER 12.50 [ 1 / 8 ]"
+    ;;
 esac
 """
 
@@ -79,12 +84,16 @@ def test_students_branch_from_the_starts_by_turns(recipe, tmp_path):
             ]
             assert f"--init $exp/study/start_{start} --train $exp/study/text/first_2.txt" in call
             assert f"--seed {seed} --teacher-cache $exp/study/cache_2 $exp/teacher_ensemble" in call
+    (alone,) = those(
+        recipe("--starts", "7 9", "--seeds", "2", "--arms", "kl", "--stage", "11", "--stop-stage", "11"), "kl_2"
+    )
+    assert "--init $exp/study/start_9" in alone, "a seed's start does not depend on the other seeds"
     assert (tmp_path / "an exp/study/text/first_2.txt").read_text() == "one\ntwo\n"
     assert [call.split()[-1] for call in those(calls, "cache_teacher")] == ["$exp/cache", "$exp/study/cache_2"]
 
 
 def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
-    options = ("--seeds", "1 2", "--arms", "kl ce", "--n", "50")
+    options = ("--top", "none", "--seeds", "1 2", "--arms", "kl ce", "--n", "50")
     calls = recipe(*options)
     rescorings = those(calls, "rescore_nbest")
     assert len(rescorings) == 2 * 2 * 2 * 2  # seeds, arms, graphs, sets
@@ -93,7 +102,7 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     (evaluation,) = [call for call in rescorings if call.endswith("/student_ce_2/decode_bd_tgpr_eval")]
     assert "--tune" in dev and "--n 50" in dev
     assert "--weights $exp/study/student_ce_2/decode_bd_tgpr_dev" in evaluation and "--tune" not in evaluation
-    assert not those(calls, "cache_teacher"), "by default, teachers are run along"
+    assert not those(calls, "cache_teacher"), "teachers are run along"
     assert not those(calls, "--init")
     (study,) = those(calls, "study --json")
     assert study.endswith("$exp/study/study.yaml $exp")
@@ -107,6 +116,8 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
 
     again = recipe(*options, "--seeds", "1 2 3")
     assert len(those(again, "rescore_nbest")) == 8, "only those of the new seed"
+    longer = recipe("--seeds", "1", "--arms", "kl", "--n", "60")
+    assert len(those(longer, "rescore_nbest", "--n 60")) == 4, "lists of another length"
 
 
 def test_an_objective_that_the_table_would_not_show_is_refused(recipe):

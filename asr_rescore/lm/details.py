@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from asr_rescore.checkpoint import LoadedModel
-from asr_rescore.errors import UsageError, printable
+from asr_rescore.errors import printable
+from asr_rescore.lm.neural_scorer import NeuralScorer, refuse_string
 from asr_rescore.lm.text_cost import CHUNK, TextCost, perplexity
 from asr_rescore.models import State
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
@@ -64,35 +65,44 @@ def word_costs(
         by_sentence: predict each sentence by itself, as rescoring does, instead of the text as a whole.
 
     Raises:
+        RescoreError: with ``by_sentence``, the model's probability of a word is not a number.
         UsageError: a sentence is a string instead of a sequence of words.
     """
-    model = lm.model.eval()
+    vocabulary = lm.vocabulary
+    scorer = NeuralScorer(lm.model, vocabulary, device)
+    state = scorer.initial_state()
+    for group in _groups(sentences):
+        if by_sentence:
+            found = scorer.word_costs(group)
+        else:
+            found, state = _of_running_text(lm, group, device, state)
+        for words, costs in zip(group, found, strict=True):
+            kinds: tuple[WordKind, ...] = (*(_kind(word, vocabulary) for word in words), "end")
+            yield SentenceCosts((*words, SENTENCE_END), kinds, costs)
+
+
+def _of_running_text(
+    lm: LoadedModel, sentences: Sequence[Sequence[str]], device: torch.device | str, state: State
+) -> tuple[list[np.ndarray], State]:
+    """The costs of each sentence's words and end, each after all before it, and the state after them."""
     vocabulary = lm.vocabulary
     end = vocabulary.ids[SENTENCE_END]
-    state: State = model.initial_state(1, device)
-    for group in _groups(sentences, 1 if by_sentence else CHUNK):
-        if by_sentence:
-            state = model.initial_state(1, device)
-        ids = [index for words in group for index in (*vocabulary.encode(words), end)]
-        costs, state = _costs(lm, torch.tensor(ids, device=device), state)
-        begin = 0
-        for words in group:
-            kinds: tuple[WordKind, ...] = (*(_kind(word, vocabulary) for word in words), "end")
-            within = np.array([*map(vocabulary.class_cost, words), 0.0])
-            yield SentenceCosts((*words, SENTENCE_END), kinds, costs[begin : begin + len(kinds)] + within)
-            begin += len(kinds)
+    ids = [index for words in sentences for index in (*vocabulary.encode(words), end)]
+    costs, state = _costs(lm, torch.tensor(ids, device=device), state)
+    costs += [cost for words in sentences for cost in (*map(vocabulary.class_cost, words), 0.0)]
+    ends = np.cumsum([len(words) + 1 for words in sentences])
+    return np.split(costs, ends[:-1]), state
 
 
-def _groups(sentences: Iterable[Sequence[str]], tokens: int) -> Iterator[list[tuple[str, ...]]]:
-    """Sentences that go through the network together: at least so many tokens, except at the end."""
+def _groups(sentences: Iterable[Sequence[str]]) -> Iterator[list[tuple[str, ...]]]:
+    """Sentences that go through the network together: at least ``CHUNK`` tokens, except at the end."""
     group: list[tuple[str, ...]] = []
     size = 0
     for words in sentences:
-        if isinstance(words, str):
-            raise UsageError(f"a sentence is the string {words[:40]!r}, expected a sequence of words; split it")
+        refuse_string(words)
         group.append(tuple(words))
         size += len(words) + 1
-        if size >= tokens:
+        if size >= CHUNK:
             yield group
             group = []
             size = 0

@@ -94,19 +94,14 @@ class NeuralScorer:
             UsageError: a sentence is a string instead of a sequence of words.
         """
         for words in sentences:
-            if isinstance(words, str):  # its letters would be taken for words
-                raise UsageError(f"a sentence is the string {words[:40]!r}, expected a sequence of words; split it")
+            refuse_string(words)
         if not sentences:
             return np.zeros(0)
         tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end, roots)
         prefix_cost, end_cost = self._walk(tree, self.initial_state() if start is None else start)
         costs: np.ndarray = prefix_cost[tree.leaf] + end_cost[tree.leaf] + self._class_costs(sentences)
-        bad = np.flatnonzero(~np.isfinite(costs))
-        if bad.size:
-            raise RescoreError(
-                f"the language model gives cost {costs[bad[0]]} to {' '.join(sentences[bad[0]])!r}, expected a finite "
-                "number; its weights may be damaged: check its training log"
-            )
+        for cost, words in zip(costs.tolist(), sentences, strict=True):
+            _check_finite(cost, words)
         return costs
 
     def word_costs(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
@@ -114,7 +109,13 @@ class NeuralScorer:
 
         Returns:
             For each sentence float64 (words + 1,); the sum is the sentence's cost.
+
+        Raises:
+            RescoreError: the model's probability of a word is not a number.
+            UsageError: a sentence is a string instead of a sequence of words.
         """
+        for words in sentences:
+            refuse_string(words)
         if not sentences:
             return []
         tree = PrefixTree.build([self.vocabulary.encode(words) for words in sentences], self._end)
@@ -127,6 +128,7 @@ class NeuralScorer:
                 parent = int(tree.parent[node])
                 costs.append(float(prefix_cost[node] - prefix_cost[parent]) + self.class_cost(word))
                 node = parent
+            _check_finite(sum(costs), words)
             found.append(np.array(costs[::-1]))
         return found
 
@@ -234,6 +236,24 @@ class NeuralScorer:
             if len(parents):
                 waiting.append((children.start, children.stop, after, low))
         return prefix_cost, end_cost
+
+
+def refuse_string(words: Sequence[str]) -> None:
+    """Refuse a string in place of a sentence, since its letters would be taken for words.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(words, str):
+        raise UsageError(f"a sentence is the string {words[:40]!r}, expected a sequence of words; split it")
+
+
+def _check_finite(cost: float, words: Sequence[str]) -> None:
+    if not math.isfinite(cost):
+        raise RescoreError(
+            f"the language model gives cost {cost} to {' '.join(words)!r}, expected a finite number; its weights may "
+            "be damaged: check its training log"
+        )
 
 
 def sentence_scorer(

@@ -92,7 +92,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "sections": SECTIONS.items(),
         "sentence": experiment.sentence,
         "remarks": list(_remarks(experiment)),
-        "labels": [f"{where.data}: {comparison.label(where)}" for where in places],
+        "labels": [_label(comparison, where) for where in places],
         "starred": any(report.tuned_here for report in comparison.cells.values()),
         "rows": list(_rows(experiment)),
         "seeds": list(_seeds(experiment)),
@@ -121,6 +121,12 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "with_costs": any(entry[COSTS] for shown in data["sets"] for entry in shown["utts"]),
         "version": __version__,
     }
+
+
+def _label(comparison: Comparison, where: FirstPass) -> str:
+    """Data set and decode directory, each once."""
+    label = comparison.label(where)
+    return label if label != where.decoding else f"{where.data}: {label}"
 
 
 def _remarks(experiment: Experiment) -> Iterator[str]:
@@ -166,18 +172,10 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         is_lowest = bool(name) and count.errors == lowest[where]
         return _number(count.wer, f"{count.wer:.2f}{'*' if star else ''}", half=half, lowest=is_lowest)
 
-    unknown = _number(math.nan, NOTHING)
     firsts = {where: comparison.of_first_pass(where)[0] for where in places}
-    cells = [rate(where, r.first_pass_total, FIRST_PASS, r.tuned_here) for where, r in firsts.items()]
-    yield {
-        "name": FIRST_PASS,
-        "kind": "reference",
-        "best": False,
-        "parameters": unknown,
-        "ppl": unknown,
-        "time": unknown,
-        "cells": cells,
-    }
+    yield _reference(
+        FIRST_PASS, [rate(where, r.first_pass_total, FIRST_PASS, r.tuned_here) for where, r in firsts.items()]
+    )
     for system in comparison.systems:
         reports = {where: comparison.cells.get((system, where)) for where in places}
         lms = next(report for report in reports.values() if report is not None).lms
@@ -199,28 +197,23 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
             ],
         }
     for name in ("N-best oracle", "lattice oracle"):
-        cells = [rate(where, _oracle(comparison, where, name)) for where in places]
-        yield {
-            "name": name,
-            "kind": "reference",
-            "best": False,
-            "parameters": unknown,
-            "ppl": unknown,
-            "time": unknown,
-            "cells": cells,
-        }
+        yield _reference(name, [rate(where, _oracle(comparison, where, name)) for where in places])
     for row in comparison.published:
-        published = [_number(math.nan, text or NOTHING) for text in (row.parameters, row.valid_ppl)]
         cells = [_number(math.nan, row.wer_on(where.data) or NOTHING, half="", lowest=False) for where in places]
-        yield {
-            "name": row.name,
-            "kind": "reference",
-            "best": False,
-            "parameters": published[0],
-            "ppl": published[1],
-            "time": unknown,
-            "cells": cells,
-        }
+        yield _reference(row.name, cells, row.parameters, row.valid_ppl)
+
+
+def _reference(name: str, cells: Sequence[dict[str, Any]], parameters: str = "", ppl: str = "") -> dict[str, Any]:
+    """A row of what the systems are compared with."""
+    return {
+        "name": name,
+        "kind": "reference",
+        "best": False,
+        "parameters": _number(math.nan, parameters or NOTHING),
+        "ppl": _number(math.nan, ppl or NOTHING),
+        "time": _number(math.nan, NOTHING),
+        "cells": cells,
+    }
 
 
 def _time(experiment: Experiment, system: str) -> dict[str, Any]:
@@ -271,7 +264,7 @@ def _group(comparison: Comparison, where: FirstPass, tests: PairTests) -> dict[s
         ),
     ]
     return {
-        "label": f"{where.data}: {comparison.label(where)}",
+        "label": _label(comparison, where),
         "by_speaker": by_speaker.units if by_speaker else 0,
         "tables": [table for table in tables if table[1]],
     }

@@ -40,18 +40,6 @@ def confidence(counts: Sequence[ErrorCount]) -> tuple[float, float]:
     return _mean_and_half(100 * errors[words > 0] / words[words > 0])
 
 
-def probability_of_improvement(better: Counts, worse: Counts) -> float:
-    """The probability, in percent, that ``better`` makes fewer errors than ``worse`` on other data of the same kind.
-
-    Paired bootstrap: the fraction of replications in which it makes fewer errors; ties count half. Comparing errors is
-    the same as comparing error rates, since both systems have the same reference words.
-
-    Raises:
-        RescoreError: the two have different utterances, or none.
-    """
-    return PairedBootstrap({"better": better, "worse": worse}).gain("better", "worse").probability
-
-
 @dataclass(frozen=True)
 class Gain:
     """How much better one system is than another, by paired bootstrap.

@@ -21,6 +21,7 @@ FEW = 30  # epochs that are marked one by one
 WIDTH = 8.0  # inches
 HEIGHT = 2.4  # inches of each panel of a picture
 LOGARITHMIC = 5.0  # ratio of learning rates from which their axis is logarithmic
+DECADE = 10.0  # ratio of the figures on a logarithmic axis from which it has two powers of ten, or nearly
 
 
 def training_plot(curves: Sequence[TrainingCurve]) -> str:
@@ -119,7 +120,8 @@ def _label(axes: Axes, panel: str, figures: Sequence[float]) -> None:
     logarithmic = panel == "valid_ppl" or (panel == "lr" and 0 < LOGARITHMIC * min(figures) < max(figures))
     if logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        if max(figures) < DECADE * min(figures):  # else the powers of ten are enough, and more would overlap
+            axes.yaxis.set_minor_formatter("{x:g}")
     if panel != "train_loss":
         axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel(label + (", logarithmic" if logarithmic else ""))

@@ -42,7 +42,7 @@
 #   --n N                  at most N hypotheses per utterance (1000)
 #   --inv-acwt N           inverse acoustic scale at which hypotheses are chosen (12)
 #   --top N                cache the N most probable words of each of the teachers' distributions; all: every word; none:
-#                          no cache, teachers are run along with each student (none; wsj: 64)
+#                          no cache, teachers are run along with each student (mini: all; wsj: 64; else none)
 #   --cache-nj N           number of jobs that write this cache (1)
 #   --arms "kl trust ..."  study: the objectives, by their names in conf/study/arms.yaml (the first twelve)
 #   --seeds "1 2 ..."      study: seeds of the students (1 to 5)

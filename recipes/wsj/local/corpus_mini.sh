@@ -7,6 +7,7 @@ graphs=${graphs:-tgpr bd_tgpr}
 dev=dev
 teacher_seeds=${teacher_seeds:-17 31}
 inv_acwt=${inv_acwt:-12}
+top=${top:-all} # with 1,300 words, all of each distribution are half a gigabyte
 train_text=$here/mini/text/train.txt.gz
 prepare_options=(--vocabulary-size 1300 --valid "$here/mini/text/valid.txt.gz") # of 1,420 words: as in WSJ, the rest is a class
 
