@@ -93,6 +93,20 @@ def lm(tmp_path_factory, lang):
 
 
 @pytest.fixture
+def s5(tmp_path):
+    """A Kaldi directory with stand-ins for its programs."""
+    from s5_directory import S5
+
+    return S5(tmp_path)
+
+
+@pytest.fixture
+def steps(checkout) -> Path:
+    """The scripts of a checkout without .venv."""
+    return checkout / "recipes/steps"
+
+
+@pytest.fixture
 def rescore(lang, lm, data, decode, tmp_path):
     """Run the command into ``tmp_path``/out; returns its exit status and the out-dir."""
 

@@ -197,6 +197,9 @@ def test_a_phone_scrolls_in_one_direction_only(browser, file):
     page.page.select_option("#system", "student")
     assert page.page.locator("#utterance table").count() > 1, "a long utterance goes on below"
     assert page.page.evaluate("document.documentElement.scrollWidth") == 390
+    right_ends = "elements => elements.map(element => element.getBoundingClientRect().right)"
+    for selector in ("#list td", "caption"):
+        assert max(page.page.locator(selector).evaluate_all(right_ends)) <= 390, f"{selector} can be read as it stands"
     page.page.locator("#summary thead button").first.tap()
     assert page.page.locator("#summary th[aria-sort]").count() == 1
     page.close()

@@ -80,6 +80,12 @@ def test_the_table_has_a_row_for_each_system_and_values_to_sort_by(page):
     assert values[-1] == "", "an earlier version did not note how long its jobs took"
 
 
+def test_parts_of_one_decode_directory_are_named_once():
+    parts = [report(data=data) for data in ("dev_a", "dev_b")]
+    page = Page(to_html(Experiment.of(Comparison.of(parts))))
+    assert page.root.one("table", id="summary").rows()[0][1:3] == ["decode_tg_dev (dev_a)", "decode_tg_dev (dev_b)"]
+
+
 def test_a_plot_is_described_and_takes_the_colours_of_the_page(page):
     figures = page.root.one("section", id="systems").all("figure")
     assert [figure.one("strong").text for figure in figures] == [

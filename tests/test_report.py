@@ -6,7 +6,16 @@ import json
 import pytest
 
 from asr_rescore.errors import InputError, RescoreError, UsageError
-from asr_rescore.report import CharacterErrors, Comparison, Experiment, LmFacts, PublishedRow, SystemReport, to_text
+from asr_rescore.report import (
+    CharacterErrors,
+    Comparison,
+    Experiment,
+    LmFacts,
+    PublishedRow,
+    ReportWarning,
+    SystemReport,
+    to_text,
+)
 from asr_rescore.report.exports import to_csv, to_markdown
 from asr_rescore.report.table import markdown
 from asr_rescore.word_errors import ErrorCount
@@ -279,3 +288,13 @@ def test_failures_are_listed_but_not_without_end(number, last):
     lines = list(Comparison.of([report(failures={f"utt{k}": "lost" for k in range(number)})]).failures())
     assert len(lines) == min(number, 6)
     assert (lines[-1] if lines else None) == (last and f"student, decode_tg_dev: {last}")
+
+
+def test_a_warning_of_several_systems_is_shown_once():
+    warned = (ReportWarning("skipped_lattices", "skipped: try `lmwt` 1:7"),)
+    reports = [report(system, "decode_tg_dev", warnings=warned) for system in "abcd"]
+    reports += [report(system, "decode_bd_dev", warnings=warned) for system in "ab"]
+    assert list(Comparison.of(reports).warnings()) == [
+        "4 systems, decode_tg_dev: skipped: try --lmwt 1:7",
+        "a, b, decode_bd_dev: skipped: try --lmwt 1:7",
+    ]

@@ -6,19 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from s5_directory import S5
-
-
-@pytest.fixture
-def s5(tmp_path) -> S5:
-    return S5(tmp_path)
-
-
-@pytest.fixture
-def steps(checkout) -> Path:
-    """The scripts of a checkout without .venv."""
-    return checkout / "recipes/steps"
-
 
 def test_each_job_has_a_file_for_its_progress_that_is_gone_afterwards(s5):
     arguments = ("--cmd", "utils/queue.pl", "--tune", "true", "lang", "lm", "data", "in", "out")

@@ -13,22 +13,11 @@ import pytest
 
 from asr_rescore import kaldi
 from conftest import ROOT
-from s5_directory import RECORDER, S5
+from s5_directory import RECORDER
 
 STEPS = ROOT / "recipes/steps"
 SCRIPTS = ("rescore_nbest.sh", "rescore_lattice.sh", "train_lm.sh", "distill_lm.sh", "cache_teacher.sh")
 AS_KALDI = ("rnnlmrescore.sh", "lmrescore_nbest.sh", "lmrescore_rnnlm_lat.sh")
-
-
-@pytest.fixture
-def s5(tmp_path) -> S5:
-    return S5(tmp_path)
-
-
-@pytest.fixture
-def steps(checkout) -> Path:
-    """The scripts of a checkout without .venv."""
-    return checkout / "recipes/steps"
 
 
 def words(call: list[str]) -> str:

@@ -111,3 +111,11 @@ def test_what_is_refused(tmp_path, capsys, log, picture, status, message):
     assert main(["plot_training", str(tmp_path / "lm"), str(tmp_path / picture)]) == status
     assert message in capsys.readouterr().err
     assert not (tmp_path / picture).exists()
+
+
+def test_learning_rates_over_decades_have_labels_that_do_not_overlap():
+    rates = ((1.0, 5e-3), (2.0, 1e-3), (3.0, 4e-5))
+    svg = training_plot.training_plot([TrainingCurve("lm", (1.0, 2.0, 3.0), (200.0, 150.0, 120.0), (), rates, None)])
+    labels = [text.text for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert [label for label in labels if label.startswith("0.") or "e-" in label] == ["0.0001", "0.001"]
+    assert {"120", "200"} <= set(labels), "between powers of ten there are more"

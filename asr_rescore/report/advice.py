@@ -152,7 +152,7 @@ def _weak_results(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) 
         pair = tests[where].of(system)
         place = f"{system}, {comparison.label(where)}"
         if pair.gain.points <= 0:
-            no_help.append(f"{place}: {_rates(report)}; the likely cause: {_likely_cause(report)}")
+            no_help.append(f"{place}: {_rates(report)}; the likely cause: {likely_cause(report)}")
         elif pair.mapsswe_p is not None and not pair.significant:
             by_chance.append(f"{place}: {_rates(report)}; MAPSSWE, Holm: p {shown_p(pair.mapsswe_p, 3)}")
     if no_help:
@@ -167,7 +167,7 @@ def _rates(report: SystemReport) -> str:
     return f"{report.first_pass_total.wer:.2f} % before, {report.total.wer:.2f} % after"
 
 
-def _likely_cause(report: SystemReport) -> str:
+def likely_cause(report: SystemReport) -> str:
     """The first cause of a rescoring without effect that the report shows."""
     oracle = report.lattice_oracle or report.nbest_oracle
     codes = {warning.code for warning in report.warnings}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asr_rescore import __version__
+from asr_rescore.report.advice import NO_HELP, likely_cause
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS, Pair, PairTests
 from asr_rescore.report.plots import plots
@@ -136,11 +137,13 @@ def _remarks(experiment: Experiment) -> Iterator[str]:
             f"Resampling the {verdict.by_speaker.units} speakers instead of utterances, the interval of the gain is "
             f"{verdict.by_speaker.low:.2f} to {verdict.by_speaker.high:.2f} points."
         )
-    if len(experiment.comparison.systems) > 1:
+    if verdict.gain.points <= 0:
+        yield f"The likely cause: {likely_cause(next(iter(verdict.reports.values())))}."
+    elif len(experiment.comparison.systems) > 1:
         yield "The best system was found on these very sets, so its gain is a little too good."
     for line in experiment.unread:
         yield f"Not shown: {with_flags(line)}"
-    serious = [advice.title for advice in experiment.advice if advice.serious]
+    serious = [advice.title for advice in experiment.advice if advice.serious and advice.title != NO_HELP]
     if serious:
         yield "Before you trust these figures: " + "; ".join(serious) + " (see Diagnosis)."
 
