@@ -117,11 +117,11 @@ class TestDistillLm:
         assert loaded.vocabulary == load_vocabulary(data)
         assert loaded.provenance["teachers"] == [load_model(teacher).hash for teacher in teachers]
 
-    def test_by_default_a_tenth_of_the_hard_label_is_added_to_the_teacher(self, train_lm, data, capsys):
+    def test_by_default_a_fifth_of_the_hard_label_is_added_to_the_teacher(self, train_lm, data, capsys):
         teacher = str(train_lm("teacher"))
-        said = "objective: {label_weight: 0.1, teacher_weight: 1.0}"
+        said = "objective: {label_weight: 0.2, teacher_weight: 1.0}"
         weights = []
-        for number, objective in enumerate(("", said, f"{said[:-1]}, kind: fixed}}", "objective: {label_weight: 0.2}")):
+        for number, objective in enumerate(("", said, f"{said[:-1]}, kind: fixed}}", "objective: {label_weight: 0.1}")):
             (data.parent / "student.yaml").write_text(f"{TINY}\n{objective}\n")
             student = data.parent / f"student{number}"
             command = ["distill_lm", "--config", str(data.parent / "student.yaml"), *texts(data), teacher, str(student)]

@@ -89,6 +89,15 @@ def test_one_seed_has_differences_and_no_interval(experiment):
     assert "<svg" in to_svg(found)
 
 
+def test_a_plot_of_small_differences_has_numbers_on_its_axis(experiment):
+    for path in experiment.glob("small/student_trust_0.3_*/ppl_test.json"):
+        path.unlink()
+    for seed, ppl in ((1, 99.8), (2, 199.7)):  # −0.20 and −0.15 %, so the interval goes from −0.49 to +0.14
+        (experiment / f"small/student_trust_{seed}/ppl_test.json").write_text(json.dumps({"ppl": ppl}))
+    svg = to_svg(results(experiment))
+    assert all(f">{number}</text>" in svg for number in ("-0.4", "-0.2", "0"))
+
+
 def test_the_command(experiment, capsys):
     files = ["--json", str(experiment / "study.json"), "--plot", str(experiment / "study.svg")]
     assert main(["study", *files, str(experiment / "study.yaml"), str(experiment)]) == 0
@@ -216,7 +225,7 @@ def test_the_tables_of_word_errors(rescored):
         *("objective", "pairs", "test %WER", "difference, points"),
         *("95 % interval", "sentences, ±", "p", "detectable, points", "valid, points"),
     ]
-    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "0.0000", "0.00", "+0.00"]
+    assert cells[2] == ["TR", "2", "15.00", "+5.00", "+5.00 … +5.00", "12.42", "< 0.0001", "0.00", "+0.00"]
     assert "Difference on test in points, for each seed:" in lines
     (regime,) = to_json(results(rescored))
     assert regime["comparisons"][0]["half_interval_of_sentences"] == pytest.approx(12.4207, rel=1e-5)

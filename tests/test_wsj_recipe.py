@@ -249,11 +249,30 @@ def test_sets_whose_names_are_the_same_are_refused_before_any_work(checkout, env
     assert "--decode-dirs: test of test is given twice" in done.stderr
 
 
+def size_of(name: str, vocabulary_size: int) -> int:
+    with torch.device("meta"):
+        return models.build(load_config(CONF / f"{name}.yaml").model, vocabulary_size).num_parameters
+
+
 @pytest.mark.parametrize(("name", "parameters"), [("teacher", 64_859_450), ("student_trust", 11_987_000)])
 def test_sizes_are_the_papers(name, parameters):
-    with torch.device("meta"):
-        model = models.build(load_config(CONF / f"wsj/{name}.yaml").model, 40_000)
-    assert model.num_parameters == parameters
+    assert size_of(f"wsj/{name}", 40_000) == parameters
+
+
+def test_the_students_of_the_demo_have_a_fifth_of_a_teachers_size():
+    teacher, student = size_of("mini/teacher", 1300), size_of("mini/student_trust", 1300)
+    assert (teacher, student) == (478_996, 94_180)  # README.md has these figures
+    assert student == pytest.approx(teacher / 5, rel=0.02)
+
+
+def test_the_students_of_the_demo_learn_from_whole_distributions(recipe, tmp_path):
+    done = recipe("--corpus", "mini", "--stage", "5", "--stop-stage", "5")
+    assert done.returncode == 0, done.stderr
+    called = commands(tmp_path)
+    assert called[0].startswith("cache_teacher --top 0 ")
+    students = [line for line in called if line.startswith("distill_lm")]
+    assert len(students) == 3
+    assert all("--teacher-cache exp/cache" in line for line in students)
 
 
 @pytest.mark.parametrize("size", ["mini", "cpu", "wsj", "wsj_small"])

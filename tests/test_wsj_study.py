@@ -21,7 +21,12 @@ for last; do true; done
 echo "$@" >>"$CALLS"
 case $1 in
   distill_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last/model.safetensors" ;;
-  rescore_nbest) mkdir -p "$last"; touch "$last/report.json"; echo "rescored:       %WER 12.50 [ 1 / 8 ]" ;;
+  rescore_nbest)
+    mkdir -p "$last"
+    while [ "$1" != --n ]; do shift; done
+    echo "\"search\": \"N $2\"" >"$last/report.json"
+    echo "rescored:       %WER 12.50 [ 1 / 8 ]"
+    ;;
 esac
 """
 
@@ -39,21 +44,14 @@ def recipe(checkout, environment, tmp_path):
     (exp / "text/train.txt").write_text("one\ntwo\nthree\n")
     environment = {**environment, "PATH": f"{command.parent}:{environment['PATH']}", "CALLS": str(calls)}
 
-    def run(*options: str) -> list[str]:
+    def run(*options: str, status: int = 0) -> list[str]:
         calls.write_text("")
-        command = [
-            "bash",
-            checkout / "recipes/wsj/run.sh",
-            "--exp",
-            exp,
-            "--stage",
-            "10",
-            "--stop-stage",
-            "13",
-            *options,
-        ]
+        stages = ("--stage", "10", "--stop-stage", "13")
+        command = ["bash", checkout / "recipes/wsj/run.sh", "--exp", exp, *stages, *options]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
+        if status:
+            return done.stderr.splitlines()
         return calls.read_text().replace(str(exp), "$exp").replace(str(checkout), "").splitlines()
 
     return run
@@ -86,12 +84,16 @@ def test_students_branch_from_the_starts_by_turns(recipe, tmp_path):
             ]
             assert f"--init $exp/study/start_{start} --train $exp/study/text/first_2.txt" in call
             assert f"--seed {seed} --teacher-cache $exp/study/cache_2 $exp/teacher_ensemble" in call
+    (alone,) = those(
+        recipe("--starts", "7 9", "--seeds", "2", "--arms", "kl", "--stage", "11", "--stop-stage", "11"), "kl_2"
+    )
+    assert "--init $exp/study/start_9" in alone, "a seed's start does not depend on the other seeds"
     assert (tmp_path / "an exp/study/text/first_2.txt").read_text() == "one\ntwo\n"
     assert [call.split()[-1] for call in those(calls, "cache_teacher")] == ["$exp/cache", "$exp/study/cache_2"]
 
 
 def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
-    options = ("--seeds", "1 2", "--arms", "kl ce", "--n", "50")
+    options = ("--top", "none", "--seeds", "1 2", "--arms", "kl ce", "--n", "50")
     calls = recipe(*options)
     rescorings = those(calls, "rescore_nbest")
     assert len(rescorings) == 2 * 2 * 2 * 2  # seeds, arms, graphs, sets
@@ -100,7 +102,7 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     (evaluation,) = [call for call in rescorings if call.endswith("/student_ce_2/decode_bd_tgpr_eval")]
     assert "--tune" in dev and "--n 50" in dev
     assert "--weights $exp/study/student_ce_2/decode_bd_tgpr_dev" in evaluation and "--tune" not in evaluation
-    assert not those(calls, "cache_teacher"), "by default, teachers are run along"
+    assert not those(calls, "cache_teacher"), "teachers are run along"
     assert not those(calls, "--init")
     (study,) = those(calls, "study --json")
     assert study.endswith("$exp/study/study.yaml $exp")
@@ -114,6 +116,13 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
 
     again = recipe(*options, "--seeds", "1 2 3")
     assert len(those(again, "rescore_nbest")) == 8, "only those of the new seed"
+    longer = recipe("--seeds", "1", "--arms", "kl", "--n", "60")
+    assert len(those(longer, "rescore_nbest", "--n 60")) == 4, "lists of another length"
+
+
+def test_an_objective_that_the_table_would_not_show_is_refused(recipe):
+    (line,) = recipe("--arms", "kl trst", status=2)
+    assert "--arms: found 'trst', expected one of those in" in line
 
 
 def test_every_objective_that_is_trained_has_a_name_in_the_table(tmp_path):
@@ -122,12 +131,13 @@ def test_every_objective_that_is_trained_has_a_name_in_the_table(tmp_path):
     arms = line.removeprefix("arms=${arms:-").removesuffix("}").split()
     text = (RECIPE / "conf/study/arms.yaml").read_text()
     (tmp_path / "study.yaml").write_text(text + "regimes: {study: Any}\n")
-    assert arms == list(StudyConfig.read(tmp_path / "study.yaml").arms)
+    named = list(StudyConfig.read(tmp_path / "study.yaml").arms)
+    assert arms == named[: len(arms)]
     for corpus in ("mini", "cpu", "wsj", "wsj_small"):
         base = (RECIPE / f"conf/{corpus}/student_trust.yaml", RECIPE / "conf/study/student.yaml")
         assert load_config(*base).objective.alpha == 0.1
         configs = []
-        for arm in arms:
+        for arm in named:
             rows = [RECIPE / f"conf/study/{arm}.yaml", ROOT / f"recipes/ptb/conf/rows/{arm}.yaml"]
             row = [path for path in rows if path.exists()][:1] if arm != "trust" else []
             assert row or arm == "trust"

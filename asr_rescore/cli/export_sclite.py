@@ -19,7 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_operating_point(parser, ["inv_acwt", "word_ins_penalty", "frame_shift"])
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="data directory with references")
     parser.add_argument("decode_dir", type=Path, metavar="decode-dir", help="an out-dir of rescore_nbest, for example")
-    parser.add_argument("out_dir", type=Path, metavar="out-dir", help="gets ref.trn, hyp.trn, ref.stm and hyp.ctm")
+    parser.add_argument(
+        "out_dir", type=Path, metavar="out-dir", help="gets ref.trn and hyp.trn; with --words, ref.stm and hyp.ctm"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

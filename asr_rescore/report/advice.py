@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from asr_rescore.report.matched_pairs import shown_p
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
@@ -152,8 +153,8 @@ def _weak_results(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) 
         place = f"{system}, {comparison.label(where)}"
         if pair.gain.points <= 0:
             no_help.append(f"{place}: {_rates(report)}; the likely cause: {likely_cause(report)}")
-        elif pair.significant is False:
-            by_chance.append(f"{place}: {_rates(report)}; MAPSSWE, Holm: p = {pair.mapsswe_p:.3f}")
+        elif pair.mapsswe_p is not None and not pair.significant:
+            by_chance.append(f"{place}: {_rates(report)}; MAPSSWE, Holm: p {shown_p(pair.mapsswe_p, 3)}")
     if no_help:
         meaning = f"These systems make no fewer errors than the {FIRST_PASS}."
         yield Advice(NO_HELP, meaning, tuple(no_help), serious=True)

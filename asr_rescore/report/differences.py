@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.errors import UsageError, printable
-from asr_rescore.report.matched_pairs import mapsswe, mcnemar
+from asr_rescore.report.matched_pairs import mapsswe, mcnemar, shown_p
 from asr_rescore.report.pairs import speakers_of
 from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
@@ -114,13 +114,13 @@ class Differences:
             bootstrap = PairedBootstrap(counts, speakers)
             yield f"bootstrap over {bootstrap.units} speakers: {_gain(bootstrap, *better)}"
         segments = mapsswe(*(self._segments(texts) for texts in self.texts))
-        yield f"MAPSSWE: Z = {segments.statistic:.3f} in {segments.pairs} segments, p = {segments.p:.4f}"
+        yield f"MAPSSWE: Z = {segments.statistic:.3f} in {segments.pairs} segments, p {shown_p(segments.p)}"
         right = [[not report.rescored[utt].wrong_sentences for utt in self.references] for report in self.reports]
         sentences = mcnemar(*right)
         only_second = mcnemar(*right[::-1]).statistic
         yield (
             f"McNemar: only A has {sentences.statistic:.0f} sentences right, only B {only_second:.0f}, "
-            f"p = {sentences.p:.4f}"
+            f"p {shown_p(sentences.p)}"
         )
 
     def _segments(self, texts: Texts) -> dict[str, Alignment]:

@@ -36,6 +36,12 @@ class MatchedPairs:
     p: float
 
 
+def shown_p(p: float, digits: int = 4) -> str:
+    """``= 0.0312``, or ``< 0.0001`` where the digits would all be zeros."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else f"= {p:.{digits}f}"
+
+
 def segments(first: Alignment, second: Alignment) -> Iterator[tuple[int, int]]:
     """The errors of two systems in each segment of an utterance that has errors.
 

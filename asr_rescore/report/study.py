@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from asr_rescore.records import Record, read_yaml
-from asr_rescore.report.matched_pairs import holm
+from asr_rescore.report.matched_pairs import holm, shown_p
 from asr_rescore.report.paired_differences import PairedDifferences, pair_up
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
 from asr_rescore.report.table import NOTHING, markdown
@@ -196,7 +196,7 @@ def _lines(result: RegimeResult) -> Iterator[str]:
             f"{arm.test.mean:+.2f}",
             _interval(arm.test),
             *([_number(arm.sentences.half_width, ".2f")] if arm.sentences else []),
-            _number(arm.p, ".4f"),
+            NOTHING if math.isnan(arm.p) else shown_p(arm.p).removeprefix("= "),
             _number(arm.test.detectable, ".2f"),
             f"{arm.changes['valid'].mean:+.2f}",
         ]

@@ -33,7 +33,8 @@ def to_svg(results: Sequence[RegimeResult]) -> str:
                 error = None if math.isnan(half) else half
                 axes.plot(arm.test.values, [place] * len(arm.seeds), "|", color="0.6")
                 axes.errorbar([arm.test.mean], [place], xerr=error, fmt="o", capsize=3, color="#0072b2")
-            axes.set_xscale("symlog", linthresh=LINEAR)
+            if _farthest(result) > LINEAR:  # else the logarithmic axis would have no numbers but 0
+                axes.set_xscale("symlog", linthresh=LINEAR)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
             axes.set_title(result.regime.title, fontsize="medium", wrap=True)
             axes.set_xlabel(f"test {measure.long_name}, {measure.unit} over {result.baseline[0]}")
@@ -42,3 +43,9 @@ def to_svg(results: Sequence[RegimeResult]) -> str:
         raw = io.BytesIO()
         figure.savefig(raw, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return raw.getvalue().decode()
+
+
+def _farthest(result: RegimeResult) -> float:
+    """The largest distance from 0 of anything in a panel."""
+    ends = [end for arm in result.arms for end in (*arm.test.values, *arm.test.interval) if not math.isnan(end)]
+    return max(map(abs, ends))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from asr_rescore.report.matched_pairs import shown_p
 from asr_rescore.report.pairs import PairTests, speakers_of
 from asr_rescore.report.significance import Gain, PairedBootstrap
 from asr_rescore.report.system import SystemReport
@@ -117,7 +118,7 @@ class Verdict:
         if None in judged:
             return "whether by chance cannot be tested by MAPSSWE, because transcripts are missing"
         found = sum(map(bool, judged))
-        p = "" if self.largest_p is None else f" (p {_p(self.largest_p)})"
+        p = "" if self.largest_p is None else f" (p {shown_p(self.largest_p, 3)})"
         if found == len(judged):
             return "the difference is significant by MAPSSWE" + ("" if found == 1 else " on each set") + p
         if not found:
@@ -167,7 +168,3 @@ def _gap_closed(reports: Mapping[FirstPass, SystemReport]) -> tuple[str, float |
             gap = before - ErrorCount.total(known).errors
             return name, 100 * (before - _total(reports, first=False).errors) / gap if gap > 0 else None
     return "", None
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

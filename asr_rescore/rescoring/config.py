@@ -28,7 +28,7 @@ class RescoringConfig:
         default=False,
         metadata={
             "help": "back off in G.fst or an ARPA file only where a word has no n-gram (#0 is a failure arc), instead "
-            "of taking the cheapest path"
+            "of taking the cheapest path; for lattices that steps/lmrescore.sh rescored"
         },
     )
     normaliser: NormaliserKind = field(

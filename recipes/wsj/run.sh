@@ -42,9 +42,9 @@
 #   --n N                  at most N hypotheses per utterance (1000)
 #   --inv-acwt N           inverse acoustic scale at which hypotheses are chosen (12)
 #   --top N                cache the N most probable words of each of the teachers' distributions; all: every word; none:
-#                          no cache, teachers are run along with each student (none; wsj: 64)
+#                          no cache, teachers are run along with each student (mini: all; wsj: 64; else none)
 #   --cache-nj N           number of jobs that write this cache (1)
-#   --arms "kl trust ..."  study: the objectives (all of conf/study/arms.yaml)
+#   --arms "kl trust ..."  study: the objectives, by their names in conf/study/arms.yaml (the first twelve)
 #   --seeds "1 2 ..."      study: seeds of the students (1 to 5)
 #   --starts "1 2 ..."     study: seeds of students trained with KL alone, from which all others branch; without it, every
 #                          student is trained from scratch
@@ -106,6 +106,13 @@ top=${top:-none}
 students="ce fixed trust"
 lattice_system=student_trust
 systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'student_%s ' $students)"
+
+for arm in $arms; do
+  if ! grep -q "^  $arm: " "$here/conf/study/arms.yaml"; then
+    echo "$0: --arms: found '$arm', expected one of those in $here/conf/study/arms.yaml" >&2
+    exit 2
+  fi
+done
 
 refuse_unfinished_stages
 missing=$(list_missing)

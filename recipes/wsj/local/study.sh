@@ -57,18 +57,21 @@ student_training() { # student_training <arm> <seed> <start, or nothing>
 }
 
 trainings() { # command lines for the students of all seeds, those of the first seed first
-  local seed arm number=0 start
+  local seed arm start
   for seed in $seeds; do
-    start=${start_list[*]:+${start_list[number % ${#start_list[@]}]}}
+    start=${start_list[*]:+${start_list[(seed - 1) % ${#start_list[@]}]}}
     for arm in $arms; do student_training "$arm" "$seed" "$start"; done
-    number=$((number + 1))
   done
+}
+
+finished() { # finished <out-dir> <model>: whether it has the report of this model, by lists of this length
+  [ "$1/report.json" -nt "$2/model.safetensors" ] && grep -q "\"search\": \"N $n\"" "$1/report.json"
 }
 
 rescoring() { # rescoring <student> <set> <graph>: prints its command line, unless it is finished
   local model=$study/$1 weights=(--tune true)
   local out=$model/decode_$3_$2
-  if [ "$out/report.json" -nt "$model/model.safetensors" ]; then return; fi
+  if finished "$out" "$model"; then return; fi
   if [ "$2" != "$dev" ]; then weights=(--weights "$model/decode_$3_$dev"); fi
   # shellcheck disable=SC2046 # options without blanks
   command_line "$study/log/$1_$3_$2.log" "$steps/rescore_nbest.sh" --nj 1 --n "$n" --inv-acwt "$inv_acwt" \
