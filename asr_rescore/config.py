@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from asr_rescore.errors import InputError, UsageError, shown
-from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FRACTION, NON_NEGATIVE, POSITIVE, SIZE, Range
+from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, FRACTION, NON_NEGATIVE, POSITIVE, SIZE, Range
 from asr_rescore.records import read_yaml
 
 # Each list of kinds is written once, here. Registries elsewhere have these types as their keys.
@@ -25,6 +25,17 @@ NormaliserKind = Literal["float32", "int8", "bfloat16", "float16", "none"]  # ho
 
 DROPOUT = Range(least=0, below=1)
 ONLY_TRUST = ("weigh_by", "weight_power", "scale_weights", "shuffle_trust")  # settings that no other objective reads
+# Which kinds read the others. Layers of configs may hold them for another kind, but not if nobody chose the kind.
+READ_BY = {
+    "alpha": ("trust",),
+    "label_weight": ("fixed",),
+    "teacher_weight": ("fixed",),
+    "temperature": ("kl", "fixed", "trust"),
+}
+# With larger values, a loss is beyond float32, or so small that nothing is learned, and says so only by bad results.
+WEIGHT = Range(least=0, most=1e6)
+WEIGHT_POWER = Range(least=0, most=5)  # of 1e-7 (objectives.MIN_DOUBT) to 16.1
+TEMPERATURE = Range(least=0.01, most=1000)
 MAX_LAYERS = 100
 SHOWN_KEYS = 10  # of a wrong section
 EXACT = 2**53  # floats up to here hold every integer
@@ -111,10 +122,14 @@ class ObjectiveConfig:
             self.kind != "todi" or self.temperature == 1,
             f"objective: kind todi has temperature 1, found {self.temperature}",
         )
-        NON_NEGATIVE.check("objective: weight_power", self.weight_power)
+        WEIGHT_POWER.check("objective: weight_power", self.weight_power)
         for name in ("alpha", "label_weight", "teacher_weight"):
-            NON_NEGATIVE.check(f"objective: {name}", getattr(self, name))
-        POSITIVE.check("objective: temperature", self.temperature)
+            WEIGHT.check(f"objective: {name}", getattr(self, name))
+        TEMPERATURE.check("objective: temperature", self.temperature)
+        _require(
+            self.kind != "fixed" or self.label_weight + self.teacher_weight > 0,
+            "objective: label_weight and teacher_weight are both 0, so nothing would be learned",
+        )
 
     @property
     def needs_teacher(self) -> bool:
@@ -236,6 +251,25 @@ def given_settings(*paths: str | Path) -> dict[str, set[str]]:
     return given
 
 
+def refuse_unread(given: Mapping[str, set[str]], objective: ObjectiveConfig, where: str) -> None:
+    """Refuse settings of an objective that nobody chose, if it does not read them: another one was meant.
+
+    Args:
+        given: see :func:`given_settings`.
+        objective: what was read from the same files.
+        where: the last of them, for the error.
+
+    Raises:
+        UsageError: there is such a setting.
+    """
+    for name, kinds in READ_BY.items():
+        _require(
+            name not in given["objective"] or "kind" in given["objective"] or objective.kind in kinds,
+            f"{where}: objective: {name} has no effect on kind {objective.kind}, which is the default, expected kind: "
+            + " or kind: ".join(kinds),
+        )
+
+
 def load_model_config(path: str | Path) -> AnyModelConfig:
     """Read the YAML file of a model directory. Its one section is ``model:``; an ensemble contains its members.
 
@@ -312,7 +346,7 @@ def _section(base: _Section, values: Any, where: str, section: str) -> _Section:
 
 def _typed(value: Any, default: Any, where: str) -> Any:
     """``value`` as the type of ``default``; an integer becomes a float, a list of integers a tuple."""
-    if isinstance(default, float) and type(value) is int:
+    if isinstance(default, float) and type(value) is int and value in FINITE:
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
         value = tuple(value)

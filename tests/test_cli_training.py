@@ -130,6 +130,14 @@ class TestDistillLm:
         assert weights[0] == weights[1] == weights[2] != weights[3]
         assert "tokens, objective fixed, on cpu" in capsys.readouterr().out
 
+    def test_a_setting_that_the_default_objective_does_not_read_is_refused(self, data, capsys):
+        """Before distill_lm had a teacher by default, alpha alone was silently of no use; trust is meant."""
+        path = data.parent / "student.yaml"
+        path.write_text(f"{TINY}\nobjective: {{alpha: 0.01}}\n")
+        assert main(["distill_lm", "--config", str(path), *texts(data), str(data), str(data.parent / "student")]) == 2
+        reason = "objective: alpha has no effect on kind fixed, which is the default, expected kind: trust"
+        assert capsys.readouterr().err == f"asr-rescore distill_lm: error: {path}: {reason}\n"
+
     def test_several_teachers_are_their_ensemble(self, train_lm, data, config):
         teachers = [str(train_lm("t1", "--seed", "1")), str(train_lm("t2", "--seed", "2"))]
         ensemble = str(data.parent / "ensemble")

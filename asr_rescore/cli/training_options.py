@@ -66,13 +66,16 @@ def read_training_config(arguments: argparse.Namespace, base: Config | None = No
         base: the defaults; None: those of train_lm.
 
     Raises:
-        UsageError: nothing is: the defaults are those of weeks on Penn Treebank, which nobody wants by accident.
+        UsageError: nothing is: the defaults are those of weeks on Penn Treebank, which nobody wants by accident; or the
+            default objective does not read a setting of objective.
     """
-    from asr_rescore.config import given_settings, load_config
+    from asr_rescore.config import given_settings, load_config, refuse_unread
     from asr_rescore.errors import UsageError
 
     config = load_config(*arguments.config, base=base)
-    if not given_settings(*arguments.config)["train"]:
+    given = given_settings(*arguments.config)
+    refuse_unread(given, config.objective, str(arguments.config[-1]))
+    if not given["train"]:
         raise UsageError(
             f"{arguments.config[-1]}: no setting of train: is given, and the defaults are {config.train.epochs} epochs "
             "of SGD; set at least train.epochs, or begin with a config of recipes/wsj/conf or recipes/ptb/conf"
