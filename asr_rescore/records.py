@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -19,6 +19,7 @@ from asr_rescore.ranges import FINITE, Range
 # Settings are written by hand, and PyYAML takes a second for each 100 kB.
 YAML_BYTES = 1 << 20
 YAML_DEPTH = 20  # an ensemble of ensembles takes two levels for each
+MERGE_TAG = "tag:yaml.org,2002:merge"
 YAML_SCALAR = 10_000  # characters; long integers take time that grows with the square of their length
 # A report has about 200 bytes for each utterance; reading takes five times the size of the file.
 JSON_BYTES = 1 << 30
@@ -203,7 +204,7 @@ class _KeyAgainError(yaml.YAMLError):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses what a small file can make large (aliases, deep nesting, long scalars), and keys that come twice."""
+    """Refuses what a small file can make large (aliases, deep nesting, long scalars), and keys that may come twice."""
 
     depth = 0
 
@@ -224,15 +225,18 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         if isinstance(node, yaml.MappingNode):
-            _refuse_key_again(key for key, _ in node.value)
+            _refuse_key_again([key for key, _ in node.value])
         return node
 
 
-def _refuse_key_again(keys: Iterable[yaml.Node]) -> None:
+def _refuse_key_again(keys: Sequence[yaml.Node]) -> None:
     seen = set()
     for key in keys:
         if not isinstance(key, yaml.ScalarNode):
             continue  # no settings have such keys
+        if key.tag == MERGE_TAG:  # the keys that it brings could come twice
+            line = key.start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: the merge key <<, expected the keys themselves")
         if (key.tag, key.value) in seen:
             raise _KeyAgainError(key.value, key.start_mark.line + 1)
         seen.add((key.tag, key.value))

@@ -47,6 +47,21 @@ def test_arguments_reach_the_command_and_its_status_comes_back(command):
     assert seen == [(3, "F")]
 
 
+@pytest.mark.parametrize("values", ["-0.5,0,0.5", "-.5,1e-3", "-1", "-1.5", "0,-1"])
+def test_a_list_that_begins_with_a_minus_is_a_value(command, values):
+    """As in the advice ``try --word-ins-penalty -0.5,0,0.5``; argparse alone takes it for an option."""
+    seen = []
+
+    def declare(parser):
+        parser.add_argument("--penalties")
+        parser.add_argument("file", nargs="?")
+
+    command(lambda arguments: seen.append((arguments.penalties, arguments.file)) or 0, declare)
+    assert cli.main(["probe", "--penalties", values, "F"]) == 0
+    assert cli.main(["probe", f"--penalties={values}", "F"]) == 0
+    assert seen == [(values, "F")] * 2
+
+
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [

@@ -101,6 +101,7 @@ def test_plain_values_and_back(config_file):
             r"config.yaml: line 4: found the key 'lr' for the second time, exp",
         ),
         ("train: {}\nmodel: {}\n'train': {}", r"line 3: found the key 'train' .*; remove one of the two$"),
+        ("train:\n  <<: {lr: 1.0}\n  lr: 2.0\n", r"config.yaml: found line 2: the merge key <<, expected the"),
         ("train: {lr: 1.0}\n\xff".encode("latin-1"), r"config.yaml: line 2: found bytes that are not UTF-8"),
     ],
 )

@@ -49,6 +49,7 @@ COMMANDS = {
     "compare": "asr_rescore.cli.compare",
     "show_progress": "asr_rescore.cli.show_progress",
 }
+NEGATIVE_LIST = re.compile(r"-[0-9.][0-9.,eE+-]*,[0-9.,eE+-]*")  # -0.5,0,0.5
 PROGRAM = "asr-rescore"
 USAGE = f"usage: {PROGRAM} <command> [<argument> ...]\n       {PROGRAM} <command> --help | --help | --version"
 
@@ -98,10 +99,21 @@ def _dispatch(arguments: list[str]) -> int:
             return 0
         case [name, *rest] if name in COMMANDS:
             module = importlib.import_module(COMMANDS[name])
-            status: int = module.run(_parser(name, module).parse_args(rest))
+            status: int = module.run(_parser(name, module).parse_args(_with_negative_values(rest)))
             return status
     found = f"{arguments[0]!r}" if arguments else "nothing"
     raise UsageError(f"found {found}, expected a command: {', '.join(COMMANDS)}; see {PROGRAM} --help")
+
+
+def _with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """Join an option with a list of numbers that begins with a minus, which argparse would take for another option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if NEGATIVE_LIST.fullmatch(argument) and joined and re.fullmatch(r"--[a-z][a-z-]*", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):
