@@ -113,7 +113,9 @@ def test_the_command(experiment, capsys):
 def test_without_results_nothing_is_shown(tmp_path, capsys):
     (tmp_path / "study.yaml").write_text(STUDY)
     assert main(["study", "--plot", str(tmp_path / "p.svg"), str(tmp_path / "study.yaml"), str(tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no two students to compare, expected <regime>/student_<arm>_<seed> with results of kl and" in said.err
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,10 @@ def test_without_results_nothing_is_shown(tmp_path, capsys):
         "- a list",
         "regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\nalso: [[[kl], kl]]\n",
         "regimes: {a: A}\narms: {kl: KL}\nbaseline: kl\nalos: [[kl, kl]]\n",
+        "regimes: {a: A}\narms: {kl: KL, ce: CE}\nbaseline: kl\nalso: [[ce, ce]]\n",
+        "regimes: {a: A}\narms: {kl: KL, ce: CE}\nbaseline: kl\nalso: [[ce, kl]]\n",
+        "regimes: {a: A}\narms: {kl: KL, ce: CE, tr: TR}\nbaseline: kl\nalso: [[ce, tr], [tr, ce]]\n",
+        "regimes: {a: {title: A, measure: wer, test: [x, x], valid: [y]}}\narms: {kl: KL}\nbaseline: kl\n",
     ],
 )
 def test_another_file(tmp_path, text):
@@ -239,10 +245,28 @@ def test_a_student_without_one_of_its_rescorings_is_not_finished(rescored):
     assert results(rescored)[0].arms[0].seeds == ("2",)
 
 
-def test_word_errors_of_other_references_are_refused(rescored):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"rescored": errors(1, 1), "first_pass": errors(0, 0)},
+            "references of 20 words in 2 utterances .*, expected 30 w",
+        ),
+        (
+            {"rescored": {f"x{utt}": count for utt, count in errors(1, 1, 1).items()}},
+            r"references of 30 words in 3 utterances \(checksum \w+\), expected 30 words in 3 utterances",
+        ),
+        ({"search": "N 10"}, "search N 10, expected N 1000, as in .*student_kl_1/decode_b_eval/report.json"),
+        ({"scoring": "filter f"}, "scoring filter f, expected without filters"),
+        ({"tuned_here": False}, "weights not tuned on this set, expected tuned on this very set"),
+    ],
+)
+def test_word_errors_that_cannot_be_compared_are_refused(rescored, changes, message):
     directory = rescored / "small/student_trust_2/decode_b_eval"
-    report(decoding="decode_b_eval", rescored=errors(1, 1), first_pass=errors(0, 0)).save(directory)
-    with pytest.raises(InputError, match="50 reference words on test, expected 60, as of .*student_kl_1"):
+    facts = {"rescored": errors(1, 1, 1), **changes}
+    facts.setdefault("first_pass", facts["rescored"])
+    report(decoding="decode_b_eval", **facts).save(directory)
+    with pytest.raises(InputError, match=f"student_trust_2/decode_b_eval/report.json: found {message}"):
         results(rescored)
 
 

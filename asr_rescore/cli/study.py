@@ -43,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         with atomic_text(arguments.plot) as stream:
             stream.write(to_svg(results))
     print(to_markdown(results), end="")
+    if not results:
+        expected = f"<regime>/student_<arm>_<seed> with results of {config.baseline} and of other arms"
+        print(printable(f"{arguments.exp_dir}: no two students to compare, expected {expected}"), file=sys.stderr)
     for path in useless_students(config, arguments.exp_dir):
         print(printable(f"{path}: the perplexity is infinite or missing; this student is left out"), file=sys.stderr)
     return 0

@@ -49,7 +49,7 @@ class StudyConfig:
         baseline = tree.text("baseline")
         if baseline not in arms:
             tree.refuse("baseline", "one of the arms")
-        also = []
+        also: list[tuple[str, str]] = []
         for pair in tree.items("also") if "also" in tree else []:
             if (
                 not isinstance(pair, list)
@@ -57,6 +57,9 @@ class StudyConfig:
                 or not all(isinstance(arm, str) and arm in arms for arm in pair)
             ):
                 tree.refuse("also", "pairs of arms")
+            # Every comparison counts in Holm's correction, so a needless one makes the others look weaker.
+            if pair[0] == pair[1] or baseline in pair or set(pair) in map(set, also):
+                tree.refuse("also", "pairs of two arms that are compared only once")
             also.append((pair[0], pair[1]))
         regimes = tree.record("regimes")
         return cls({name: Regime.read(regimes, name) for name in regimes.values}, arms, baseline, tuple(also))
@@ -117,14 +120,14 @@ def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
             left ``ppl_{valid,test}.json``, or a rescoring its own directory.
 
     Raises:
-        InputError: a result is damaged, or word error rates are of different references.
+        InputError: a result is damaged, or word error rates cannot be compared.
     """
     found = (_compared(config, experiment / name, regime) for name, regime in config.regimes.items())
     return [result for result in found if result.arms]
 
 
 def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeResult:
-    regime.check_references(student for arm in config.arms for student in _students(directory, arm).values())
+    regime.check_alike(student for arm in config.arms for student in _students(directory, arm).values())
     values = {arm: {text: _finite(regime, directory, arm, text) for text in TEXTS} for arm in config.arms}
     compared = []
     for arm, other in config.comparisons:

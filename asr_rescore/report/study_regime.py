@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,8 +90,8 @@ class Regime:
                 record.refuse(key, "none but " + ", ".join(known))
         rescorings = {text: record.texts(text) for text in texts}
         for text, directories in rescorings.items():
-            if not directories:
-                record.refuse(text, "names of rescored directories")
+            if not directories or len(set(directories)) < len(directories):
+                record.refuse(text, "names of rescored directories, each once")
         return cls(record.text("title"), measure, rescorings)
 
     def result_paths(self, student: Path, text: str) -> list[Path]:
@@ -110,26 +112,29 @@ class Regime:
             return float(measured(student, text).get("ppl", math.inf))
         return self._errors(student, text).wer
 
-    def check_references(self, students: Iterable[Path]) -> None:
-        """Refuse word errors of different references, which cannot be compared.
+    def check_alike(self, students: Iterable[Path]) -> None:
+        """Refuse word errors that cannot be compared.
 
         Raises:
-            InputError: two students have another number of words.
+            InputError: two students were rescored with other utterances, searches, filters or choices of weights.
         """
-        first: dict[str, tuple[int, Path]] = {}
+        first: dict[str, tuple[dict[str, str], Path]] = {}
         for student in students:
-            for text in self.rescorings:
-                if not all(path.exists() for path in self.result_paths(student, text)):
+            for name in (name for names in self.rescorings.values() for name in names):
+                path = student / name / REPORT_FILE
+                if not path.exists():
                     continue
-                words = self._errors(student, text).reference_words
-                expected, like = first.setdefault(text, (words, student))
-                if words != expected:
-                    raise InputError(
-                        self.result_paths(student, text)[0],
-                        found=f"{words:,} reference words on {text}",
-                        expected=f"{expected:,}, as of {like}",
-                        remedy="rescore all students of a regime on the same data",
-                    )
+                _errors(path)  # refuses a rescoring without transcripts
+                facts = _facts(_report(path))
+                expected, like = first.setdefault(name, (facts, path))
+                for what, found in facts.items():
+                    if found != expected[what]:
+                        raise InputError(
+                            path,
+                            found=f"{what} {found}",
+                            expected=f"{expected[what]}, as in {like}",
+                            remedy="rescore all students of a regime alike, on the same data",
+                        )
 
     def _errors(self, student: Path, text: str) -> ErrorCount:
         return ErrorCount.total(_errors(path) for path in self.result_paths(student, text))
@@ -171,6 +176,18 @@ class Regime:
 
 def _report(path: Path) -> SystemReport:
     return SystemReport.load(path.parent)
+
+
+def _facts(report: SystemReport) -> dict[str, str]:
+    """What must be the same if word errors are compared."""
+    words = {utt: count.reference_words for utt, count in sorted(report.rescored.items())}
+    references = f"{sum(words.values()):,} words in {len(words):,} utterances"
+    return {
+        "references of": f"{references} (checksum {zlib.crc32(json.dumps(words).encode()):08x})",
+        "search": report.search or "none",
+        "scoring": report.scoring or "without filters",
+        "weights": "tuned on this very set" if report.tuned_here else "not tuned on this set",
+    }
 
 
 def _errors(path: Path) -> ErrorCount:
