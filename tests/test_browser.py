@@ -125,6 +125,24 @@ def test_filters_and_search_narrow_the_list(opened):
     assert opened.texts(listed) == ["a-1", "a-2"]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("errors>0 words<=3", ["a-2", "b-1"]),
+        ("fixed<0", ["b-1"]),
+        ("mat fixed>=1", ["a-1"]),
+        ("before=1 wer>33.3", ["a-2"]),
+        ("Errors>1", []),
+        ("errors>", []),  # no condition, but text that nobody said
+    ],
+)
+def test_a_search_with_conditions(opened, query, found):
+    opened.page.select_option("#system", "student")
+    opened.page.select_option("#filter", "all")
+    opened.page.fill("#query", query)
+    assert opened.texts("#list tbody button") == found
+
+
 def test_an_utterance_shows_words_costs_and_why(opened):
     opened.page.select_option("#set", label="decode_tg_eval")
     opened.page.select_option("#system", "student")

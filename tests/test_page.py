@@ -90,6 +90,7 @@ def test_a_plot_is_described_and_takes_the_colours_of_the_page(page):
     figures = page.root.one("section", id="systems").all("figure")
     assert [figure.one("strong").text for figure in figures] == [
         *("WER by system.", "Size and WER.", "Training.", "LMWT and word insertion penalty."),
+        "Utterances before and after.",
     ]
     assert all(figure.one("div", role="img").attributes["aria-label"] for figure in figures)
     drawn = figures[0].one("svg")

@@ -56,6 +56,11 @@ FIGURES = {
         "Error rate of the best system that rescored lists, if only the first hypotheses of each list are considered, "
         "with the same weights. Dotted: the best of these hypotheses; without marks, the best of the whole lattices.",
     ),
+    "utterances": (
+        "Utterances before and after",
+        "Errors of each utterance of the evaluation sets, in the first pass and with the best system. Below the line, "
+        "there are fewer with the system. The larger a dot, the more utterances.",
+    ),
     "reliability": (
         "Confidences",
         "How often words of each confidence are correct. Confidences that mean what they say lie on the diagonal; "
@@ -324,6 +329,11 @@ def _word_tables(experiment: Experiment, system: str, changes: WordChanges) -> I
     ):
         rows = [(word, times, opposite[word]) for word, times in most(counts, WORDS_SHOWN)]
         yield {"caption": caption, "header": ("word", caption.split()[-1], column), "rows": rows}
+    wrong = [
+        (word, changes.said[word], times, times - changes.broken[word] + changes.fixed[word])
+        for word, times in most(changes.wrong, WORDS_SHOWN)
+    ]
+    yield {"caption": "Most often wrong", "header": ("word", "said", "wrong", "wrong before"), "rows": wrong}
     rows = [
         (f"{said} → {heard}", times, changes.confusions_before[said, heard])
         for (said, heard), times in _most_confused(changes)

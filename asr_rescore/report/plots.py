@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from asr_rescore.report.experiment import Experiment
@@ -22,6 +24,7 @@ def plots(experiment: Experiment) -> dict[str, str]:
         "weights": weights_plot(experiment),
         "grid": grid_plot(experiment),
         "depth": depth_plot(experiment),
+        "utterances": _utterances(experiment),
         "reliability": _reliability(experiment),
     }
     return {name: svg for name, svg in drawn.items() if svg}
@@ -114,6 +117,26 @@ def _by_size(sizes: Mapping[str, int]) -> dict[int, list[str]]:
         if size:
             systems.setdefault(size, []).append(system)
     return systems
+
+
+def _utterances(experiment: Experiment) -> str:
+    """How many utterances had how many errors before, and have how many with the best system."""
+    pairs: Counter[tuple[int, int]] = Counter()
+    for report in experiment.verdict.reports.values():
+        pairs.update((report.first_pass[utt].errors, count.errors) for utt, count in report.rescored.items())
+    if len(pairs) < 2:
+        return ""
+    before, after = zip(*pairs, strict=True)
+    most = max(*before, *after)
+    with drawing("utterances", 8, 4.2) as (_, [axes], svg):
+        axes.plot([0, most], [0, most], linestyle="--", linewidth=1, color=FAINT)
+        axes.scatter(
+            before, after, s=[12 * math.sqrt(number) for number in pairs.values()], color=COLOURS[0], alpha=0.6
+        )
+        axes.set_xlabel(f"errors of an utterance in the {FIRST_PASS}")
+        axes.set_ylabel(legend_text(f"errors with {experiment.verdict.system}"))
+        axes.set_aspect("equal")
+    return svg[0]
 
 
 def _reliability(experiment: Experiment) -> str:

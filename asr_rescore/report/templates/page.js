@@ -273,14 +273,35 @@
     worse: (utt, first, system) => first >= 0 && errorsOf(utt, system) > errorsOf(utt, first),
     wrong: (utt, first, system) => errorsOf(utt, system) > 0,
   };
+  // A search such as "errors>2 words<=5 mat": conditions, and text that one of the transcripts has.
+  const wordsOf = (utt) => words(utt[REFERENCE]).length;
+  const MEASURES = {
+    words: wordsOf,
+    before: (utt, first) => (first < 0 ? NaN : errorsOf(utt, first)),
+    errors: (utt, first, system) => errorsOf(utt, system),
+    fixed: (utt, first, system) => (first < 0 ? NaN : errorsOf(utt, first) - errorsOf(utt, system)),
+    wer: (utt, first, system) => 100 * errorsOf(utt, system) / wordsOf(utt),
+  };
+  const OPERATORS = {
+    "<": (one, other) => one < other,
+    "<=": (one, other) => one <= other,
+    "=": (one, other) => one === other,
+    ">=": (one, other) => one >= other,
+    ">": (one, other) => one > other,
+  };
+  const CONDITION = new RegExp(`^(${Object.keys(MEASURES).join("|")})(<=|>=|<|=|>)(-?\\d+(?:\\.\\d+)?)$`);
   const filter = (keep = false) => {
-    const query = controls.query.value.trim().toLowerCase();
+    const terms = controls.query.value.trim().toLowerCase().split(/\s+/);
+    const conditions = terms.map((term) => CONDITION.exec(term)).filter(Boolean);
+    const query = terms.filter((term) => !CONDITION.test(term)).join(" ");
     const system = rowOf(controls.system.value);
     const first = rowOf(FIRST_PASS);
     const passes = PASSES[controls.filter.value];
+    const meets = (utt) => conditions.every(
+      ([, measure, operator, limit]) => OPERATORS[operator](MEASURES[measure](utt, first, system), Number(limit)));
     const matches = (utt) => !query
       || [utt[UTT], utt[REFERENCE], ...utt[TEXTS]].some((text) => (text ?? "").toLowerCase().includes(query));
-    chosen = currentSet().utts.filter((utt) => passes(utt, first, system) && matches(utt));
+    chosen = currentSet().utts.filter((utt) => passes(utt, first, system) && meets(utt) && matches(utt));
     shown = MORE;
     const staying = keep && current ? current : chosen.includes(current) ? current : chosen[0] ?? null;
     current = staying;
