@@ -113,6 +113,10 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         _one_of(ObjectiveKind, self.kind, "objective: kind")
         _one_of(Weighting, self.weigh_by, "objective: weigh_by")
+        WEIGHT_POWER.check("objective: weight_power", self.weight_power)
+        for name in ("alpha", "label_weight", "teacher_weight"):
+            WEIGHT.check(f"objective: {name}", getattr(self, name))
+        TEMPERATURE.check("objective: temperature", self.temperature)
         for name in ONLY_TRUST:
             _require(
                 self.kind == "trust" or getattr(self, name) == getattr(ObjectiveConfig, name),
@@ -122,10 +126,6 @@ class ObjectiveConfig:
             self.kind != "todi" or self.temperature == 1,
             f"objective: kind todi has temperature 1, found {self.temperature}",
         )
-        WEIGHT_POWER.check("objective: weight_power", self.weight_power)
-        for name in ("alpha", "label_weight", "teacher_weight"):
-            WEIGHT.check(f"objective: {name}", getattr(self, name))
-        TEMPERATURE.check("objective: temperature", self.temperature)
         _require(
             self.kind != "fixed" or self.label_weight + self.teacher_weight > 0,
             "objective: label_weight and teacher_weight are both 0, so nothing would be learned",

@@ -5,6 +5,7 @@ Needs a Chromium and the extra ``browser``; skipped where one of them is missing
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from matplotlib.image import imread
 
 from asr_rescore.report import ChoiceCosts, Experiment, to_html
 from asr_rescore.report.choice_costs import COSTS_FILE, write_choice_costs
@@ -176,6 +178,13 @@ def test_words_and_plots_can_be_read_in_light_and_dark(browser, file, scheme):
     for selector, name in (("body", "color"), (".plot text", "fill"), (".remark", "color"), (".sub", "color")):
         ink = page.page.evaluate(f"({colour})('{name}', '{selector}')")
         assert contrast(ink, paper) >= 4.5, (selector, ink, paper)
+    page.close()
+
+
+def test_nothing_in_a_plot_is_darker_than_dark_paper(browser, file):
+    page = Opened(browser, file, color_scheme="dark")
+    pixels = imread(io.BytesIO(page.page.locator(".plot").first.screenshot()), format="png")[:, :, :3]
+    assert pixels.max(axis=2).min() >= 0x17 / 255, "ticks and rings, too, have the colour of the text"
     page.close()
 
 

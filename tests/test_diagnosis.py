@@ -20,6 +20,7 @@ from asr_rescore.report import Comparison, Experiment, LmFit, SystemReport, to_h
 from asr_rescore.report.advice import MEANINGS
 from asr_rescore.report.warning import with_flags
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit
+from asr_rescore.rescoring.spelling import spelling_hint
 from asr_rescore.rescoring.tuning_signs import tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
 from conftest import ROOT
@@ -91,6 +92,20 @@ def test_a_vocabulary_in_another_unicode_form_is_refused(both, lang, tmp_path, c
     assert both("rescore_nbest", lang=decomposed, lm=lm)[0] == 1
     error = capsys.readouterr().err
     assert "known in Unicode form NFC; write the text of the language model in Unicode form NFD (uconv -x NFD)" in error
+
+
+@pytest.mark.parametrize(
+    ("unknown", "vocabulary", "remedy"),
+    [
+        ("cat dog <UNK>", "CAT DOG", "in lower case (sed 's/.*/\\L&/'), then prepare and train again"),
+        ("Cat Dog", "cat dog", "in the spelling of words.txt, then"),
+        ("cat dog", "mat", ""),
+    ],
+)
+def test_how_to_respell_the_text_of_an_lm(unknown, vocabulary, remedy):
+    hint = spelling_hint(unknown.split(), lambda word: word not in vocabulary.split())
+    assert remedy in hint
+    assert bool(remedy) == bool(hint)
 
 
 @COMMANDS

@@ -124,11 +124,32 @@ def test_the_verdict_by_hand(tmp_path):
     assert verdict.gain.points == pytest.approx(10)
     assert verdict.gap_closed == pytest.approx(100 * (8 - 4) / (8 - 2))
     assert experiment.sentence.startswith(
-        "student is best, with a WER of 10.00 % on the evaluation sets (5.00 on decode_tg_eval, 15.00 on "
-        "decode_bd_eval), 10.00 points less than the first pass with 20.00 %"
+        "No system is clearly better than the first pass: the best, student, has a WER of 10.00 % on the evaluation "
+        "sets (5.00 on decode_tg_eval, 15.00 on decode_bd_eval), 10.00 points less than the first pass with 20.00 %"
     )
     assert ", which closes 67 % of the gap to the lattice oracle; " in experiment.sentence
     assert experiment.sentence.count(". ") == 0, "one sentence"
+
+
+def test_the_verdict_names_systems_that_may_be_as_good():
+    """Of 20 utterances, the best has no errors; one error elsewhere may be chance, and one in ten of them is not."""
+    before = errors(*[4] * 20)
+    systems = {"best": NONE, "far": GAINED, "near": errors(1, *[0] * 19), "equal": NONE}
+    reports = [report(name, first_pass=before, rescored=rescored, **FROZEN) for name, rescored in systems.items()]
+    experiment = Experiment.of(Comparison.of(reports))
+    assert experiment.verdict.rivals == ("equal", "near")
+    assert experiment.sentence.endswith(
+        " It is not clearly better than equal and near (95 % intervals of the differences)."
+    )
+
+
+def test_a_gain_whose_interval_holds_0_comes_with_a_caution():
+    """One error fewer in one of 20 utterances: the interval of the gain reaches below 0."""
+    one = report(first_pass=errors(1, *[0] * 19), rescored=NONE, **FROZEN)
+    sentence = Experiment.of(Comparison.of([one])).sentence
+    assert sentence.startswith(
+        "No system is clearly better than the first pass: the best, student, has a WER of 0.00 %"
+    )
 
 
 def test_a_verdict_on_the_sets_of_tuning_says_so():

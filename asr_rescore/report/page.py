@@ -43,8 +43,8 @@ FIGURES = {
     ),
     "weights": (
         "LM weight and LMWT",
-        "Error rate of the best system at each sum of LM weights and LMWT, on the data that its weights were tuned on; "
-        "yellow is best. The ring marks the chosen weights.",
+        "Error rate at each sum of LM weights and LMWT, of the best system whose weights were tuned, on the data that "
+        "they were tuned on; yellow is best. The ring marks the chosen weights.",
     ),
     "grid": (
         "LMWT and word insertion penalty",
@@ -53,8 +53,8 @@ FIGURES = {
     ),
     "depth": (
         "Number of hypotheses",
-        "Error rate if only the first hypotheses of each list are considered, with the same weights. Dotted: the best "
-        "of these hypotheses, and, without marks, the best of the whole lattices.",
+        "Error rate of the best system that rescored lists, if only the first hypotheses of each list are considered, "
+        "with the same weights. Dotted: the best of these hypotheses; without marks, the best of the whole lattices.",
     ),
     "reliability": (
         "Confidences",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +21,17 @@ PANELS = 3  # side by side
 
 
 def weights_plot(experiment: Experiment) -> str:
-    """WER over LM weight and LMWT, of the best system where its weights were tuned."""
-    best = experiment.verdict.system
-    places = [where for where in experiment.first_passes if (best, where) in experiment.findings.searched][:PANELS]
+    """WER over LM weight and LMWT, of the best system whose weights were tuned, where they were."""
+    searched = experiment.findings.searched
+    best = _best(experiment, lambda system: any(tuned == system for tuned, _ in searched))
+    places = [where for where in experiment.first_passes if (best, where) in searched][:PANELS]
     if not places:
         return ""
     with drawing("weights", 8, 3.6, panels=len(places)) as (_, panels, svg):
         for axes, where in zip(panels, places, strict=True):
             cell = (best, where)
-            _heat_map(axes, experiment.comparison.cells[cell], experiment.findings.searched[cell])
-            axes.set_title(legend_text(experiment.comparison.label(where)), fontsize=10)
+            _heat_map(axes, experiment.comparison.cells[cell], searched[cell])
+            axes.set_title(legend_text(f"{best}: {experiment.comparison.label(where)}"), fontsize=10)
         panels[0].set_ylabel("weight of the new language models")
     return svg[0]
 
@@ -93,15 +95,26 @@ def depth_plot(experiment: Experiment) -> str:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=0)
         axes.set_xlabel("hypotheses considered, in the order of the first pass; logarithmic")
-        axes.set_ylabel("WER in %")
+        axes.set_ylabel(legend_text(f"WER in % of {system}"))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return svg[0]
 
 
 def depth_system(experiment: Experiment) -> str:
-    """The best system, or else the first one, that has errors by depth on an evaluation set; empty: none."""
-    systems = [experiment.verdict.system, *experiment.comparison.systems]
-    return next((system for system in systems if _with_depths(experiment, system)), "")
+    """The best of the systems that have errors by depth on all evaluation sets; empty: none."""
+    number = len(experiment.verdict.reports)
+    return _best(experiment, lambda system: len(_with_depths(experiment, system)) == number)
+
+
+def _best(experiment: Experiment, suits: Callable[[str], object]) -> str:
+    """The system with the fewest errors on the evaluation sets, of those that were run on all of them and suit."""
+    cells = experiment.comparison.cells
+    errors = {
+        system: sum(cells[system, where].total.errors for where in experiment.verdict.reports)
+        for system in experiment.comparison.systems
+        if all((system, where) in cells for where in experiment.verdict.reports) and suits(system)
+    }
+    return min(errors, key=errors.__getitem__, default="")
 
 
 def _with_depths(experiment: Experiment, system: str) -> list[FirstPass]:

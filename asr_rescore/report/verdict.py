@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from asr_rescore.report.matched_pairs import shown_p
@@ -11,6 +11,8 @@ from asr_rescore.report.significance import Gain, PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
 from asr_rescore.word_errors import ErrorCount
+
+RIVALS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Verdict:
             an oracle, or if the first pass is as good as it.
         significant: first pass → whether MAPSSWE finds a difference; None if it could not be computed.
         largest_p: the largest p-value (MAPSSWE, Holm) of all sets; None if it could not be computed.
+        rivals: other systems on the same sets that may be as good: the 95 % interval of the difference reaches 0. Those
+            with the fewest errors come first.
     """
 
     system: str
@@ -42,6 +46,7 @@ class Verdict:
     gap_closed: float | None
     significant: Mapping[FirstPass, bool | None]
     largest_p: float | None
+    rivals: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> Verdict:
@@ -75,6 +80,7 @@ class Verdict:
             gap_closed=gap_closed,
             significant={where: pair.significant for where, pair in pairs.items()},
             largest_p=max(known) if known and len(known) == len(p_values) else None,
+            rivals=tuple(_rivals(best, candidates)),
         )
 
     @property
@@ -103,7 +109,10 @@ class Verdict:
             start += f"on {sets}"
         else:
             change = f"{self.gain.points:.2f} points less than"
-            start = f"{self.system} is best, with a WER of {self.total.wer:.2f} % on {sets}"
+            start = f"{self.system} is best, with"
+            if self.gain.low <= 0:
+                start = f"No system is clearly better than the {FIRST_PASS}: the best, {self.system}, has"
+            start += f" a WER of {self.total.wer:.2f} % on {sets}"
         parts = [
             start + ("" if only else f" ({rates})"),
             f"{change} the {FIRST_PASS} with {self.first_pass_total.wer:.2f} % (95 % interval of the gain "
@@ -111,7 +120,16 @@ class Verdict:
         ]
         if self.gap_closed is not None and self.gain.points > 0:
             parts.append(f"which closes {self.gap_closed:.0f} % of the gap to the {self.oracle}")
-        return ", ".join(parts) + f"; {self._significance()}."
+        return ", ".join(parts) + f"; {self._significance()}." + self._rivals_sentence()
+
+    def _rivals_sentence(self) -> str:
+        if not self.rivals or self.gain.low <= 0:
+            return ""
+        shown = list(self.rivals[:RIVALS_SHOWN])
+        if more := len(self.rivals) - len(shown):
+            shown.append(f"{more} more")
+        named = " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+        return f" It is not clearly better than {named} (95 % intervals of the differences)."
 
     def _significance(self) -> str:
         judged = list(self.significant.values())
@@ -131,6 +149,17 @@ def evaluation_sets(comparison: Comparison) -> list[FirstPass]:
     everything = [where for first_passes in comparison.sets.values() for where in first_passes]
     frozen = [where for where in everything if not any(r.tuned_here for r in comparison.of_first_pass(where))]
     return frozen or everything
+
+
+def _rivals(best: str, candidates: Mapping[str, Mapping[FirstPass, SystemReport]]) -> Iterator[str]:
+    """The systems that may be as good as the best one, by paired bootstrap; those with the fewest errors first."""
+    ordered = sorted(candidates, key=lambda system: _total(candidates[system], first=False).wer)
+    counts = {system: _pooled(candidates[system], first=False) for system in ordered}
+    for system in ordered:
+        if system != best and counts[system].keys() == counts[best].keys():
+            pair = PairedBootstrap({name: counts[name] for name in (best, system)})
+            if pair.gain(best, system).low <= 0:
+                yield system
 
 
 def _total(reports: Mapping[FirstPass, SystemReport], first: bool) -> ErrorCount:

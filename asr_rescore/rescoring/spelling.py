@@ -41,7 +41,7 @@ def spelling_hint(unknown: Sequence[str], is_oov: Callable[[str], bool]) -> str:
         known = sum(not is_oov(known_in.respell(word)) for word in unknown)
         if 2 * known > len(unknown):
             found = f"{known} of these {len(unknown)} words are known in {known_in.name}"
-            if all(written_in.respell(word) == word for word in unknown):
+            if 2 * sum(written_in.respell(word) == word for word in unknown) > len(unknown):  # not all: symbols differ
                 remedy = f"write the text of the language model in {written_in.name} ({written_in.command})"
             else:
                 remedy = "write the text of the language model in the spelling of words.txt"
