@@ -20,11 +20,14 @@ set -e
 for last; do true; done
 echo "$@" >>"$CALLS"
 case $1 in
-  distill_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last/model.safetensors" ;;
+  distill_lm)
+    mkdir -p "$last"
+    touch -d "1 hour ago" "$last/model.safetensors"
+    if [[ " $* " == *" --init "* ]]; then echo '{"init": "0123"}' >"$last/provenance.json"; fi
+    ;;
   rescore_nbest)
     mkdir -p "$last"
-    while [ "$1" != --n ]; do shift; done
-    echo "\"search\": \"N $2\"" >"$last/report.json"
+    echo {} >"$last/report.json"
     echo "rescored:       %WER 12.50 [ 1 / 8 ]"
     ;;
 esac
@@ -92,6 +95,15 @@ def test_students_branch_from_the_starts_by_turns(recipe, tmp_path):
     assert [call.split()[-1] for call in those(calls, "cache_teacher")] == ["$exp/cache", "$exp/study/cache_2"]
 
 
+def test_the_table_says_that_students_are_branches_also_without_starts(recipe, tmp_path):
+    options = ("--top", "none", "--seeds", "1", "--arms", "kl ce")
+    recipe(*options, "--starts", "7")
+    for starts, shown in ((("--starts", "7"), " (seeds 7)"), ((), "")):
+        recipe(*options, *starts, "--stage", "13")
+        regime = StudyConfig.read(tmp_path / "an exp/study/study.yaml").regimes["study"]
+        assert regime.title == f"Word errors of an exp: branches of students trained with KL{shown}"
+
+
 def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     options = ("--top", "none", "--seeds", "1 2", "--arms", "kl ce", "--n", "50")
     calls = recipe(*options)
@@ -118,6 +130,29 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     assert len(those(again, "rescore_nbest")) == 8, "only those of the new seed"
     longer = recipe("--seeds", "1", "--arms", "kl", "--n", "60")
     assert len(those(longer, "rescore_nbest", "--n 60")) == 4, "lists of another length"
+    scaled = ("--seeds", "1", "--arms", "kl", "--n", "60", "--inv-acwt", "10")
+    assert len(those(recipe(*scaled), "rescore_nbest", "--inv-acwt 10")) == 4, "other options"
+    assert not those(recipe(*scaled), "rescore_nbest"), "all is done"
+    (tmp_path / "an exp/study/student_kl_1/decode_tgpr_dev/report.json").write_text("{}")
+    (evaluation,) = those(recipe(*scaled), "rescore_nbest")
+    assert evaluation.endswith("/decode_tgpr_eval"), "dev was tuned again"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seeds", "1 x"), "--seeds: found 'x', expected whole numbers"),
+        (("--seeds", "08"), "--seeds: found '08', expected whole numbers"),
+        (("--starts", "-1"), "--starts: found '-1', expected whole numbers"),
+        (("--starts", "1", "--branch-sentences", "1k"), "--branch-sentences: found '1k', expected whole numbers"),
+        (("--branch-sentences", "100"), "--branch-sentences is for branches, which need --starts"),
+        (("--arms", "tr.st"), "--arms: found 'tr.st', expected one of those in"),
+        (("--arms", "baseline"), "--arms: found 'baseline', expected one of those in"),
+    ],
+)
+def test_wrong_options_of_the_study_are_refused(recipe, options, message):
+    (line,) = recipe(*options, status=2)
+    assert message in line
 
 
 def test_an_objective_that_the_table_would_not_show_is_refused(recipe):

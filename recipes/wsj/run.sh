@@ -108,11 +108,28 @@ lattice_system=student_trust
 systems="teacher_ensemble $(printf 'teacher_%s ' $teacher_seeds)$(printf 'student_%s ' $students)"
 
 for arm in $arms; do
-  if ! grep -q "^  $arm: " "$here/conf/study/arms.yaml"; then
+  if ! cut -d : -f 1 "$here/conf/study/arms.yaml" | grep -Fqx -- "  $arm"; then
     echo "$0: --arms: found '$arm', expected one of those in $here/conf/study/arms.yaml" >&2
     exit 2
   fi
 done
+
+whole_numbers() { # whole_numbers <option> <words>: refuses any that is none
+  local word
+  for word in $2; do
+    if [[ ! $word =~ ^(0|[1-9][0-9]{0,8})$ ]]; then
+      echo "$0: $1: found '$word', expected whole numbers" >&2
+      exit 2
+    fi
+  done
+}
+whole_numbers --seeds "$seeds"
+whole_numbers --starts "$starts"
+whole_numbers --branch-sentences "$branch_sentences"
+if [ -z "$starts" ] && [ "$branch_sentences" != 0 ]; then
+  echo "$0: --branch-sentences is for branches, which need --starts" >&2
+  exit 2
+fi
 
 refuse_unfinished_stages
 missing=$(list_missing)

@@ -64,19 +64,29 @@ trainings() { # command lines for the students of all seeds, those of the first 
   done
 }
 
-finished() { # finished <out-dir> <model>: whether it has the report of this model, by lists of this length
-  [ "$1/report.json" -nt "$2/model.safetensors" ] && grep -q "\"search\": \"N $n\"" "$1/report.json"
+finished() { # finished <out-dir> <file with a command line> <files>: whether it has the report of this command line
+  local file
+  for file in "${@:2}"; do
+    if [ ! "$1/report.json" -nt "$file" ]; then return 1; fi
+  done
 }
 
 rescoring() { # rescoring <student> <set> <graph>: prints its command line, unless it is finished
   local model=$study/$1 weights=(--tune true)
-  local out=$model/decode_$3_$2
-  if finished "$out" "$model"; then return; fi
-  if [ "$2" != "$dev" ]; then weights=(--weights "$model/decode_$3_$dev"); fi
+  local out=$model/decode_$3_$2 as=$study/log/$1_$3_$2.command line
+  local inputs=("$as" "$model/model.safetensors")
+  if [ "$2" != "$dev" ]; then
+    weights=(--weights "$model/decode_$3_$dev")
+    inputs+=("$model/decode_$3_$dev/report.json") # dev may have been tuned again
+  fi
   # shellcheck disable=SC2046 # options without blanks
-  command_line "$study/log/$1_$3_$2.log" "$steps/rescore_nbest.sh" --nj 1 --n "$n" --inv-acwt "$inv_acwt" \
+  line=$(command_line "$study/log/$1_$3_$2.log" "$steps/rescore_nbest.sh" --nj 1 --n "$n" --inv-acwt "$inv_acwt" \
     --no-lattice-oracle true "${weights[@]}" $(scoring_options "$3") "$(lang_dir "$3")" "$model" "$(data_dir "$2")" \
-    "$(decode_dir "$3" "$2")" "$out"
+    "$(decode_dir "$3" "$2")" "$out")
+  # A report is newer than the command line that it was made with, and other options make another command line.
+  mkdir -p "$study/log"
+  if [ ! -f "$as" ] || [ "$(<"$as")" != "$line" ]; then echo "$line" >"$as"; fi
+  if ! finished "$out" "${inputs[@]}"; then echo "$line"; fi
 }
 
 rescorings() { # rescorings <set>: command lines for all students
@@ -90,14 +100,16 @@ rescorings() { # rescorings <set>: command lines for all students
 
 regime() { # what study reads, in addition to arms.yaml
   local set how="trained from scratch" tuned=() tested=() graph
-  if [ -n "$starts" ]; then how="branches of students trained with KL (seeds $starts)"; fi
+  if grep -qs '"init"' "$study"/student_*/provenance.json; then # whatever --starts is in this call
+    how="branches of students trained with KL${starts:+ (seeds $starts)}"
+  fi
   for graph in $graphs; do
     tuned+=("decode_${graph}_$dev")
     for set in $evals; do tested+=("decode_${graph}_$set"); done
   done
   echo "regimes:"
   echo "  study:"
-  echo "    title: \"Word errors of $(basename "$exp"): $how\""
+  echo "    title: \"Word errors of $(basename "$exp" | sed 's/["\\]/\\&/g'): $how\""
   echo "    measure: wer"
   echo "    test:"
   printf '      - %s\n' "${tested[@]}"
