@@ -125,6 +125,18 @@ def test_filters_and_search_narrow_the_list(opened):
     assert opened.texts(listed) == ["a-1", "a-2"]
 
 
+def test_the_map_has_a_bar_for_each_utterance(opened):
+    opened.page.select_option("#system", "student")
+    opened.page.select_option("#filter", "all")
+    bars = opened.page.locator("#map i")
+    kinds = [bar.get_attribute("class").split() for bar in bars.all()]
+    assert [kind[0] for kind in kinds] == ["fewer", "same", "more"]
+    assert [bar.evaluate("bar => bar.style.height") for bar in bars.all()] == ["0%", "100%", "100%"]
+    bars.nth(2).click()
+    assert opened.page.url.endswith("b-1")
+    assert bars.nth(2).get_attribute("class") == "more current"
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -60,6 +60,7 @@
   const NAT = 10; // costs are in tenths
   const CHEAPER = 1 * NAT; // by how much a word must be cheaper to be marked
   const MORE = 30;
+  const MAPPED = 500;
   const FIRST_PASS = "first pass";
   const controls = { set: find("#set"), system: find("#system"), filter: find("#filter"), query: find("#query") };
   const body = find("#list tbody");
@@ -249,6 +250,21 @@
     if (andFocus) find("#utterance").scrollIntoView({ block: "nearest" });
   };
 
+  // A bar for each utterance that the filters leave, as high as it has errors.
+  const showMap = (first, system) => {
+    const mapped = chosen.slice(0, MAPPED);
+    const most = Math.max(1, ...mapped.map((utt) => errorsOf(utt, system)));
+    find("#map").replaceChildren(...mapped.map((utt) => {
+      const errors = errorsOf(utt, system);
+      const before = first < 0 ? errors : errorsOf(utt, first);
+      const bar = make("i", "", errors < before ? "fewer" : errors > before ? "more" : "same");
+      bar.classList.toggle("current", utt === current);
+      bar.style.height = `${Math.round(100 * errors / most)}%`;
+      bar.addEventListener("click", () => choose(utt, true));
+      return bar;
+    }));
+  };
+
   const showList = () => {
     const system = rowOf(controls.system.value);
     const first = rowOf(FIRST_PASS);
@@ -262,6 +278,7 @@
       row.append(make("td", utt[REFERENCE]));
       return row;
     }));
+    showMap(first, system);
     find("#more").hidden = shown >= chosen.length;
     find("#count").textContent = `${chosen.length} of ${currentSet().utts.length} utterances`;
   };
