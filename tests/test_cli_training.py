@@ -330,6 +330,16 @@ class TestInit:
         assert other.provenance["init"] == one.hash
         assert other.provenance["valid_ppl"] == pytest.approx(one.provenance["valid_ppl"], rel=1e-4)
 
+    def test_it_says_if_no_epoch_is_better_than_the_start(self, train_lm, config, caplog):
+        first = train_lm("first")
+        wild = config("ce", "").replace("ce.yaml", "wild.yaml")
+        Path(wild).write_text("train: {lr: 1.0, epochs: 1}\n")
+        kept = f"{first.parent / 'again'}: no epoch is better than the weights it began with, which are kept"
+        assert kept not in caplog.messages
+        again = train_lm("again", "--config", wild, "--init", str(first))
+        assert kept in caplog.messages
+        assert load_model(again).provenance["epoch"] == 0
+
     def test_sizes_and_vocabulary_must_be_its_own(self, train_lm, data, config, tmp_path, capsys):
         first = str(train_lm("first"))
         (tmp_path / "other.yaml").write_text("model: {experts: 3}\n")

@@ -166,6 +166,20 @@ def test_a_student_that_is_left_out_is_named(experiment, capsys):
     assert capsys.readouterr().err == f"{path}: the perplexity is infinite or missing; this student is left out\n"
 
 
+def test_students_that_are_still_their_start_are_told(experiment, capsys):
+    for name, facts in (
+        ("kl_1", {"init": "a", "epoch": 2}),
+        ("trust_1", {"init": "a", "epoch": 0}),
+        ("ce_1", {"epoch": 0}),
+    ):
+        (experiment / f"small/student_{name}").mkdir(exist_ok=True)
+        (experiment / f"small/student_{name}/provenance.json").write_text(json.dumps(facts))
+    assert main(["study", str(experiment / "study.yaml"), str(experiment)]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("1 student is still the model of the start, because no epoch was better, for example ")
+    assert "student_trust_1: " in told
+
+
 def test_a_useless_student_counts_for_nothing(experiment):
     path = experiment / "small/student_trust_2/ppl_test.json"
     path.write_text(json.dumps({"ppl": math.inf}))

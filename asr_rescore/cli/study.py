@@ -25,7 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import InputError, printable
     from asr_rescore.files import atomic_text
     from asr_rescore.outputs import check_outputs
-    from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown, useless_students
+    from asr_rescore.report.study import (
+        StudyConfig,
+        read_results,
+        to_json,
+        to_markdown,
+        unchanged_students,
+        useless_students,
+    )
     from asr_rescore.report.study_plot import to_svg
 
     outputs = [path for path in (arguments.json, arguments.plot) if path]
@@ -48,4 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(printable(f"{arguments.exp_dir}: no two students to compare, expected {expected}"), file=sys.stderr)
     for path in useless_students(config, arguments.exp_dir):
         print(printable(f"{path}: the perplexity is infinite or missing; this student is left out"), file=sys.stderr)
+    if unchanged := unchanged_students(config, arguments.exp_dir):
+        count = "1 student is" if len(unchanged) == 1 else f"{len(unchanged)} students are"
+        line = f"{count} still the model of the start, because no epoch was better, for example {unchanged[0]}: what "
+        print(printable(f"{line}their objectives do is worse than it looks"), file=sys.stderr)
     return 0

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from asr_rescore.records import Record, read_yaml
+from asr_rescore.fingerprint import PROVENANCE_FILE
+from asr_rescore.records import Record, read_json, read_yaml
 from asr_rescore.report.matched_pairs import holm, shown_p
 from asr_rescore.report.paired_differences import PairedDifferences, pair_up
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
@@ -167,6 +168,24 @@ def useless_students(config: StudyConfig, experiment: Path) -> list[Path]:
                     if value is not None and not math.isfinite(value):
                         found += regime.result_paths(student, text)
     return sorted(found)
+
+
+def unchanged_students(config: StudyConfig, experiment: Path) -> list[Path]:
+    """The students that are still the model they began with, because no epoch was better.
+
+    Raises:
+        InputError: the provenance of a student is damaged.
+    """
+    students = (_students(experiment / name, arm).values() for name in config.regimes for arm in config.arms)
+    return sorted(student for group in students for student in group if _is_unchanged(student))
+
+
+def _is_unchanged(student: Path) -> bool:
+    path = student / PROVENANCE_FILE
+    if not path.exists():
+        return False
+    facts = read_json(path, "the provenance of a model", "copy the file again").values
+    return "init" in facts and facts.get("epoch") == 0
 
 
 def _finite(regime: Regime, directory: Path, arm: str, text: str) -> dict[str, float]:

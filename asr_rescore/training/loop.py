@@ -91,6 +91,8 @@ def train(
             (wanted,) = ranks.any(interrupt.wanted)
             if wanted and not progress.finished:
                 raise trainer.saved(interrupt)
+    if run.trained and ranks.first and progress.valid.index(min(progress.valid)) == 0:
+        logger.info("%s: no epoch is better than the weights it began with, which are kept", run.directory)
     return perplexity(min(progress.valid))
 
 
