@@ -99,6 +99,7 @@ class Verdict:
             f"{report.total.wer:.2f} on {comparison.label(where)}" for where, report in self.reports.items()
         )
         sets = "the sets that its weights were tuned on" if self.tuned_here else "the evaluation sets"
+        sets += " together"
         only = len(self.reports) == 1
         if only:
             [where] = self.reports
