@@ -125,7 +125,8 @@ def test_the_verdict_by_hand(tmp_path):
     assert verdict.gap_closed == pytest.approx(100 * (8 - 4) / (8 - 2))
     assert experiment.sentence.startswith(
         "No system is clearly better than the first pass: the best, student, has a WER of 10.00 % on the evaluation "
-        "sets together (5.00 on decode_tg_eval, 15.00 on decode_bd_eval), 10.00 points less than the first pass with 20.00 %"
+        "sets together (5.00 on decode_tg_eval, 15.00 on decode_bd_eval), 10.00 points less than the first pass with "
+        "20.00 %"
     )
     assert ", which closes 67 % of the gap to the lattice oracle; " in experiment.sentence
     assert experiment.sentence.count(". ") == 0, "one sentence"
