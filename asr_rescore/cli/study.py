@@ -57,6 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(printable(f"{path}: the perplexity is infinite or missing; this student is left out"), file=sys.stderr)
     if unchanged := unchanged_students(config, arguments.exp_dir):
         count = "1 student is" if len(unchanged) == 1 else f"{len(unchanged)} students are"
-        line = f"{count} still the model of the start, because no epoch was better, for example {unchanged[0]}: what "
-        print(printable(f"{line}their objectives do is worse than it looks"), file=sys.stderr)
+        line = f"{count} still the model of the start, because no epoch was better, for example {unchanged[0]}: "
+        print(printable(f"{line}they say little about their objectives"), file=sys.stderr)
     return 0
