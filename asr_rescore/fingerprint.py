@@ -33,14 +33,24 @@ class Fingerprint:
         return hash(self.digest)
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """Names of the facts that differ between the two, or that only one of them has."""
-        names = {**self.facts, **other.facts}
-        return [name for name in names if self.facts.get(name) != other.facts.get(name)]
+        """Names of the facts that differ between the two, or that only one of them has; of a part, ``whole.part``."""
+        return _differences(self.facts, other.facts)
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the facts, whatever their order."""
         return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    names: list[str] = []
+    for name in {**ours, **theirs}:
+        our, their = ours.get(name), theirs.get(name)
+        if isinstance(our, dict) and isinstance(their, dict):
+            names += [f"{name}.{part}" for part in _differences(our, their)]
+        elif our != their:
+            names.append(name)
+    return names
 
 
 def file_stamp(file: Path) -> tuple[str, int, int]:

@@ -61,7 +61,7 @@ class SoftLabels:
             UsageError: Q is reduced to some words.
         """
         if self.words is not None:
-            raise UsageError(f"objective: {purpose} needs the teacher's whole distribution, not top-k")
+            raise _needs_all_words(purpose)
         return _at_least_float32(self.weights) * self.scale
 
     def softened(self, temperature: float) -> SoftLabels:
@@ -233,3 +233,24 @@ def build(config: ObjectiveConfig) -> Objective:
     None.
     """
     return REGISTRY[config.kind](config)
+
+
+def check_reduced(config: ObjectiveConfig) -> None:
+    """Check that ``config`` can do with distributions that are reduced to some words.
+
+    Raises:
+        UsageError: it needs those of all words.
+    """
+    if config.kind == "todi":
+        raise _needs_all_words("kind: todi")
+    if config.needs_teacher and config.temperature != 1:
+        raise _needs_all_words("a temperature other than 1")
+    if config.kind == "trust" and config.weigh_by in ("expected_trust", "expected_doubt"):
+        raise _needs_all_words(f"weigh_by: {config.weigh_by}")
+
+
+def _needs_all_words(purpose: str) -> UsageError:
+    return UsageError(
+        f"objective: {purpose} needs the teacher's distribution over all words, found a cache of the most probable "
+        "ones; make the cache without `top`, or leave it out"
+    )

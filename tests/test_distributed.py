@@ -157,8 +157,8 @@ class TestTorchrun:
 
     def test_a_killed_process_ends_all_and_the_same_command_continues(self, tmp_path, arguments):
         straight = self.start("train_lm", *arguments, str(tmp_path / "straight"))
-        output, _ = straight.communicate()
-        assert straight.returncode == 0
+        output, errors = straight.communicate()
+        assert straight.returncode == 0, errors
         # before this, one of the two may have said that it waits for the other to encode the text
         assert re.search(f"^{tmp_path / 'straight'}: .* on 2 × cpu$", output, re.MULTILINE)
         assert len(re.findall("^epoch", output, re.MULTILINE)) == 20  # one process speaks
@@ -174,8 +174,8 @@ class TestTorchrun:
         assert len(log_of(tmp_path / "killed")) < 20
 
         again = self.start("train_lm", *arguments, str(tmp_path / "killed"))
-        again.communicate()
-        assert again.returncode == 0
+        _, errors = again.communicate()
+        assert again.returncode == 0, errors
         assert_same_end(tmp_path / "killed", tmp_path / "straight")
 
     def test_an_error_of_all_is_said_once(self, tmp_path, arguments):

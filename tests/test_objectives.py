@@ -249,7 +249,7 @@ class TestWeighedLabels:
     def test_what_is_expected_needs_all_words(self, weigh_by):
         config = ObjectiveConfig("trust", weigh_by=weigh_by)
         soft = SoftLabels(torch.ones(1, 1), torch.zeros(1), torch.zeros(1, 1, dtype=torch.int64))
-        with pytest.raises(UsageError, match=f"weigh_by: {weigh_by} needs the teacher's whole distribution"):
+        with pytest.raises(UsageError, match=f"weigh_by: {weigh_by} needs the teacher's distribution over all words"):
             trust(soft, config)
 
     @pytest.mark.parametrize("weigh_by", objectives.WEIGHTINGS)
@@ -315,7 +315,7 @@ class TestToDi:
 
     def test_it_needs_all_words_and_temperature_1(self):
         few = SoftLabels(torch.ones(1, 1), torch.zeros(1), torch.zeros(1, 1, dtype=torch.int64))
-        with pytest.raises(UsageError, match="kind: todi needs the teacher's whole distribution, not top-k"):
+        with pytest.raises(UsageError, match="kind: todi needs the teacher's distribution over all words, found"):
             objectives.todi_loss(STUDENT[:1], few)
         with pytest.raises(UsageError, match=r"kind todi has temperature 1, found 2\.0"):
             ObjectiveConfig("todi", temperature=2.0)
@@ -357,3 +357,23 @@ class TestShuffledTrust:
     def test_other_kinds_refuse_it(self):
         with pytest.raises(UsageError, match="shuffle_trust has no effect on kind kl"):
             ObjectiveConfig("kl", shuffle_trust=True)
+
+
+class TestReducedTeachers:
+    @pytest.mark.parametrize(
+        ("settings", "what"),
+        [
+            ({"kind": "todi"}, "kind: todi"),
+            ({"kind": "kl", "temperature": 2.0}, "a temperature other than 1"),
+            ({"kind": "trust", "weigh_by": "expected_trust"}, "weigh_by: expected_trust"),
+            ({"kind": "trust", "weigh_by": "expected_doubt"}, "weigh_by: expected_doubt"),
+        ],
+    )
+    def test_objectives_that_need_all_words(self, settings, what):
+        with pytest.raises(UsageError, match=f"{what} needs the teacher's distribution over all words"):
+            objectives.check_reduced(ObjectiveConfig(**settings))
+
+    @pytest.mark.parametrize("kind", ["ce", "kl", "fixed", "trust"])
+    def test_objectives_that_do_not(self, kind):
+        objectives.check_reduced(ObjectiveConfig(kind=kind))
+        objectives.check_reduced(ObjectiveConfig(kind="trust", weigh_by="doubt", weight_power=0.5))

@@ -153,7 +153,7 @@ class TestResume:
             ({"train": text(61)}, "train"),
             ({"valid": text(9)}, "valid"),
             ({"facts": {"teachers": ["x"]}}, "teachers"),
-            ({"config": make_run(Path(), lr=2.0).config}, "config"),
+            ({"config": make_run(Path(), lr=2.0, epochs=1).config}, "config.train.lr"),
         ],
     )
     def test_another_run_is_refused(self, tmp_path, change, what):

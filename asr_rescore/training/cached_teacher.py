@@ -43,6 +43,11 @@ class CachedTeacher:
             self.label = _copied(cache.label, device)
             self.words = None if cache.words is None else _copied(cache.words, device)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the cache has all words of each distribution."""
+        return self.words is None
+
     def _check(self, weights: torch.Tensor, words: torch.Tensor | None) -> None:
         """Refuse rows that no teacher wrote: a damaged disk would otherwise teach the student nonsense."""
         sums = weights.sum(-1, dtype=torch.float32) / SCALE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from asr_rescore.models import choose_device
 
 # One process validates and writes while the others wait. If it dies, they learn it at once and not from the clock.
 LONGEST_WAIT = timedelta(days=1)
+LEAVING = 0.01  # seconds between two looks at whether all have come to the end
 SEED_DISTANCE = 1_000_003  # between the seeds of two ranks, which must not draw the same dropout masks
 
 Value = TypeVar("Value")
@@ -132,9 +134,9 @@ class Ranks:
         if self.count == 1:
             return
         first = Fingerprint(self.from_first(dict(run.facts)))
-        differences = run.differences(first)
+        differences = {name.partition(".")[0] for name in run.differences(first)}
         names = [*first.facts, "facts"]  # all that the first one has, and what only another has
-        differ = self.any(*(name in differences for name in first.facts), not first.facts.keys() >= {*differences})
+        differ = self.any(*(name in differences for name in first.facts), not first.facts.keys() >= differences)
         if any(differ):
             found = ", ".join(name for name, flag in zip(names, differ, strict=True) if flag)
             raise UsageError(
@@ -180,6 +182,7 @@ def joined(device: str) -> Iterator[Ranks]:
         backend = "gloo" if own.type == "cpu" else "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_WAIT)
         yield Ranks(rank, count, own)
+        _leave_together(store, count)
     except BaseException as error:
         if _said_before(store) and isinstance(error, (RescoreError, OSError, KeyboardInterrupt)):
             raise SaidElsewhere from error
@@ -200,6 +203,19 @@ def _own_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
+
+
+def _leave_together(store: Any, count: int) -> None:
+    """Wait until no process needs another one any more.
+
+    A process that ends with something unread in its connections resets them, and another may lose what it was sent
+    before. The store is not one of these connections.
+    """
+    with suppress(RuntimeError):  # torchrun itself has ended, and this process has done its work
+        left = store.add("left", 1)
+        while left < count:
+            time.sleep(LEAVING)
+            left = store.add("left", 0)
 
 
 def _said_before(store: Any) -> bool:

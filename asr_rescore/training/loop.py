@@ -55,7 +55,8 @@ def train(
         The best valid perplexity.
 
     Raises:
-        UsageError: the directory holds another run, the teacher is missing, or the processes have different runs.
+        UsageError: the directory holds another run, the teacher is missing or gives too few words for the objective, or
+            the processes have different runs.
         RescoreError: the loss, the gradient or the valid perplexity is not finite, or another process trains in the
             directory.
         KeyboardInterrupt: Ctrl-C was pressed, or SIGTERM came (:class:`~asr_rescore.errors.Terminated`); the state has
@@ -64,6 +65,8 @@ def train(
     config = run.config.train
     if run.config.objective.needs_teacher and teacher is None:
         raise UsageError(f"objective {run.config.objective.kind} needs a teacher; use distill_lm")
+    if teacher is not None and not teacher.whole:
+        objectives.check_reduced(run.config.objective)
     ranks = ranks or Ranks(device=device)
     lock = locked(run.directory / LOCK_FILE, str(run.directory)) if ranks.first else nullcontext()
     with lock, Interrupt(patient=ranks.count > 1) as interrupt:

@@ -13,7 +13,15 @@ from asr_rescore.objectives import SoftLabels
 
 
 class Teacher(Protocol):
-    """Gives the distribution Q over each token of an epoch, in the order in which the student reads the tokens."""
+    """Gives the distribution Q over each token of an epoch, in the order in which the student reads the tokens.
+
+    Attributes:
+        whole: whether Q is given for all words, as some objectives need it.
+    """
+
+    @property
+    def whole(self) -> bool:  # noqa: D102  # see Attributes
+        ...
 
     def start(self, streams: Sequence[int]) -> None:
         """Begin an epoch whose streams are read in groups of these sizes."""
@@ -34,6 +42,8 @@ class OnlineTeacher:
     Args:
         model: on the same device as the student.
     """
+
+    whole = True
 
     def __init__(self, model: LanguageModel):
         self.model = model.eval().requires_grad_(False)
