@@ -76,6 +76,12 @@ def test_the_tables(experiment):
     assert cells[-1] == ["Stronger TR, compared with TR", "+2.02", "+5.10", "–"]
 
 
+def test_a_title_of_two_lines_stays_one_heading(experiment):
+    path = experiment / "study.yaml"
+    path.write_text(path.read_text().replace("A small text", '"A small\\n## text"'))
+    assert to_markdown(results(experiment)).splitlines()[0] == "### A small ## text"
+
+
 def test_one_seed_has_differences_and_no_interval(experiment):
     for path in experiment.glob("small/student_*_[23]/ppl_test.json"):
         path.unlink()
@@ -166,18 +172,49 @@ def test_a_student_that_is_left_out_is_named(experiment, capsys):
     assert capsys.readouterr().err == f"{path}: the perplexity is infinite or missing; this student is left out\n"
 
 
+def write_provenance(experiment, name, **facts):
+    (experiment / f"small/student_{name}").mkdir(exist_ok=True)
+    (experiment / f"small/student_{name}/provenance.json").write_text(json.dumps(facts))
+
+
 def test_students_that_are_still_their_start_are_told(experiment, capsys):
-    for name, facts in (
-        ("kl_1", {"init": "a", "epoch": 2}),
-        ("trust_1", {"init": "a", "epoch": 0}),
-        ("ce_1", {"epoch": 0}),
-    ):
-        (experiment / f"small/student_{name}").mkdir(exist_ok=True)
-        (experiment / f"small/student_{name}/provenance.json").write_text(json.dumps(facts))
+    write_provenance(experiment, "kl_1", init="a", epoch=2)
+    write_provenance(experiment, "trust_1", init="a", epoch=0)
+    write_provenance(experiment, "ce_1", init="b", epoch=1)
     assert main(["study", str(experiment / "study.yaml"), str(experiment)]) == 0
     told = capsys.readouterr().err
     assert told.startswith("1 student is still the model of the start, because no epoch was better, for example ")
     assert "student_trust_1: " in told
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("train", "training text"),
+        ("valid", "valid text"),
+        ("vocabulary", "vocabulary"),
+        ("seed", "seed"),
+        ("init", r"start \(--init\)"),
+        ("teachers", "teachers"),
+    ],
+)
+def test_a_pair_that_differs_in_more_than_its_objective_is_refused(experiment, name, what):
+    alike = {"train": "a", "valid": "b", "vocabulary": "c", "seed": 1, "init": "d", "teachers": ["e", "f"]}
+    write_provenance(experiment, "kl_1", **alike, config={"objective": {"kind": "kl"}})
+    write_provenance(experiment, "trust_1", **alike, config={"objective": {"kind": "trust"}})
+    assert len(results(experiment)[0].arms) == 3
+    write_provenance(experiment, "trust_1", **{**alike, name: "another"})
+    with pytest.raises(InputError, match=rf"student_trust_1: found another {what} than that of .*student_kl_1, exp"):
+        results(experiment)
+
+
+def test_students_from_scratch_are_not_mixed_with_branches(experiment):
+    write_provenance(experiment, "kl_1", seed=1)
+    write_provenance(experiment, "kl_2", seed=2, init="a")
+    with pytest.raises(
+        InputError, match=r"student_kl_2: found a student that continues .*, as .*student_kl_1 was; keep"
+    ):
+        results(experiment)
 
 
 def test_a_useless_student_counts_for_nothing(experiment):

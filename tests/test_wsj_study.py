@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 from itertools import islice
 
@@ -104,7 +105,7 @@ def test_the_table_says_that_students_are_branches_also_without_starts(recipe, t
         assert regime.title == f"Word errors of an exp: branches of students trained with KL{shown}"
 
 
-def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
+def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, checkout, tmp_path):
     options = ("--top", "none", "--seeds", "1 2", "--arms", "kl ce", "--n", "50")
     calls = recipe(*options)
     rescorings = those(calls, "rescore_nbest")
@@ -136,6 +137,12 @@ def test_weights_are_tuned_on_dev_and_applied_to_eval(recipe, tmp_path):
     (tmp_path / "an exp/study/student_kl_1/decode_tgpr_dev/report.json").write_text("{}")
     (evaluation,) = those(recipe(*scaled), "rescore_nbest")
     assert evaluation.endswith("/decode_tgpr_eval"), "dev was tuned again"
+    for changed, count in (("data/eval/text", 2), ("exp/decode_tgpr_eval/lat.1.gz", 1)):
+        file = checkout / "recipes/wsj/mini" / changed
+        before = file.stat()
+        file.touch()
+        assert len(those(recipe(*scaled), "rescore_nbest")) == count, changed
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.parametrize(

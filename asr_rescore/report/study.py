@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from asr_rescore.fingerprint import PROVENANCE_FILE
-from asr_rescore.records import Record, read_json, read_yaml
+from asr_rescore.records import Record, read_yaml
 from asr_rescore.report.matched_pairs import holm, shown_p
 from asr_rescore.report.paired_differences import PairedDifferences, pair_up
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
+from asr_rescore.report.study_students import check_pairs, check_starts, is_unchanged, students
 from asr_rescore.report.table import NOTHING, markdown
 
 
@@ -121,15 +121,19 @@ def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
             left ``ppl_{valid,test}.json``, or a rescoring its own directory.
 
     Raises:
-        InputError: a result is damaged, or word error rates cannot be compared.
+        InputError: a result is damaged, students differ in more than their objective, or word error rates cannot be
+            compared.
     """
     found = (_compared(config, experiment / name, regime) for name, regime in config.regimes.items())
     return [result for result in found if result.arms]
 
 
 def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeResult:
-    regime.check_alike(student for arm in config.arms for student in _students(directory, arm).values())
-    values = {arm: {text: _finite(regime, directory, arm, text) for text in TEXTS} for arm in config.arms}
+    found = {arm: students(directory, arm) for arm in config.arms}
+    everyone = [student for group in found.values() for student in group.values()]
+    check_starts(everyone)
+    regime.check_alike(everyone)
+    values = {arm: {text: _finite(regime, found[arm], text) for text in TEXTS} for arm in config.arms}
     compared = []
     for arm, other in config.comparisons:
         pairs = {text: pair_up(values[arm][text], values[other][text]) for text in TEXTS}
@@ -140,9 +144,9 @@ def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeRes
         label = config.arms[arm]
         if other != config.baseline:
             label += f", compared with {config.arms[other]}"
-        first = _students(directory, arm)
-        second = _students(directory, other)
-        sentences = regime.over_sentences([(first[seed], second[seed]) for seed in seeds])
+        both = [(found[arm][seed], found[other][seed]) for seed in seeds]
+        check_pairs(both)
+        sentences = regime.over_sentences(both)
         compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes, sentences))
     testable = [number for number, arm in enumerate(compared) if not math.isnan(arm.test.p)]
     for number, p in zip(testable, holm([compared[number].test.p for number in testable]), strict=True):
@@ -162,7 +166,7 @@ def useless_students(config: StudyConfig, experiment: Path) -> list[Path]:
     found = []
     for name, regime in config.regimes.items():
         for arm in config.arms:
-            for student in _students(experiment / name, arm).values():
+            for student in students(experiment / name, arm).values():
                 for text in TEXTS:
                     value = regime.value(student, text)
                     if value is not None and not math.isfinite(value):
@@ -176,30 +180,14 @@ def unchanged_students(config: StudyConfig, experiment: Path) -> list[Path]:
     Raises:
         InputError: the provenance of a student is damaged.
     """
-    students = (_students(experiment / name, arm).values() for name in config.regimes for arm in config.arms)
-    return sorted(student for group in students for student in group if _is_unchanged(student))
+    found = (students(experiment / name, arm).values() for name in config.regimes for arm in config.arms)
+    return sorted(student for group in found for student in group if is_unchanged(student))
 
 
-def _is_unchanged(student: Path) -> bool:
-    path = student / PROVENANCE_FILE
-    if not path.exists():
-        return False
-    facts = read_json(path, "the provenance of a model", "copy the file again").values
-    return "init" in facts and facts.get("epoch") == 0
-
-
-def _finite(regime: Regime, directory: Path, arm: str, text: str) -> dict[str, float]:
+def _finite(regime: Regime, by_seed: Mapping[str, Path], text: str) -> dict[str, float]:
     """Seed → perplexity or word error rate of the finished students of an arm, if it is finite."""
-    values = {seed: regime.value(student, text) for seed, student in _students(directory, arm).items()}
+    values = {seed: regime.value(student, text) for seed, student in by_seed.items()}
     return {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}
-
-
-def _students(directory: Path, arm: str) -> dict[str, Path]:
-    """Seed → directory of the students of an arm."""
-    found = {path.name.removeprefix(f"student_{arm}_"): path for path in directory.glob(f"student_{arm}_*")}
-    return {
-        seed: path for seed, path in found.items() if seed.isdigit()
-    }  # student_fixed_0.5_1 is no student of "fixed"
 
 
 def to_markdown(results: Sequence[RegimeResult]) -> str:

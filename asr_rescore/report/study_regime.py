@@ -79,7 +79,7 @@ class Regime:
             InputError: it has another form.
         """
         if isinstance(tree.values[name], str):
-            return cls(tree.text(name))
+            return cls(_in_one_line(tree.text(name)))
         record = tree.record(name)
         measure = MEASURES.get(record.text("measure"))
         if measure is None:
@@ -92,7 +92,7 @@ class Regime:
         for text, directories in rescorings.items():
             if not directories or len(set(directories)) < len(directories):
                 record.refuse(text, "names of rescored directories, each once")
-        return cls(record.text("title"), measure, rescorings)
+        return cls(_in_one_line(record.text("title")), measure, rescorings)
 
     def result_paths(self, student: Path, text: str) -> list[Path]:
         """The files that say how good a student is on test or valid."""
@@ -172,6 +172,10 @@ class Regime:
             f" Here, {', '.join(parts)}{together}. The interval is that of other seeds on these sentences; "
             "*sentences, ±* is half the interval of other sentences with these seeds."
         )
+
+
+def _in_one_line(title: str) -> str:
+    return " ".join(title.split())
 
 
 def _report(path: Path) -> SystemReport:

@@ -64,7 +64,7 @@ trainings() { # command lines for the students of all seeds, those of the first 
   done
 }
 
-finished() { # finished <out-dir> <file with a command line> <files>: whether it has the report of this command line
+finished() { # finished <out-dir> <files>: whether its report is newer than each of the files
   local file
   for file in "${@:2}"; do
     if [ ! "$1/report.json" -nt "$file" ]; then return 1; fi
@@ -74,7 +74,7 @@ finished() { # finished <out-dir> <file with a command line> <files>: whether it
 rescoring() { # rescoring <student> <set> <graph>: prints its command line, unless it is finished
   local model=$study/$1 weights=(--tune true)
   local out=$model/decode_$3_$2 as=$study/log/$1_$3_$2.command line
-  local inputs=("$as" "$model/model.safetensors")
+  local inputs=("$as" "$model/model.safetensors" "$(data_dir "$2")/text" "$(decode_dir "$3" "$2")"/lat.*.gz)
   if [ "$2" != "$dev" ]; then
     weights=(--weights "$model/decode_$3_$dev")
     inputs+=("$model/decode_$3_$dev/report.json") # dev may have been tuned again

@@ -1,0 +1,81 @@
+"""The students of a study: where they are, and what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from asr_rescore.errors import InputError
+from asr_rescore.fingerprint import PROVENANCE_FILE
+from asr_rescore.records import read_json
+
+# Facts of the provenance in which the students of a pair are alike. Their configs are what a study compares.
+ALIKE = {
+    "vocabulary": "vocabulary",
+    "train": "training text",
+    "valid": "valid text",
+    "seed": "seed",
+    "init": "start (--init)",
+    "teachers": "teachers",
+}
+PAIRS = "two students of a seed that differ in nothing but their objective"
+
+
+def students(directory: Path, arm: str) -> dict[str, Path]:
+    """Seed → directory of the students of an arm."""
+    found = {path.name.removeprefix(f"student_{arm}_"): path for path in directory.glob(f"student_{arm}_*")}
+    return {
+        seed: path for seed, path in found.items() if seed.isdigit()
+    }  # student_fixed_0.5_1 is no student of "fixed"
+
+
+def is_unchanged(student: Path) -> bool:
+    """Whether a student is still the model it began with, because no epoch was better.
+
+    Raises:
+        InputError: its provenance is damaged.
+    """
+    facts = _facts(student)
+    return "init" in facts and facts.get("epoch") == 0
+
+
+def check_pairs(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Refuse pairs that differ in more than their objective, as far as the provenance of both is there.
+
+    Raises:
+        InputError: a pair does, or a provenance is damaged.
+    """
+    for student, other in pairs:
+        ours = _facts(student)
+        theirs = _facts(other)
+        for name, what in ALIKE.items():
+            if ours and theirs and ours.get(name) != theirs.get(name):
+                found = f"another {what} than that of {other}"
+                remedy = "train both in the same way, or move one of them away"
+                raise InputError(student, found=found, expected=PAIRS, remedy=remedy)
+
+
+def check_starts(all_students: Iterable[Path]) -> None:
+    """Refuse a regime in which some students were trained from scratch and others continue from a model.
+
+    Raises:
+        InputError: they differ in this, or a provenance is damaged.
+    """
+    first: dict[bool, Path] = {}
+    for student in all_students:
+        facts = _facts(student)
+        if facts:
+            first.setdefault("init" in facts, student)
+    if len(first) > 1:
+        raise InputError(
+            first[True],
+            found="a student that continues from a model (--init)",
+            expected=f"one that was trained from scratch, as {first[False]} was",
+            remedy="keep the two kinds in directories of their own",
+        )
+
+
+def _facts(student: Path) -> Mapping[str, Any]:
+    path = student / PROVENANCE_FILE
+    return read_json(path, "the provenance of a model", "copy the file again").values if path.exists() else {}
