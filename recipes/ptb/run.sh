@@ -39,7 +39,7 @@ stop_stage=9
 nj=
 top=
 
-echo "$0 $*"
+printf '%q ' "$0" "$@" && echo
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 steps=$(cd "$here/../steps" && pwd)
 . "$steps/parse_options.sh"

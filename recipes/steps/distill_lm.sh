@@ -37,7 +37,7 @@ mem=
 gpu=
 num_threads=
 
-echo "$0 $*"
+printf '%q ' "$0" "$@" && echo
 steps=$(dirname "$(readlink -f "$0")")
 . "$steps/parse_options.sh"
 

@@ -41,7 +41,7 @@ normaliser=
 device=
 allow_oov=false
 
-echo "$0 $*"
+printf '%q ' "$0" "$@" && echo
 steps=$(dirname "$(readlink -f "$0")")
 . "$steps/parse_options.sh"
 . "$steps/kaldi_form.sh"

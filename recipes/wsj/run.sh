@@ -82,7 +82,7 @@ seeds=
 starts=
 branch_sentences=0
 
-echo "$0 $*"
+printf '%q ' "$0" "$@" && echo
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 steps=$(cd "$here/../steps" && pwd)
 . "$steps/parse_options.sh"
