@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr_rescore.kaldi import read_table
-from asr_rescore.report.matched_pairs import mapsswe, mcnemar
 from asr_rescore.sclite import GlobalMap, ScliteConfig, ScliteResult, read_trn, score_stm, score_trn
+from asr_rescore.statistics.matched_pairs import mapsswe, mcnemar
 from asr_rescore.word_alignment import SCLITE, align
 from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer
 

@@ -23,7 +23,7 @@ ROWS = [
     {"nbest", "scoring", "vocab_files", "word_alignment"},
     {"kaldi", "corpus", "models"},
     {"checkpoint", "id_file", "objectives", "ranking", "word_errors"},
-    {"tuning", "lm", "sclite"},
+    {"tuning", "lm", "sclite", "statistics"},
     {"report"},
     {"training"},
     {"programs", "rescoring"},
@@ -60,6 +60,7 @@ LIGHT = [
     "word_errors",
     "tuning",
     "sclite",
+    "statistics",
     "report",
     "programs",
 ]

@@ -9,9 +9,10 @@ import pytest
 
 from asr_rescore import kaldi, word_errors
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report import SystemReport, significance, write_details
-from asr_rescore.report.significance import confidence
+from asr_rescore.report import SystemReport, write_details
 from asr_rescore.rescoring.chosen_texts import ChosenTexts
+from asr_rescore.statistics import bootstrap
+from asr_rescore.statistics.bootstrap import confidence
 from asr_rescore.word_errors import ErrorCount, errors_by_utterance, wer, wers
 from lattices import lattice_of
 
@@ -76,8 +77,8 @@ def test_an_archive_without_an_scp_remembers_nothing(utts):
 
 
 def test_details_are_written_utterance_by_utterance(tmp_path, utts, monkeypatch):
-    monkeypatch.setattr(significance, "REPLICATIONS", 100)
-    monkeypatch.setattr(significance, "DRAWN", UTTERANCES)
+    monkeypatch.setattr(bootstrap, "REPLICATIONS", 100)
+    monkeypatch.setattr(bootstrap, "DRAWN", UTTERANCES)
     references = dict.fromkeys(utts, WORDS)
     hypotheses = dict.fromkeys(utts, WORDS[1:])
     speakers = dict.fromkeys(utts, "the-speaker")
@@ -95,10 +96,10 @@ def test_a_report_is_written_utterance_by_utterance(tmp_path, utts):
 
 
 def test_the_bootstrap_is_drawn_in_portions(utts, monkeypatch):
-    monkeypatch.setattr(significance, "REPLICATIONS", 100)
+    monkeypatch.setattr(bootstrap, "REPLICATIONS", 100)
     counts = [ErrorCount(0, 0, number % 3, 15, 1, int(number % 3 > 0)) for number in range(UTTERANCES)]
     whole = confidence(counts)
-    monkeypatch.setattr(significance, "DRAWN", 7 * UTTERANCES)
+    monkeypatch.setattr(bootstrap, "DRAWN", 7 * UTTERANCES)
     assert confidence(counts) == whole
     assert bytes_of(lambda: confidence(counts), peak=True) < 500
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_rescore import kaldi
-from asr_rescore.report.matched_pairs import holm, mapsswe, mcnemar, segments
+from asr_rescore.statistics.matched_pairs import holm, mapsswe, mcnemar, segments
 from asr_rescore.word_alignment import ALIGN_TEXT, COMPUTE_WER, SCLITE, align
 from conftest import GOLDENS
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from asr_rescore.report.paired_differences import PairedDifferences, pair_up, percent_changes
-from asr_rescore.report.student_t import t_quantile
+from asr_rescore.statistics.paired_differences import PairedDifferences, pair_up, percent_changes
+from asr_rescore.statistics.student_t import t_quantile
 
 
 @pytest.mark.parametrize(

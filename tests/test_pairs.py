@@ -9,9 +9,9 @@ import pytest
 from asr_rescore.errors import RescoreError
 from asr_rescore.report import Comparison, Experiment, LmFit, ReportWarning
 from asr_rescore.report.advice import BY_CHANCE, FAILED, MEANINGS, NO_HELP, TUNED, advice_on
-from asr_rescore.report.matched_pairs import holm
-from asr_rescore.report.significance import PairedBootstrap, confidence
 from asr_rescore.report.verdict import evaluation_sets
+from asr_rescore.statistics.bootstrap import PairedBootstrap, confidence
+from asr_rescore.statistics.matched_pairs import holm
 from asr_rescore.word_errors import ErrorCount
 from made_reports import FROZEN, errors, out_dir, report
 

@@ -10,7 +10,7 @@ from asr_rescore.errors import RescoreError
 from asr_rescore.kaldi import read_table
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import write_details, write_scoring
-from asr_rescore.report.significance import PairedBootstrap, confidence
+from asr_rescore.statistics.bootstrap import PairedBootstrap, confidence
 from asr_rescore.word_errors import ErrorCount, errors_by_utterance
 
 GOLDENS = Path(__file__).parent / "goldens" / "scoring"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
@@ -9,8 +10,8 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError
+from asr_rescore.report.plots.study import draw_study
 from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown
-from asr_rescore.report.study_plot import to_svg
 from made_reports import errors, report
 
 STUDY = """
@@ -41,6 +42,12 @@ def experiment(tmp_path):
             (directory / f"ppl_{text}.json").write_text(json.dumps({"ppl": ppl}))
     (tmp_path / "study.yaml").write_text(STUDY)
     return tmp_path
+
+
+def to_svg(found):
+    stream = io.BytesIO()
+    draw_study(found, stream, "svg")
+    return stream.getvalue().decode()
 
 
 def results(experiment):

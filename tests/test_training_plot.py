@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from asr_rescore.cli.main import main
-from asr_rescore.report import training_plot
+from asr_rescore.report.plots.figure import FAINT, INK
+from asr_rescore.report.plots.training import training_plot
 from asr_rescore.report.training_curve import TrainingCurve
 
 BEGINNINGS = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -67,7 +68,7 @@ def test_what_the_picture_names(training, tmp_path):
     assert "learning rate" not in texts  # it is constant
     assert shown | {"epoch (dotted: the averaging of weights begins)"} <= texts
     assert not [text for text in texts if "mathdefault" in text]
-    assert not {training_plot.INK, training_plot.FAINT} & set((tmp_path / "p.svg").read_text().split('"'))
+    assert not {INK, FAINT} & set((tmp_path / "p.svg").read_text().split('"'))
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(training):
@@ -115,7 +116,7 @@ def test_what_is_refused(tmp_path, capsys, log, picture, status, message):
 
 def test_learning_rates_over_decades_have_labels_that_do_not_overlap():
     rates = ((1.0, 5e-3), (2.0, 1e-3), (3.0, 4e-5))
-    svg = training_plot.training_plot([TrainingCurve("lm", (1.0, 2.0, 3.0), (200.0, 150.0, 120.0), (), rates, None)])
+    svg = training_plot([TrainingCurve("lm", (1.0, 2.0, 3.0), (200.0, 150.0, 120.0), (), rates, None)])
     labels = [text.text for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     assert [label for label in labels if label.startswith("0.") or "e-" in label] == ["0.0001", "0.001"]
     assert {"120", "200"} <= set(labels), "between powers of ten there are more"

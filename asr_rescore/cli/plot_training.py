@@ -22,8 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.errors import InputError
     from asr_rescore.files import atomic_binary
     from asr_rescore.outputs import check_outputs
+    from asr_rescore.report.plots.figure import picture_format
+    from asr_rescore.report.plots.training import draw_training
     from asr_rescore.report.training_curve import LOG_FILE, TrainingCurve
-    from asr_rescore.report.training_plot import draw_training, picture_format
 
     kind = picture_format(arguments.picture)
     check_outputs([arguments.picture], [directory / LOG_FILE for directory in arguments.lm_dir])

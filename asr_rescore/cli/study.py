@@ -12,7 +12,7 @@ INPUTS = ("*/*/ppl_*.json", "*/*/*/report.json")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--json", type=Path, help="write the differences of each seed and all figures to this file")
-    parser.add_argument("--plot", type=Path, help="write a plot of the differences to this SVG file")
+    parser.add_argument("--plot", type=Path, help="write a plot of the differences to this file, *.svg, *.png or *.pdf")
     parser.add_argument("study", type=Path, help="YAML file: regimes, arms, baseline and further pairs of arms")
     parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="directory that contains those of the regimes")
 
@@ -23,8 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
 
     from asr_rescore.errors import InputError, printable
-    from asr_rescore.files import atomic_text
+    from asr_rescore.files import atomic_binary, atomic_text
     from asr_rescore.outputs import check_outputs
+    from asr_rescore.report.plots.figure import picture_format
+    from asr_rescore.report.plots.study import draw_study
     from asr_rescore.report.study import (
         StudyConfig,
         read_results,
@@ -33,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         unchanged_students,
         useless_students,
     )
-    from asr_rescore.report.study_plot import to_svg
 
+    kind = picture_format(arguments.plot) if arguments.plot else ""
     outputs = [path for path in (arguments.json, arguments.plot) if path]
     results_there = (path for pattern in INPUTS for path in arguments.exp_dir.glob(pattern))
     check_outputs(outputs, [arguments.study, *results_there])
@@ -47,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         with atomic_text(arguments.json) as stream:
             json.dump(to_json(results), stream, indent=2)
     if arguments.plot:
-        with atomic_text(arguments.plot) as stream:
-            stream.write(to_svg(results))
+        with atomic_binary(arguments.plot) as picture:
+            draw_study(results, picture, kind)
     print(to_markdown(results), end="")
     if not results:
         expected = f"<regime>/student_<arm>_<seed> with results of {config.baseline} and of other arms"

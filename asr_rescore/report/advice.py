@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from asr_rescore.report.matched_pairs import shown_p
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
+from asr_rescore.statistics.matched_pairs import shown_p
 
 # Code of a warning → what it is about, and what it means.
 MEANINGS = {

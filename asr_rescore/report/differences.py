@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_rescore.errors import UsageError, printable
-from asr_rescore.report.matched_pairs import mapsswe, mcnemar, shown_p
 from asr_rescore.report.pairs import speakers_of
-from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.transcripts import read_rescored
 from asr_rescore.report.word_changes import aligned, right_words
+from asr_rescore.statistics.bootstrap import PairedBootstrap
+from asr_rescore.statistics.matched_pairs import mapsswe, mcnemar, shown_p
 from asr_rescore.word_alignment import SCLITE, Alignment, align
 
 Texts = Mapping[str, Sequence[str]]

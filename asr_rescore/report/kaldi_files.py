@@ -13,7 +13,7 @@ from pathlib import Path
 from asr_rescore.files import atomic_text, in_utf8
 from asr_rescore.kaldi import write_table
 from asr_rescore.ranking import OperatingPoint
-from asr_rescore.report.significance import confidence
+from asr_rescore.statistics.bootstrap import confidence
 from asr_rescore.word_alignment import ALIGN_TEXT, align
 from asr_rescore.word_errors import ErrorCount, Mode, errors_by_utterance, wers
 

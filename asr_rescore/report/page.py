@@ -10,7 +10,7 @@ from asr_rescore import __version__
 from asr_rescore.report.advice import NO_HELP, likely_cause
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS, Pair, PairTests
-from asr_rescore.report.plots import plots
+from asr_rescore.report.plots.page import plots
 from asr_rescore.report.table import FIRST_PASS, NOTHING, Comparison, FirstPass
 from asr_rescore.report.utterances import COSTS, utterance_data
 from asr_rescore.report.warning import with_flags

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from asr_rescore.report.matched_pairs import MatchedPairs, holm, mapsswe, mcnemar
-from asr_rescore.report.significance import Gain, PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
 from asr_rescore.report.transcripts import Transcripts
+from asr_rescore.statistics.bootstrap import Gain, PairedBootstrap
+from asr_rescore.statistics.matched_pairs import MatchedPairs, holm, mapsswe, mcnemar
 from asr_rescore.word_alignment import SCLITE, Alignment, align
 from asr_rescore.word_errors import ErrorCount
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from asr_rescore.files import atomic_text
 from asr_rescore.report.kaldi_files import per_speaker_table
-from asr_rescore.report.significance import confidence
 from asr_rescore.sclite import ScliteResult
+from asr_rescore.statistics.bootstrap import confidence
 
 
 def sclite_files(labels: bool) -> tuple[str, ...]:

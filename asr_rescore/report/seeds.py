@@ -12,8 +12,8 @@ from typing import Any
 
 from asr_rescore.fingerprint import PROVENANCE_FILE, Fingerprint
 from asr_rescore.records import read_json
-from asr_rescore.report.student_t import t_quantile
 from asr_rescore.report.table import Comparison, FirstPass
+from asr_rescore.statistics.student_t import t_quantile
 
 SEED = "seed"
 # What may differ between two trainings that are the same but for the seed.

@@ -10,11 +10,11 @@ from statistics import mean
 from typing import Any
 
 from asr_rescore.records import Record, read_yaml
-from asr_rescore.report.matched_pairs import holm, shown_p
-from asr_rescore.report.paired_differences import PairedDifferences, pair_up
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
 from asr_rescore.report.study_students import check_pairs, check_starts, is_unchanged, students
 from asr_rescore.report.table import NOTHING, markdown
+from asr_rescore.statistics.matched_pairs import holm, shown_p
+from asr_rescore.statistics.paired_differences import PairedDifferences, pair_up
 
 
 @dataclass(frozen=True)

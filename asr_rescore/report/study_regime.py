@@ -12,9 +12,9 @@ from pathlib import Path
 
 from asr_rescore.errors import InputError
 from asr_rescore.records import Record
-from asr_rescore.report.paired_differences import PairedDifferences, percent_changes, plain_differences
 from asr_rescore.report.perplexity import measured, result_path
 from asr_rescore.report.system import REPORT_FILE, SystemReport
+from asr_rescore.statistics.paired_differences import PairedDifferences, percent_changes, plain_differences
 from asr_rescore.word_errors import ErrorCount
 
 TEXTS = ("test", "valid")

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeAlias
 
 from asr_rescore.errors import UsageError
 from asr_rescore.report.published import PublishedRow
-from asr_rescore.report.significance import PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.warning import with_flags
+from asr_rescore.statistics.bootstrap import PairedBootstrap
 from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"

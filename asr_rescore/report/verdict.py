@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from asr_rescore.report.matched_pairs import shown_p
 from asr_rescore.report.pairs import PairTests, speakers_of
-from asr_rescore.report.significance import Gain, PairedBootstrap
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
+from asr_rescore.statistics.bootstrap import Gain, PairedBootstrap
+from asr_rescore.statistics.matched_pairs import shown_p
 from asr_rescore.word_errors import ErrorCount
 
 RIVALS_SHOWN = 3

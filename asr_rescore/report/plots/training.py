@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from asr_rescore.errors import UsageError
-from asr_rescore.report.figure import COLOURS, FAINT, INK, MARKERS, STYLE, drawing, legend_text
+from asr_rescore.report.plots.figure import COLOURS, MARKERS, drawing, legend_text, picture
 from asr_rescore.report.training_curve import TrainingCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The date is left out, so that the same trainings always give the same file.
-METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-PAPER = {INK: "#000000", FAINT: "#d0d0d0"}  # a file has no style sheet to give it colours
-WHITE = ("figure.facecolor", "axes.facecolor", "legend.facecolor")
 FEW = 30  # epochs that are marked one by one
 WIDTH = 8.0  # inches
 HEIGHT = 2.4  # inches of each panel of a picture
@@ -36,42 +30,20 @@ def training_plot(curves: Sequence[TrainingCurve]) -> str:
     return svg[0]
 
 
-def picture_format(path: Path) -> str:
-    """The format that a file name asks for.
-
-    Raises:
-        UsageError: it asks for none that can be drawn.
-    """
-    name = path.suffix.removeprefix(".").lower()
-    if name not in METADATA:
-        raise UsageError(f"{path}: expected a picture, named *.{', *.'.join(METADATA)}; add one of these endings")
-    return name
-
-
 def draw_training(curves: Sequence[TrainingCurve], stream: BinaryIO, kind: str) -> None:
     """Draw the panels one below the other, one colour for each model.
 
     Args:
         curves: the trainings.
         stream: gets the picture.
-        kind: png, svg or pdf.
+        kind: see :func:`~asr_rescore.report.plots.figure.picture_format`.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    style: dict[Any, Any] = {
-        key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()
-    }
-    style |= {**dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}
-    with rc_context(style):
-        panels = _panels(curves)
-        figure = Figure((WIDTH, len(panels) * HEIGHT), layout="constrained")
-        axes = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
+    panels = _panels(curves)
+    with picture(stream, kind, WIDTH, len(panels) * HEIGHT, nrows=len(panels), sharex=True) as axes:
         _draw(axes, panels, curves)
         for each in axes[:-1]:
             each.set_xlabel("")
         axes[0].legend(loc="upper right", ncols=2)
-        figure.savefig(stream, format=kind, dpi=150, metadata=METADATA[kind])
 
 
 def _panels(curves: Sequence[TrainingCurve]) -> list[str]:

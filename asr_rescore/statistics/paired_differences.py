@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from asr_rescore.report.student_t import t_outside, t_quantile
+from asr_rescore.statistics.student_t import t_outside, t_quantile
 
 CONFIDENCE = 0.95
 POWER = 0.8

@@ -1,14 +1,15 @@
-"""Figures as SVG for a page. matplotlib is imported in this file only."""
+"""Figures as SVG for a page, or as a picture in a file."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 from xml.etree import ElementTree
 
-from asr_rescore.errors import printable
+from asr_rescore.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +37,14 @@ STYLE: Any = {  # matplotlib 3.11 and earlier ones have different types for it
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "none"),
     "legend.frameon": False,
 }
+# What is left out of a file of each format: dates, so that the same figures always give the same file.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": {"CreationDate": None},
+}
+PAPER = {INK: "#000000", FAINT: "#d0d0d0"}  # a file has no style sheet to give it colours
+WHITE = ("figure.facecolor", "axes.facecolor", "legend.facecolor")
 
 
 def legend_text(name: str) -> str:
@@ -60,8 +69,43 @@ def drawing(
         svg: list[str] = []
         yield figure, list(axes), svg
         raw = io.BytesIO()
-        figure.savefig(raw, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(raw, format="svg", metadata=METADATA["svg"])
         svg.append(_inline(raw.getvalue(), name))
+
+
+def picture_format(path: Path) -> str:
+    """The format that a file name asks for: png, svg or pdf.
+
+    Raises:
+        UsageError: it asks for none that can be drawn.
+    """
+    name = path.suffix.removeprefix(".").lower()
+    if name not in METADATA:
+        raise UsageError(f"{path}: expected a picture, named *.{', *.'.join(METADATA)}; add one of these endings")
+    return name
+
+
+@contextmanager
+def picture(stream: BinaryIO, kind: str, width: float, height: float, **panels: Any) -> Iterator[list[Axes]]:
+    """The panels of a figure in black on white, which is written when the block is left.
+
+    Args:
+        stream: gets the picture.
+        kind: see :func:`picture_format`.
+        width, height: in inches.
+        panels: ``nrows`` and others of matplotlib's ``subplots``.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {
+        key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()
+    }
+    style |= {**dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}
+    with rc_context(style):
+        figure = Figure((width, height), layout="constrained")
+        yield list(figure.subplots(squeeze=False, **panels).flat)
+        figure.savefig(stream, format=kind, dpi=150, metadata=METADATA[kind])
 
 
 def _inline(raw: bytes, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.figure import COLOURS, INK, MARKERS, drawing, legend_text
+from asr_rescore.report.plots.figure import COLOURS, INK, MARKERS, drawing, legend_text
 from asr_rescore.report.searched_weights import SearchedWeights
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FirstPass

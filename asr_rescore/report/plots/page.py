@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.figure import COLOURS, FAINT, MARKERS, drawing, legend_text
-from asr_rescore.report.search_plots import depth_plot, grid_plot, weights_plot
+from asr_rescore.report.plots.figure import COLOURS, FAINT, MARKERS, drawing, legend_text
+from asr_rescore.report.plots.search import depth_plot, grid_plot, weights_plot
+from asr_rescore.report.plots.training import training_plot
 from asr_rescore.report.table import FIRST_PASS
-from asr_rescore.report.training_plot import training_plot
 
 LABELLED = 4  # systems of one size whose names are shown
 

@@ -1,0 +1,1 @@
+"""Plots as SVG for the page of a report, and as pictures in files."""
