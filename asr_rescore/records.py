@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,10 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
         raise InputError(path, found=found, expected=kind, remedy="write plain numbers and words") from error
 
 
+NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # 010 is 8 and 1:30 is 90, which nobody who writes settings means
+
+
 class _KeyAgainError(yaml.YAMLError):
     """A mapping has a key twice; YAML would take the last one and say nothing."""
 
@@ -226,6 +231,9 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth -= 1
         if isinstance(node, yaml.MappingNode):
             _refuse_key_again([key for key, _ in node.value])
+        elif isinstance(node, yaml.ScalarNode) and node.tag in NUMBER_TAGS and OTHER_BASE.fullmatch(node.value):
+            number = f"line {node.start_mark.line + 1}: the number {shown(node.value)}"
+            raise yaml.YAMLError(f"{number}, which YAML reads in base 8 or 60, expected plain digits")
         return node
 
 

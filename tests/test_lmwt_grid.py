@@ -73,6 +73,8 @@ def test_the_grid_replaces_both_bounds():
         ("7:12:0.5", False, "12:17:0.5"),
         ("10,20", False, "20:30:10"),
         ("1:3", True, "0.8:1:0.1"),
+        ("0.002:0.01:0.002", True, "0.0012:0.002:0.0002"),
+        ("900:990:10", False, "990:1000:10"),
     ],
 )
 def test_the_grid_beyond(grid, below, beyond):
@@ -118,6 +120,8 @@ def test_the_edge_says_which_grid_to_try():
     assert text(17, "7:17").endswith("lie beyond: try `lmwt` 17:27")
     assert text(0.7, "0.7:1.5:0.1").endswith("lie beyond: try `lmwt` 0.1:0.7:0.1")
     assert text(1, "1:3").endswith("lie beyond: try `lmwt` 0.8:1:0.1")
+    with pytest.raises(StopIteration):
+        text(1000, "990:1000:5")  # there is no LMWT beyond
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from decimal import Decimal, InvalidOperation
 from asr_rescore.errors import UsageError, shown
 from asr_rescore.ranges import Range
 
-LMWT = Range(least=0.001, most=1000)
+LEAST = 0.001
+MOST = 1000
+LMWT = Range(least=LEAST, most=MOST)
 MOST_LMWTS = 1000  # each is scored
 LONGEST = 20  # characters of a number: Decimal would compute with as many digits as it is given
 CHAIN_GRID = "0.5:2:0.1"  # for lattices whose acoustic costs are those that a chain model was decoded with
@@ -43,7 +45,8 @@ def lmwt_grid(text: str) -> tuple[float, ...]:
 def grid_beyond(grid: Sequence[float], *, below: bool) -> str:
     """The grid, as text, that continues ``grid`` below its first or above its last LMWT.
 
-    It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it above 0.
+    It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it above the least
+    LMWT. Past the limits of LMWTs it does not go.
     """
     values = [Decimal(repr(value)) for value in grid]
     step = values[1] - values[0]
@@ -51,10 +54,10 @@ def grid_beyond(grid: Sequence[float], *, below: bool) -> str:
         last = values[0]
         if step >= last:
             step = last / 10
-        first = max(last - step * (len(values) - 1), step)
+        first = max(last - step * (len(values) - 1), step, Decimal(repr(LEAST)))
     else:
         first = values[-1]
-        last = first + step * (len(values) - 1)
+        last = min(first + step * (len(values) - 1), Decimal(MOST))
     parts = (first, last) if step == 1 else (first, last, step)
     return ":".join(f"{part.normalize():f}" for part in parts)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from asr_rescore.ranking import OperatingPoint
 from asr_rescore.report import ReportWarning, SearchedWeights
-from asr_rescore.rescoring.lmwt_grid import CHAIN_GRID, grid_beyond
+from asr_rescore.rescoring.lmwt_grid import CHAIN_GRID, LEAST, MOST, grid_beyond
 from asr_rescore.rescoring.weights import ChosenWeights
 
 LARGEST_UNSCALED = 2  # LMWT of a chain model whose acoustic costs are those that it was decoded with
@@ -83,9 +83,9 @@ def _edge(value: float, grid: Sequence[float]) -> str:
 
 
 def _lmwt_edge(value: float, grid: Sequence[float]) -> str:
-    """As :func:`_edge`, with the grid to try next."""
+    """As :func:`_edge`, with the grid to try next; empty also for the least and the largest LMWT that there are."""
     edge = _edge(value, grid)
-    if not edge:
+    if not edge or value in (LEAST, MOST):
         return ""
     lowest = value <= grid[0]
     unscaled = f"; {UNSCALED}" if lowest and grid[0] > LARGEST_UNSCALED else ""
