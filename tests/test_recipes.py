@@ -40,6 +40,7 @@ case $1 in
     fi
     ;;
   compute_ppl) echo '{"ppl": 2}' >"$3"; echo "$@" >>"$(dirname "$3")/../../calls" ;;
+  sample_text) echo b >"$last" ;;
   ensemble_lm) mkdir -p "$last"; touch -d "1 hour ago" "$last"/model.safetensors ;;
 esac
 """
@@ -181,7 +182,10 @@ class TestPennTreebank:
         arms, further = (re.search(f'(?m)^{name}="(.*)"', script).group(1).split() for name in ("arms", "more_arms"))
         study, of_further = (StudyConfig.read(self.CONF / "study" / f"{name}.yaml") for name in ("study", "further"))
         assert sorted(arms) == sorted(study.arms)
-        assert set(further) <= set(of_further.arms) <= {*further, *arms}
+        combined = {arm for arm in of_further.arms if "_with_" in arm}
+        assert all(f"with_{arm.partition('_with_')[2]}" in script for arm in combined)
+        assert combined == set(of_further.differ)
+        assert set(further) <= set(of_further.arms) - combined <= {*further, *arms}
         for config in (study, of_further):
             assert all((self.CONF / "study" / regime / "student.yaml").is_file() for regime in config.regimes)
 
@@ -189,7 +193,7 @@ class TestPennTreebank:
         branch = [self.CONF / "study/branches" / name for name in ("student.yaml", "branch.yaml")]
         assert load_config(*branch, self.CONF / "rows/no_averaging.yaml").train.averaging == "none"
         script = (ROOT / "recipes/ptb/local/study.sh").read_text()
-        assert script.index('$1/branch.yaml"') < script.index('rows/$2.yaml"')
+        assert script.index('$1/branch.yaml"') < script.index('rows/$row.yaml"')
 
     def study(self, tmp_path: Path, environment, *options: str) -> Path:
         """Run a copy of the study with tiny models and texts; returns its directory."""
@@ -222,7 +226,7 @@ class TestPennTreebank:
             name: {path.parent.name for path in exp.glob(f"{name}/student_*/ppl_test.json")}
             for name in ("scratch", "branches", "full")
         }
-        assert [len(found) for found in students.values()] == [8 * (11 + 3), 5 * (11 + 11), 11 + 4 + 4]
+        assert [len(found) for found in students.values()] == [8 * (11 + 3 + 3), 5 * (11 + 11), 11 + 4 + 4]
         assert (exp / "scratch/teacher_8_2/seed").read_text() == "82\n"
         assert (exp / "scratch/student_shuffled_8/seed").read_text() == "8\n"
         calls = (exp / "calls").read_text().splitlines()

@@ -211,7 +211,32 @@ def test_a_pair_that_differs_in_more_than_its_objective_is_refused(experiment, n
     write_provenance(experiment, "trust_1", **alike, config={"objective": {"kind": "trust"}})
     assert len(results(experiment)[0].arms) == 3
     write_provenance(experiment, "trust_1", **{**alike, name: "another"})
-    with pytest.raises(InputError, match=rf"student_trust_1: found another {what} than that of .*student_kl_1, exp"):
+    with pytest.raises(InputError, match=rf"student_trust_1: found other {what} than .*student_kl_1, exp"):
+        results(experiment)
+
+
+def test_an_arm_may_differ_in_what_the_study_names(experiment):
+    write_provenance(experiment, "kl_1", train="a", teachers=["b"])
+    write_provenance(experiment, "trust_1", train="c", teachers=["b"])
+    path = experiment / "study.yaml"
+    path.write_text(STUDY + "differ: {trust: [train]}\n")
+    assert len(results(experiment)[0].arms) == 3
+    write_provenance(experiment, "trust_1", train="c", teachers=["d"])
+    with pytest.raises(InputError, match="found other teachers than .*let an arm of the study differ in teachers"):
+        results(experiment)
+
+
+@pytest.mark.parametrize(
+    ("differ", "message"),
+    [
+        ("{nothing: [train]}", "differ.nothing: .* expected one of the arms"),
+        ("{trust: [lr]}", "differ.trust: .* expected some of vocabulary, train, valid, seed, init, teachers"),
+        ("{trust: train}", "differ.trust: "),
+    ],
+)
+def test_what_may_differ_is_checked(experiment, differ, message):
+    (experiment / "study.yaml").write_text(STUDY + f"differ: {differ}\n")
+    with pytest.raises(InputError, match=message):
         results(experiment)
 
 

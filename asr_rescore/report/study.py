@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from asr_rescore.records import Record, read_yaml
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
-from asr_rescore.report.study_students import check_pairs, check_starts, is_unchanged, students
+from asr_rescore.report.study_students import ALIKE, check_pairs, check_starts, is_unchanged, students
 from asr_rescore.report.table import NOTHING, markdown
 from asr_rescore.statistics.matched_pairs import holm, shown_p
 from asr_rescore.statistics.paired_differences import PairedDifferences, pair_up
@@ -26,12 +26,15 @@ class StudyConfig:
         arms: name → label of each objective.
         baseline: the arm that all others are compared with.
         also: further pairs of arms to compare, the second one as the baseline.
+        differ: arm → what it may have otherwise than the others besides its objective, such as ``train``: see
+            :data:`~asr_rescore.report.study_students.ALIKE`.
     """
 
     regimes: Mapping[str, Regime]
     arms: Mapping[str, str]
     baseline: str
     also: tuple[tuple[str, str], ...] = ()
+    differ: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> StudyConfig:
@@ -40,7 +43,7 @@ class StudyConfig:
         Raises:
             InputError: the file is missing or has another form.
         """
-        kind = "a study: regimes, arms, baseline and also"
+        kind = "a study: regimes, arms, baseline, also and differ"
         remedy = "see recipes/ptb/conf/study/study.yaml"
         tree = Record.of(read_yaml(path, kind, remedy), str(path), kind, remedy)
         for name in tree.values:
@@ -63,12 +66,28 @@ class StudyConfig:
                 tree.refuse("also", "pairs of two arms that are compared only once")
             also.append((pair[0], pair[1]))
         regimes = tree.record("regimes")
-        return cls({name: Regime.read(regimes, name) for name in regimes.values}, arms, baseline, tuple(also))
+        return cls(
+            {name: Regime.read(regimes, name) for name in regimes.values},
+            arms,
+            baseline,
+            tuple(also),
+            _read_differences(tree, arms) if "differ" in tree else {},
+        )
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
         """The arms that are compared, each with the one that it is compared with."""
         return [*((arm, self.baseline) for arm in self.arms if arm != self.baseline), *self.also]
+
+
+def _read_differences(tree: Record, arms: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    differ = tree.record("differ")
+    for arm in differ.values:
+        if arm not in arms:
+            differ.refuse(arm, "one of the arms")
+        if not {*differ.texts(arm)} <= ALIKE.keys():
+            differ.refuse(arm, "some of " + ", ".join(ALIKE))
+    return {arm: differ.texts(arm) for arm in differ.values}
 
 
 @dataclass(frozen=True)
@@ -145,7 +164,7 @@ def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeRes
         if other != config.baseline:
             label += f", compared with {config.arms[other]}"
         both = [(found[arm][seed], found[other][seed]) for seed in seeds]
-        check_pairs(both)
+        check_pairs(both, {*config.differ.get(arm, ()), *config.differ.get(other, ())})
         sentences = regime.over_sentences(both)
         compared.append(ComparedArm(label, seeds, mean(pairs["test"][seed][0] for seed in seeds), changes, sentences))
     testable = [number for number, arm in enumerate(compared) if not math.isnan(arm.test.p)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,12 @@ def is_unchanged(student: Path) -> bool:
     return "init" in facts and facts.get("epoch") == 0
 
 
-def check_pairs(pairs: Iterable[tuple[Path, Path]]) -> None:
+def check_pairs(pairs: Iterable[tuple[Path, Path]], may_differ: Collection[str] = ()) -> None:
     """Refuse pairs that differ in more than their objective, as far as the provenance of both is there.
+
+    Args:
+        pairs: two students of a seed each.
+        may_differ: those of ``ALIKE`` in which they may differ too.
 
     Raises:
         InputError: a pair does, or a provenance is damaged.
@@ -50,9 +54,9 @@ def check_pairs(pairs: Iterable[tuple[Path, Path]]) -> None:
         ours = _facts(student)
         theirs = _facts(other)
         for name, what in ALIKE.items():
-            if ours and theirs and ours.get(name) != theirs.get(name):
-                found = f"another {what} than that of {other}"
-                remedy = "train both in the same way, or move one of them away"
+            if name not in may_differ and ours and theirs and ours.get(name) != theirs.get(name):
+                found = f"other {what} than {other}"
+                remedy = f"train both in the same way, or let an arm of the study differ in {name}"
                 raise InputError(student, found=found, expected=PAIRS, remedy=remedy)
 
 

@@ -10,7 +10,8 @@
 #   full       the whole text and vocabulary; branches of three epochs from one student, about eight hours. Tables 1 to 3
 #              are made from these.
 #
-# Objectives that are not in the paper are a second family of comparisons (stage 6), under the first two regimes.
+# What is not in the paper is a second family of comparisons (stage 6), under the first two regimes: other objectives,
+# better teachers, and text that the teacher has written.
 #
 # Every model is a training of its own, which continues where it was stopped, and a finished one is not done again. So
 # the study can be made in parts: stop it at any time, and start it again with the stage that was running.
@@ -66,11 +67,11 @@ teacher() { # teacher <regime> <name> <seed>
   training "$1" "$2" "$3" teacher train_lm --vocab "$exp/$1/text"
 }
 
-student() { # student <regime> <row> <seed> <options and teachers>
-  local config=()
+student() { # student <regime> <arm> <seed> <options and teachers>; an arm is a row, or <row>_with_<something>
+  local config=() row=${2%%_with_*}
   measured "$exp/$1/student_$2_$3" && return
   if [ -f "$conf/$1/branch.yaml" ]; then config+=(--config "$conf/$1/branch.yaml"); fi
-  if [ "$2" != trust ]; then config+=(--config "$here/conf/rows/$2.yaml"); fi # trust is what student.yaml has
+  if [ "$row" != trust ]; then config+=(--config "$here/conf/rows/$row.yaml"); fi # trust is what student.yaml has
   training "$1" "student_$2_$3" "$3" student distill_lm "${config[@]}" "${@:4}"
 }
 
@@ -85,7 +86,7 @@ perplexities() { # perplexities <regime> <models>
   done
 }
 
-cache() { # cache <regime> <seed> <options and teachers>
+cache() { # cache <regime> <name> <options and teachers>
   command_line "$exp/$1/log/cache_$2.log" asr-rescore cache_teacher --train "$exp/$1/text/train.txt" "${@:3}" \
     "$exp/$1/cache_$2"
 }
@@ -159,8 +160,43 @@ if begin_stage 5 "branches: every objective continues from each of them"; then
   end_stage
 fi
 
+with_three_teachers() { # from scratch, a teacher with a third member
+  local seed of
+  for seed in $scratch_seeds; do teacher scratch "teacher_${seed}_3" "${seed}3"; done | side_by_side
+  for seed in $scratch_seeds; do
+    cache scratch "${seed}_of_3" "$exp/scratch/teacher_${seed}"_{1,2,3}
+  done | side_by_side
+  for seed in $scratch_seeds; do
+    of=(--teacher-cache "$exp/scratch/cache_${seed}_of_3" "$exp/scratch/teacher_${seed}"_{1,2,3})
+    student scratch fixed_with_three_teachers "$seed" "${of[@]}"
+  done | side_by_side
+}
+
+with_sampled_text() { # from scratch, as much text again from the teacher, in half as many epochs
+  local seed row text=$exp/scratch/text/train.txt tokens of
+  tokens=$(sed 's/$/ end/' "$text" | wc -w)
+  for seed in $scratch_seeds; do
+    of=("$exp/scratch/teacher_${seed}"_{1,2})
+    mkdir -p "$exp/scratch/text_$seed"
+    if [ ! -f "$exp/scratch/text_$seed/sampled.txt" ]; then
+      asr-rescore sample_text --tokens "$tokens" --seed "$seed" "${of[@]}" "$exp/scratch/text_$seed/sampled.txt"
+    fi
+    cat "$text" "$exp/scratch/text_$seed/sampled.txt" >"$exp/scratch/text_$seed/train.txt"
+  done
+  for seed in $scratch_seeds; do
+    cache scratch "${seed}_sampled" --train "$exp/scratch/text_$seed/train.txt" "$exp/scratch/teacher_${seed}"_{1,2}
+  done | side_by_side
+  for seed in $scratch_seeds; do
+    of=(--config "$conf/scratch/half.yaml" --train "$exp/scratch/text_$seed/train.txt")
+    of+=(--teacher-cache "$exp/scratch/cache_${seed}_sampled" "$exp/scratch/teacher_${seed}"_{1,2})
+    for row in fixed kl; do student scratch "${row}_with_sampled_text" "$seed" "${of[@]}"; done
+  done | side_by_side
+}
+
 # shellcheck disable=SC2086
-if begin_stage 6 "scratch and branches: objectives that are not in the paper"; then
+if begin_stage 6 "scratch and branches: what is not in the paper"; then
+  with_three_teachers
+  with_sampled_text
   from_scratch $more_weights
   continue_branches $more_arms
   report further
