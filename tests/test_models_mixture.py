@@ -146,9 +146,10 @@ def test_gradient_is_autograds(scale, dtype, time, experts, vocabulary):
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
 @pytest.mark.parametrize("chunk_bytes", [1, 4 << 20])
-def test_a_loss_and_its_gradient_together_are_those_one_after_the_other(monkeypatch, scale, chunk_bytes):
+@pytest.mark.parametrize("experts", [1, 4])
+def test_a_loss_and_its_gradient_together_are_those_one_after_the_other(monkeypatch, scale, chunk_bytes, experts):
     monkeypatch.setitem(mixture.CHUNK_BYTES, "cpu", chunk_bytes)
-    inputs = [tensor.requires_grad_() for tensor in arguments(time=5, scale=scale)]
+    inputs = [tensor.requires_grad_() for tensor in arguments(time=5, scale=scale, experts=experts)]
     weights = torch.randn(10, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def loss(log_probs: torch.Tensor, here: slice) -> torch.Tensor:
@@ -162,8 +163,9 @@ def test_a_loss_and_its_gradient_together_are_those_one_after_the_other(monkeypa
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6 * theirs.abs().max().item())
 
 
-def test_self_normalization_is_the_squared_logarithm_of_the_normalisers():
-    inputs = [tensor.requires_grad_() for tensor in arguments()]
+@pytest.mark.parametrize("experts", [1, 4])
+def test_self_normalization_is_the_squared_logarithm_of_the_normalisers(experts):
+    inputs = [tensor.requires_grad_() for tensor in arguments(experts=experts)]
     latent, _, weight, bias = inputs
     penalty = 0.3 * (latent @ weight.T + bias).logsumexp(-1).square().mean(-1).sum()
     nothing = mixture_loss(*inputs, lambda log_probs, here: 0 * log_probs.sum(-1), self_normalization=0.3)

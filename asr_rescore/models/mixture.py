@@ -159,18 +159,17 @@ class _MixtureLoss(torch.autograd.Function):
         loss: Callable[[torch.Tensor, slice], torch.Tensor],
         self_normalization: float,
     ) -> torch.Tensor:
-        layer = _Layer(latent, log_prior, weight, bias)
+        layer = (_OneSoftmax if latent.shape[1] == 1 else _Layer)(latent, log_prior, weight, bias)
         total = latent.new_zeros(())
         for here, logits in layer.chunks():
-            probs, bits = _softmax(logits)
-            normalisers = bits / LOG2_E  # ln Zₖ, (chunk, experts)
-            log_probs = layer.log_mixture(here, probs).requires_grad_()
+            log_probs, normalisers = layer.log_probs(here, logits)
+            log_probs.requires_grad_()
             with torch.enable_grad():
                 part = loss(log_probs, here).sum()
             (grad,) = torch.autograd.grad(part, log_probs)
             total += part.detach() + self_normalization * normalisers.square().mean(-1).sum()
             pull = normalisers * (2 * self_normalization / normalisers.shape[-1])
-            layer.add_gradient(here, probs, log_probs.detach(), grad, pull)
+            layer.add_gradient(here, logits, log_probs.detach(), grad, pull)
         ctx.save_for_backward(*layer.gradients)
         return total
 
@@ -186,6 +185,8 @@ class _Layer:
     With pₖ = softmax(W·zₖ + b), rₖ = πₖ·pₖ / P and a gradient G with respect to ln P, the gradient with respect to the
     logits of expert k is rₖ·G − pₖ·sₖ, and that with respect to ln πₖ is sₖ, where sₖ = Σ rₖ·G over the vocabulary.
     """
+
+    unit = LOG2_E  # of logits: they are in bits, since 2ˣ is computed faster than eˣ
 
     def __init__(self, latent: torch.Tensor, log_prior: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor):
         self.latent = latent
@@ -208,7 +209,7 @@ class _Layer:
         )
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield slices of tokens and their logits in bits, (chunk, experts, vocabulary), which all share one buffer."""
+        """Yield slices of tokens and their logits, (chunk, experts, vocabulary), which all share one buffer."""
         tokens, experts, _ = self.latent.shape
         size = experts * len(self.weight) * self.latent.element_size()
         chunk = max(1, CHUNK_BYTES[self.latent.device.type] // size)
@@ -217,8 +218,13 @@ class _Layer:
             here = slice(begin, min(begin + chunk, tokens))
             vectors = self.latent[here].flatten(0, 1)
             rows = buffer[: len(vectors)]
-            logits = torch.addmm(self.bias, vectors, self.weight.t(), beta=LOG2_E, alpha=LOG2_E, out=rows)
+            logits = torch.addmm(self.bias, vectors, self.weight.t(), beta=self.unit, alpha=self.unit, out=rows)
             yield here, logits.view(-1, experts, len(self.weight))
+
+    def log_probs(self, here: slice, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """ln P (chunk, vocabulary) and ln Zₖ (chunk, experts); ``logits`` becomes what :meth:`add_gradient` needs."""
+        probs, bits = _softmax(logits)
+        return self.log_mixture(here, probs), bits / LOG2_E
 
     def log_mixture(self, here: slice, probs: torch.Tensor) -> torch.Tensor:
         """ln P (chunk, vocabulary) from the experts' distributions (chunk, experts, vocabulary)."""
@@ -272,12 +278,40 @@ class _Layer:
         slopes.sub_(away.unsqueeze(-1)).mul_(probs)  # with respect to the logits
         if len(rows):
             slopes[rows] += rare_part
-        slopes = slopes.flatten(0, 1)
+        self._add(here, slopes.flatten(0, 1), seen)
+
+    def _add(self, here: slice, slopes: torch.Tensor, seen: torch.Tensor) -> None:
+        """Add gradients with respect to logits (chunk · experts, vocabulary) and to ln π (chunk, experts)."""
         latent, log_prior, weight, bias = self.gradients
         torch.mm(slopes, self.weight, out=latent[here].flatten(0, 1))
         log_prior[here] = seen
         weight.addmm_(slopes.t(), self.latent[here].flatten(0, 1))
         bias += slopes.sum(0)
+
+
+class _OneSoftmax(_Layer):
+    """The same with one expert, in a third of the passes over the vocabulary: P is a softmax, and r = 1."""
+
+    unit = 1.0
+
+    def log_probs(self, here: slice, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """ln P (chunk, vocabulary) and ln Z (chunk, 1)."""
+        log_probs = logits.squeeze(1).log_softmax(-1)
+        return log_probs, logits[..., 0] - log_probs[:, :1]  # ln Z, from any word
+
+    def add_gradient(
+        self,
+        here: slice,
+        probs: torch.Tensor,
+        log_probs: torch.Tensor,
+        grad: torch.Tensor,
+        on_normalisers: torch.Tensor | None,
+    ) -> None:
+        """Add the part of a chunk; ``probs`` is only a buffer."""
+        seen = grad.sum(-1, keepdim=True)
+        away = seen if on_normalisers is None else seen - on_normalisers
+        slopes = torch.exp(log_probs, out=probs.squeeze(1)).mul_(-away).add_(grad)
+        self._add(here, slopes, seen)
 
 
 def _softmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
