@@ -43,7 +43,7 @@ from reporting import ROOT, Report
 
 CONF = ROOT / "recipes/ptb/conf"
 VOCABULARY, TOKENS = 10_000, 929_589
-MEMBERS = {"full": 5, "cpu": 2}  # networks in the teacher
+MEMBERS = {"full": 5, "cpu": 2, "study/full": 2}  # networks in the teacher
 
 
 def plain_forward(model: AwdLstmMos, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
