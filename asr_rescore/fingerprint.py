@@ -48,7 +48,7 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str
         our, their = ours.get(name), theirs.get(name)
         if isinstance(our, dict) and isinstance(their, dict):
             names += [f"{name}.{part}" for part in _differences(our, their)]
-        elif our != their:
+        elif name not in ours or name not in theirs or our != their:
             names.append(name)
     return names
 

@@ -251,6 +251,6 @@ def check_reduced(config: ObjectiveConfig) -> None:
 
 def _needs_all_words(purpose: str) -> UsageError:
     return UsageError(
-        f"objective: {purpose} needs the teacher's distribution over all words, found a cache of the most probable "
-        "ones; make the cache without `top`, or leave it out"
+        f"objective: {purpose} needs the teacher's distribution over all words, found a cache of some of them; "
+        "make the cache without `top`, or train without a cache"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,6 +185,13 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
             expected="each key once",
             remedy="remove one of the two",
         ) from error
+    except _OtherBaseError as error:
+        raise InputError(
+            f"{path}: line {error.line}",
+            found=f"{error.number}, which YAML reads in base {60 if ':' in error.number else 8}",
+            expected="a number in plain digits, or text in quotes",
+            remedy="write the number without a leading zero, or put quotes around it",
+        ) from error
     except yaml.YAMLError as error:
         found = " ".join(str(error).split())
         raise InputError(path, found=found, expected=f"YAML: {kind}", remedy="correct the line named") from error
@@ -196,7 +202,20 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
 
 
 NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # 010 is 8 and 1:30 is 90, which nobody who writes settings means
+
+
+class _OtherBaseError(yaml.YAMLError):
+    """A number is in base 8 or 60: 010 is 8 and 1:30 is 90, which nobody who writes settings means."""
+
+    def __init__(self, number: str, line: int):
+        super().__init__(number)
+        self.number = number
+        self.line = line
+
+
+def _has_other_base(number: str) -> bool:
+    digits = number.lstrip("+-").replace("_", "")
+    return ":" in number or (digits.isdigit() and digits.startswith("0") and int(digits) != int(digits, 8))
 
 
 class _KeyAgainError(yaml.YAMLError):
@@ -231,9 +250,8 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth -= 1
         if isinstance(node, yaml.MappingNode):
             _refuse_key_again([key for key, _ in node.value])
-        elif isinstance(node, yaml.ScalarNode) and node.tag in NUMBER_TAGS and OTHER_BASE.fullmatch(node.value):
-            number = f"line {node.start_mark.line + 1}: the number {shown(node.value)}"
-            raise yaml.YAMLError(f"{number}, which YAML reads in base 8 or 60, expected plain digits")
+        elif isinstance(node, yaml.ScalarNode) and node.tag in NUMBER_TAGS and _has_other_base(node.value):
+            raise _OtherBaseError(node.value, node.start_mark.line + 1)
         return node
 
 

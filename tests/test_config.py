@@ -102,9 +102,9 @@ def test_plain_values_and_back(config_file):
         ),
         ("train: {}\nmodel: {}\n'train': {}", r"line 3: found the key 'train' .*; remove one of the two$"),
         ("train:\n  <<: {lr: 1.0}\n  lr: 2.0\n", r"config.yaml: found line 2: the merge key <<, expected the"),
-        ("train:\n  epochs: 010\n", r"found line 2: the number '010', which YAML reads in base 8 or 60, exp"),
-        ("train: {epochs: 1:30}", r"found line 1: the number '1:30', which YAML reads in base 8 or 60"),
-        ("train: {lr: 1:30.5}", r"the number '1:30.5', which YAML reads"),
+        ("train:\n  epochs: 010\n", r"config.yaml: line 2: found 010, which YAML reads in base 8, expected a"),
+        ("train: {epochs: 1:30}", r"line 1: found 1:30, which YAML reads in base 60, expected a number"),
+        ("train: {lr: 1:30.5}", r"line 1: found 1:30.5, which YAML reads in base 60"),
         ("train: {lr: 1.0}\n\xff".encode("latin-1"), r"config.yaml: line 2: found bytes that are not UTF-8"),
     ],
 )

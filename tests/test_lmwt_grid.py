@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
@@ -44,8 +46,8 @@ def test_sums_are_decimal(text, values):
         ("7,", "expected first:last"),
         ("17:7", "begins above its end"),
         ("0:7", "`lmwt` is 0.0, expected 0.001 or more"),
-        ("1:2:-1", "expected 0.001 or more"),
-        ("1:2:0", "expected 0.001 or more"),
+        ("1:2:-1", "expected a number above 0"),
+        ("1:2:0", "expected a number above 0"),
         ("nan", "expected 0.001 to 1000"),
         ("1:inf", "expected 0.001 to 1000"),
         ("1e-999999", "expected 0.001 or more"),
@@ -75,10 +77,23 @@ def test_the_grid_replaces_both_bounds():
         ("1:3", True, "0.8:1:0.1"),
         ("0.002:0.01:0.002", True, "0.0012:0.002:0.0002"),
         ("900:990:10", False, "990:1000:10"),
+        ("100:900:400", False, "900:1000:100"),
+        ("3,5", True, "1:3:2"),
     ],
 )
 def test_the_grid_beyond(grid, below, beyond):
     assert grid_beyond(lmwt_grid(grid), below=below) == beyond
+
+
+@given(st.lists(st.integers(2, 999_999), min_size=2, max_size=8, unique=True), st.booleans())
+def test_the_grid_beyond_is_one_and_goes_beyond(thousandths, below):
+    grid = sorted(number / 1000 for number in thousandths)
+    beyond = lmwt_grid(grid_beyond(grid, below=below))
+    assert len(beyond) >= 2
+    if below:
+        assert beyond[0] < grid[0] and beyond[-1] <= grid[0]
+    else:
+        assert beyond[0] == grid[-1] < beyond[-1]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         to_json,
         to_markdown,
         unchanged_students,
+        unknown_students,
         useless_students,
     )
 
@@ -57,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(printable(f"{arguments.exp_dir}: no two students to compare, expected {expected}"), file=sys.stderr)
     for path in useless_students(config, arguments.exp_dir):
         print(printable(f"{path}: the perplexity is infinite or missing; this student is left out"), file=sys.stderr)
+    if unknown := unknown_students(config, arguments.exp_dir):
+        count = "1 student has" if len(unknown) == 1 else f"{len(unknown)} students have"
+        line = f"{count} no provenance.json, for example {unknown[0]}: whether its pairs are alike was not checked"
+        print(printable(line), file=sys.stderr)
     if unchanged := unchanged_students(config, arguments.exp_dir):
         count = "1 student is" if len(unchanged) == 1 else f"{len(unchanged)} students are"
         line = f"{count} still the model of the start, because no epoch was better, for example {unchanged[0]}: "

@@ -290,14 +290,14 @@ class _Layer:
 
 
 class _OneSoftmax(_Layer):
-    """The same with one expert, in a third of the passes over the vocabulary: P is a softmax, and r = 1."""
+    """The same with one expert, in about a third of the passes over the vocabulary: P is a softmax, and r = 1."""
 
     unit = 1.0
 
     def log_probs(self, here: slice, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """ln P (chunk, vocabulary) and ln Z (chunk, 1)."""
         log_probs = logits.squeeze(1).log_softmax(-1)
-        return log_probs, logits[..., 0] - log_probs[:, :1]  # ln Z, from any word
+        return log_probs, logits[..., 0] - log_probs[:, :1]  # ln Z, from any word of some weight
 
     def add_gradient(
         self,

@@ -11,7 +11,15 @@ from typing import Any
 
 from asr_rescore.records import Record, read_yaml
 from asr_rescore.report.study_regime import TEXTS, Measure, Regime
-from asr_rescore.report.study_students import ALIKE, check_pairs, check_starts, is_unchanged, students
+from asr_rescore.report.study_students import (
+    ALIKE,
+    check_pairs,
+    check_seeds,
+    check_starts,
+    has_provenance,
+    is_unchanged,
+    students,
+)
 from asr_rescore.report.table import NOTHING, markdown
 from asr_rescore.statistics.matched_pairs import holm, shown_p
 from asr_rescore.statistics.paired_differences import PairedDifferences, pair_up
@@ -26,7 +34,7 @@ class StudyConfig:
         arms: name → label of each objective.
         baseline: the arm that all others are compared with.
         also: further pairs of arms to compare, the second one as the baseline.
-        differ: arm → what it may have otherwise than the others besides its objective, such as ``train``: see
+        differ: arm → in what else than its objective it may differ from the others, such as ``train``: see
             :data:`~asr_rescore.report.study_students.ALIKE`.
     """
 
@@ -140,8 +148,8 @@ def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
             left ``ppl_{valid,test}.json``, or a rescoring its own directory.
 
     Raises:
-        InputError: a result is damaged, students differ in more than their objective, or word error rates cannot be
-            compared.
+        InputError: a result is damaged, a pair is not alike in text, vocabulary, start, seed and teachers, or word
+            error rates cannot be compared.
     """
     found = (_compared(config, experiment / name, regime) for name, regime in config.regimes.items())
     return [result for result in found if result.arms]
@@ -149,10 +157,12 @@ def read_results(config: StudyConfig, experiment: Path) -> list[RegimeResult]:
 
 def _compared(config: StudyConfig, directory: Path, regime: Regime) -> RegimeResult:
     found = {arm: students(directory, arm) for arm in config.arms}
-    everyone = [student for group in found.values() for student in group.values()]
-    check_starts(everyone)
-    regime.check_alike(everyone)
+    regime.check_alike(student for by_seed in found.values() for student in by_seed.values())
     values = {arm: {text: _finite(regime, found[arm], text) for text in TEXTS} for arm in config.arms}
+    finished = {arm: [found[arm][seed] for seed in values[arm]["test"]] for arm in config.arms}
+    check_starts(student for of_an_arm in finished.values() for student in of_an_arm)
+    for of_an_arm in finished.values():
+        check_seeds(of_an_arm)
     compared = []
     for arm, other in config.comparisons:
         pairs = {text: pair_up(values[arm][text], values[other][text]) for text in TEXTS}
@@ -201,6 +211,16 @@ def unchanged_students(config: StudyConfig, experiment: Path) -> list[Path]:
     """
     found = (students(experiment / name, arm).values() for name in config.regimes for arm in config.arms)
     return sorted(student for group in found for student in group if is_unchanged(student))
+
+
+def unknown_students(config: StudyConfig, experiment: Path) -> list[Path]:
+    """The students without a provenance, of which nobody can tell whether they are alike.
+
+    Raises:
+        InputError: a provenance is damaged.
+    """
+    found = (students(experiment / name, arm).values() for name in config.regimes for arm in config.arms)
+    return sorted(student for group in found for student in group if not has_provenance(student))
 
 
 def _finite(regime: Regime, by_seed: Mapping[str, Path], text: str) -> dict[str, float]:

@@ -12,14 +12,13 @@ from asr_rescore.records import read_json
 
 # Facts of the provenance in which the students of a pair are alike. Their configs are what a study compares.
 ALIKE = {
-    "vocabulary": "vocabulary",
-    "train": "training text",
-    "valid": "valid text",
-    "seed": "seed",
-    "init": "start (--init)",
+    "vocabulary": "a vocabulary",
+    "train": "a training text",
+    "valid": "a valid text",
+    "seed": "a seed",
+    "init": "a start (--init)",
     "teachers": "teachers",
 }
-PAIRS = "two students of a seed that differ in nothing but their objective"
 
 
 def students(directory: Path, arm: str) -> dict[str, Path]:
@@ -40,34 +39,59 @@ def is_unchanged(student: Path) -> bool:
     return "init" in facts and facts.get("epoch") == 0
 
 
+def has_provenance(student: Path) -> bool:
+    """Whether there is something to check of what a student was made from."""
+    return bool(_facts(student))
+
+
 def check_pairs(pairs: Iterable[tuple[Path, Path]], may_differ: Collection[str] = ()) -> None:
-    """Refuse pairs that differ in more than their objective, as far as the provenance of both is there.
+    """Refuse pairs that are not alike in text, vocabulary, start, seed and teachers, as far as their provenance tells.
 
     Args:
-        pairs: two students of a seed each.
-        may_differ: those of ``ALIKE`` in which they may differ too.
+        pairs: two students with the same seed.
+        may_differ: those of ``ALIKE`` in which they may differ.
 
     Raises:
-        InputError: a pair does, or a provenance is damaged.
+        InputError: a pair is not alike, or a provenance is damaged.
     """
     for student, other in pairs:
         ours = _facts(student)
         theirs = _facts(other)
         for name, what in ALIKE.items():
             if name not in may_differ and ours and theirs and ours.get(name) != theirs.get(name):
-                found = f"other {what} than {other}"
-                remedy = f"train both in the same way, or let an arm of the study differ in {name}"
-                raise InputError(student, found=found, expected=PAIRS, remedy=remedy)
+                raise InputError(
+                    student,
+                    found=f"{what} that {other} does not have",
+                    expected="two students with the same seed that differ in their objective",
+                    remedy=f"train both in the same way, or let an arm of the study differ in {name}",
+                )
 
 
-def check_starts(all_students: Iterable[Path]) -> None:
+def check_seeds(of_an_arm: Iterable[Path]) -> None:
+    """Refuse students of an arm that are one and the same training: they would count as several.
+
+    Raises:
+        InputError: two have the same seed and start, or a provenance is damaged.
+    """
+    seen: dict[str, Path] = {}
+    for student in of_an_arm:
+        facts = _facts(student)
+        if "seed" in facts:
+            first = seen.setdefault(repr((facts["seed"], facts.get("init"))), student)
+            if first != student:
+                found = f"the seed {facts['seed']}, which {first} has too"
+                remedy = "train it with the seed in the name of its directory"
+                raise InputError(student, found=found, expected="another seed for each student", remedy=remedy)
+
+
+def check_starts(compared: Iterable[Path]) -> None:
     """Refuse a regime in which some students were trained from scratch and others continue from a model.
 
     Raises:
         InputError: they differ in this, or a provenance is damaged.
     """
     first: dict[bool, Path] = {}
-    for student in all_students:
+    for student in compared:
         facts = _facts(student)
         if facts:
             first.setdefault("init" in facts, student)
@@ -76,7 +100,7 @@ def check_starts(all_students: Iterable[Path]) -> None:
             first[True],
             found="a student that continues from a model (--init)",
             expected=f"one that was trained from scratch, as {first[False]} was",
-            remedy="keep the two kinds in directories of their own",
+            remedy="keep the two kinds in the directories of two regimes",
         )
 
 

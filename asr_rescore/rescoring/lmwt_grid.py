@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from asr_rescore.errors import UsageError, shown
-from asr_rescore.ranges import Range
+from asr_rescore.ranges import POSITIVE, Range
 
-LEAST = 0.001
-MOST = 1000
-LMWT = Range(least=LEAST, most=MOST)
+LEAST = Decimal("0.001")
+MOST = Decimal(1000)
+LMWT = Range(least=float(LEAST), most=float(MOST))
 MOST_LMWTS = 1000  # each is scored
 LONGEST = 20  # characters of a number: Decimal would compute with as many digits as it is given
 CHAIN_GRID = "0.5:2:0.1"  # for lattices whose acoustic costs are those that a chain model was decoded with
@@ -31,7 +31,8 @@ def lmwt_grid(text: str) -> tuple[float, ...]:
         parts = text.split(":")
         if len(parts) > 3:
             raise _refused(text)
-        first, last, *steps = (_number(part, text) for part in parts)
+        first, last = (_number(part, text) for part in parts[:2])
+        steps = [_number(part, text, POSITIVE) for part in parts[2:]]
         step = steps[0] if steps else Decimal(1)
         if first > last:
             raise UsageError(f"`lmwt` is {shown(text)}: it begins above its end, expected first:last:step")
@@ -45,31 +46,33 @@ def lmwt_grid(text: str) -> tuple[float, ...]:
 def grid_beyond(grid: Sequence[float], *, below: bool) -> str:
     """The grid, as text, that continues ``grid`` below its first or above its last LMWT.
 
-    It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it above the least
-    LMWT. Past the limits of LMWTs it does not go.
+    It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it up to the least or
+    the largest LMWT.
     """
     values = [Decimal(repr(value)) for value in grid]
     step = values[1] - values[0]
     if below:
         last = values[0]
-        if step >= last:
-            step = last / 10
-        first = max(last - step * (len(values) - 1), step, Decimal(repr(LEAST)))
+        room = last - LEAST
+        if step > room:
+            step = min(last / 10, room)
+        first = max(last - step * (len(values) - 1), min(step, last - step), LEAST)
     else:
         first = values[-1]
-        last = min(first + step * (len(values) - 1), Decimal(MOST))
+        step = min(step, MOST - first)
+        last = min(first + step * (len(values) - 1), MOST)
     parts = (first, last) if step == 1 else (first, last, step)
     return ":".join(f"{part.normalize():f}" for part in parts)
 
 
-def _number(part: str, text: str) -> Decimal:
+def _number(part: str, text: str, allowed: Range = LMWT) -> Decimal:
     try:
         value = Decimal(part) if len(part) <= LONGEST else None
     except InvalidOperation:
         value = None
     if value is None:
         raise _refused(text)
-    LMWT.check("`lmwt`", float(value))
+    allowed.check("`lmwt`", float(value))
     return value
 
 

@@ -85,7 +85,7 @@ def _edge(value: float, grid: Sequence[float]) -> str:
 def _lmwt_edge(value: float, grid: Sequence[float]) -> str:
     """As :func:`_edge`, with the grid to try next; empty also for the least and the largest LMWT that there are."""
     edge = _edge(value, grid)
-    if not edge or value in (LEAST, MOST):
+    if not edge or value in (float(LEAST), float(MOST)):
         return ""
     lowest = value <= grid[0]
     unscaled = f"; {UNSCALED}" if lowest and grid[0] > LARGEST_UNSCALED else ""

@@ -21,7 +21,7 @@ from asr_rescore.models import choose_device
 
 # One process validates and writes while the others wait. If it dies, they learn it at once and not from the clock.
 LONGEST_WAIT = timedelta(days=1)
-LEAVING = 0.01  # seconds between two looks at whether all have come to the end
+LEAVING = 60.0  # seconds that the first to come to the end waits for the others: a machine of theirs may be gone
 SEED_DISTANCE = 1_000_003  # between the seeds of two ranks, which must not draw the same dropout masks
 
 Value = TypeVar("Value")
@@ -206,15 +206,16 @@ def _own_device(name: str) -> torch.device:
 
 
 def _leave_together(store: Any, count: int) -> None:
-    """Wait until no process needs another one any more.
+    """Wait until all processes have done their work, for a minute at most.
 
-    A process that ends with something unread in its connections resets them, and another may lose what it was sent
-    before. The store is not one of these connections.
+    A process that ends with something unread in its connections closes them with a reset, and another process may lose
+    what it was sent before. The store is not one of these connections.
     """
+    end = time.monotonic() + LEAVING
     with suppress(RuntimeError):  # torchrun itself has ended, and this process has done its work
         left = store.add("left", 1)
-        while left < count:
-            time.sleep(LEAVING)
+        while left < count and time.monotonic() < end:
+            time.sleep(0.01)
             left = store.add("left", 0)
 
 

@@ -192,14 +192,19 @@ class TrainingState:
             if key.startswith(own):
                 mine[part][name] = tensor
         self.model.load_state_dict(parts["model"])
+        parameters = list(self.model.parameters())
         slots: defaultdict[int, dict[str, torch.Tensor]] = defaultdict(dict)
         for key, tensor in parts["optimizer"].items():
             index, slot = key.split(".", 1)
+            # A fused optimizer would read past the end of a slot that is too small.
+            if tensor.shape not in (parameters[int(index)].shape, ()) or not tensor.is_floating_point():
+                raise ValueError(f"optimizer.{key}: {tensor.dtype} {tuple(tensor.shape)}")
             slots[int(index)][slot] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(slots)})
         if parts["mean"]:
-            mean = ParameterMean(list(self.model.parameters()))
-            mean.means = [parts["mean"][str(index)].to(self.device) for index in range(len(mean.means))]
+            mean = ParameterMean(parameters)
+            for number, own_mean in enumerate(mean.means):
+                own_mean.copy_(_of_shape(parts["mean"][str(number)], own_mean))
             mean.count = self.progress.averaged
             self.mean = mean
         self.hidden = list(unflatten_state(tuple(self.hidden), mine["student"]))
@@ -224,6 +229,13 @@ def _with_new_settings(facts: Mapping[str, Any]) -> dict[str, Any]:
     ):  # a setting is gone, or the file is damaged: the runs differ
         return dict(facts)
     return {**facts, "config": config}
+
+
+def _of_shape(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The tensor, if it has the shape of another one: a copy would repeat one that is too small."""
+    if tensor.shape != like.shape:
+        raise ValueError(f"a tensor {tuple(tensor.shape)} instead of {tuple(like.shape)}")
+    return tensor
 
 
 def _prefix(rank: int) -> str:

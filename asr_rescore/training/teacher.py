@@ -13,14 +13,11 @@ from asr_rescore.objectives import SoftLabels
 
 
 class Teacher(Protocol):
-    """Gives the distribution Q over each token of an epoch, in the order in which the student reads the tokens.
-
-    Attributes:
-        whole: whether Q is given for all words, as some objectives need it.
-    """
+    """Gives the distribution Q over each token of an epoch, in the order in which the student reads the tokens."""
 
     @property
-    def whole(self) -> bool:  # noqa: D102  # see Attributes
+    def whole(self) -> bool:
+        """Whether Q is given for all words, which some objectives need."""
         ...
 
     def start(self, streams: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from warnings import catch_warnings, filterwarnings
 from xml.etree import ElementTree
 
 from asr_rescore.errors import UsageError, printable
@@ -37,7 +38,7 @@ STYLE: Any = {  # matplotlib 3.11 and earlier ones have different types for it
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "none"),
     "legend.frameon": False,
 }
-# What is left out of a file of each format: dates, so that the same figures always give the same file.
+# What is left out of a file of each format: dates above all, so that the same figures always give the same file.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {},
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
@@ -102,7 +103,8 @@ def picture(stream: BinaryIO, kind: str, width: float, height: float, **panels: 
         key: PAPER.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()
     }
     style |= {**dict.fromkeys(WHITE, "#ffffff"), "legend.frameon": True}
-    with rc_context(style):
+    with rc_context(style), catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from font")  # a box takes the place of the character
         figure = Figure((width, height), layout="constrained")
         yield list(figure.subplots(squeeze=False, **panels).flat)
         figure.savefig(stream, format=kind, dpi=150, metadata=METADATA[kind])

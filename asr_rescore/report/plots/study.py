@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from asr_rescore.report.plots.figure import COLOURS, picture
+from asr_rescore.report.plots.figure import COLOURS, legend_text, picture
 from asr_rescore.report.study import RegimeResult
 
 # Percent or points on either side of 0 up to which the axis is linear; then logarithmic: CE alone is 100 times worse.
@@ -37,9 +37,10 @@ def draw_study(results: Sequence[RegimeResult], stream: BinaryIO, kind: str) -> 
             if _farthest(result) > LINEAR:  # else the logarithmic axis would have no numbers but 0
                 axes.set_xscale("symlog", linthresh=LINEAR)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
-            axes.set_title(result.regime.title, fontsize="medium", wrap=True)
-            axes.set_xlabel(f"test {measure.long_name}, {measure.unit} over {result.baseline[0]}")
-            axes.set_yticks(list(places.values()), [label.replace(", compared with ", "\nvs. ") for label in labels])
+            axes.set_title(legend_text(result.regime.title), fontsize="medium", wrap=True)
+            axes.set_xlabel(legend_text(f"test {measure.long_name}, {measure.unit} over {result.baseline[0]}"))
+            shown = [legend_text(label.replace(", compared with ", "\nvs. ")) for label in labels]
+            axes.set_yticks(list(places.values()), shown)
             axes.grid(axis="y", visible=False)
 
 

@@ -11,7 +11,7 @@
 #              are made from these.
 #
 # What is not in the paper is a second family of comparisons (stage 6), under the first two regimes: other objectives,
-# better teachers, and text that the teacher has written.
+# a teacher of three members, and text that the teacher has written.
 #
 # Every model is a training of its own, which continues where it was stopped, and a finished one is not done again. So
 # the study can be made in parts: stop it at any time, and start it again with the stage that was running.
@@ -178,7 +178,7 @@ with_sampled_text() { # from scratch, as much text again from the teacher, in ha
   for seed in $scratch_seeds; do
     of=("$exp/scratch/teacher_${seed}"_{1,2})
     mkdir -p "$exp/scratch/text_$seed"
-    if [ ! -f "$exp/scratch/text_$seed/sampled.txt" ]; then
+    if [ ! "$exp/scratch/text_$seed/sampled.txt" -nt "$exp/scratch/teacher_${seed}_2/model.safetensors" ]; then
       asr-rescore sample_text --tokens "$tokens" --seed "$seed" "${of[@]}" "$exp/scratch/text_$seed/sampled.txt"
     fi
     cat "$text" "$exp/scratch/text_$seed/sampled.txt" >"$exp/scratch/text_$seed/train.txt"
