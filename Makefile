@@ -7,6 +7,7 @@ BIN := .venv/bin
 # Where there is a Chromium, tests/test_browser.py opens the page of a report in it.
 BROWSER := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && echo ,browser && break; done)
 # One stamp for each Python version: another interpreter rebuilds .venv.
+PACKAGE_INSTALLED := .venv/installed-package-$(PYTHON_VERSION)
 INSTALLED := .venv/installed-$(PYTHON_VERSION)
 DOCS_INSTALLED := .venv/installed-docs-$(PYTHON_VERSION)
 # The oldest interpreter that is here and starts; the lowest versions may have no wheels for newer ones.
@@ -20,8 +21,12 @@ PARALLEL := -n auto --maxprocesses 16 --dist worksteal
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(PACKAGE_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	@touch $@
+
+$(INSTALLED): $(PACKAGE_INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev$(BROWSER)]'
 	@touch $@
 
@@ -34,7 +39,7 @@ $(LOWEST_INSTALLED): pyproject.toml constraints-lowest.txt
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet -c constraints-lowest.txt -e '.[test]'
 	@touch $@
 
-demo: $(INSTALLED) ## run the recipe on the embedded corpus, from Kaldi's lattices to a table of word error rates
+demo: $(PACKAGE_INSTALLED) ## run the recipe on the embedded corpus, from Kaldi's lattices to a table of word error rates
 	recipes/wsj/run.sh --corpus mini
 
 test: $(INSTALLED) ## run all tests
