@@ -37,7 +37,7 @@ def test_the_next_run_sets_it_right(kind):
 @pytest.mark.parametrize(
     ("kind", "command", "cases", "fault", "problem"),
     [
-        ("kills", "lattice_to_nbest", 20, "files.sweep = lambda *_: None", "again: left archives.1 unfinished"),
+        ("kills", "lattice_to_nbest", 20, "files.sweep = lambda *_: None", "again: left num_jobs unfinished"),
         ("full-disk", "sample_text", 5, "files.OUT_OF_SPACE = ()", "error: "),
         ("load", "train_lm", 3, "locks.fcntl.flock = lambda *_: None", "log.jsonl differs"),
     ],

@@ -12,47 +12,20 @@ import pytest
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError
 from asr_rescore.report.plots.study import draw_study
-from asr_rescore.report.study import StudyConfig, read_results, to_json, to_markdown
+from asr_rescore.report.study import StudyConfig, to_json, to_markdown
 from made_reports import errors, report
-
-STUDY = """
-regimes: {small: A small text, never: Not run}
-baseline: kl
-arms: {kl: KL alone, trust: TR, trust_0.3: Stronger TR, ce: CE}
-also: [[trust_0.3, trust]]
-"""
-# (arm, seed) → perplexities on test and valid; CE was not trained.
-PPL = {
-    ("kl", 1): (100.0, 50.0),
-    ("kl", 2): (200.0, 60.0),
-    ("kl", 3): (400.0, 70.0),
-    ("trust", 1): (99.0, 51.0),
-    ("trust", 2): (196.0, 60.0),
-    ("trust_0.3", 1): (101.0, 50.0),
-    ("trust_0.3", 2): (206.0, 60.0),
-    ("trust_0.3", 3): (404.0, 70.0),
-}
+from made_study import STUDY, make_study, results
 
 
 @pytest.fixture
 def experiment(tmp_path):
-    for (arm, seed), values in PPL.items():
-        directory = tmp_path / "small" / f"student_{arm}_{seed}"
-        directory.mkdir(parents=True)
-        for text, ppl in zip(("test", "valid"), values, strict=True):
-            (directory / f"ppl_{text}.json").write_text(json.dumps({"ppl": ppl}))
-    (tmp_path / "study.yaml").write_text(STUDY)
-    return tmp_path
+    return make_study(tmp_path)
 
 
 def to_svg(found):
     stream = io.BytesIO()
     draw_study(found, stream, "svg")
     return stream.getvalue().decode()
-
-
-def results(experiment):
-    return read_results(StudyConfig.read(experiment / "study.yaml"), experiment)
 
 
 def test_students_are_paired_by_seed(experiment):
@@ -181,105 +154,12 @@ def test_a_student_that_is_left_out_is_named(experiment, capsys):
     assert told.startswith(f"{path}: the perplexity is infinite or missing; this student is left out\n")
 
 
-def write_provenance(experiment, name, **facts):
-    (experiment / f"small/student_{name}").mkdir(exist_ok=True)
-    (experiment / f"small/student_{name}/provenance.json").write_text(json.dumps(facts))
-
-
-def test_students_that_are_still_their_start_are_told(experiment, capsys):
-    write_provenance(experiment, "kl_1", init="a", epoch=2)
-    write_provenance(experiment, "trust_1", init="a", epoch=0)
-    write_provenance(experiment, "ce_1", init="b", epoch=1)
-    assert main(["study", str(experiment / "study.yaml"), str(experiment)]) == 0
-    told = capsys.readouterr().err
-    assert "1 student is still the model of the start, because no epoch was better, for example " in told
-    assert "student_trust_1: " in told
-
-
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("train", "a training text"),
-        ("valid", "a valid text"),
-        ("vocabulary", "a vocabulary"),
-        ("seed", "a seed"),
-        ("init", r"a start \(--init\)"),
-        ("teachers", "teachers"),
-    ],
-)
-def test_a_pair_that_differs_in_more_than_its_objective_is_refused(experiment, name, what):
-    alike = {"train": "a", "valid": "b", "vocabulary": "c", "seed": 1, "init": "d", "teachers": ["e", "f"]}
-    write_provenance(experiment, "kl_1", **alike, config={"objective": {"kind": "kl"}})
-    write_provenance(experiment, "trust_1", **alike, config={"objective": {"kind": "trust"}})
-    assert len(results(experiment)[0].arms) == 3
-    write_provenance(experiment, "trust_1", **{**alike, name: "another"})
-    with pytest.raises(InputError, match=rf"student_trust_1: found {what} that .*student_kl_1 does not have, exp"):
-        results(experiment)
-
-
-def test_an_arm_may_differ_in_what_the_study_names(experiment):
-    write_provenance(experiment, "kl_1", train="a", teachers=["b"])
-    write_provenance(experiment, "trust_1", train="c", teachers=["b"])
-    path = experiment / "study.yaml"
-    path.write_text(STUDY + "differ: {trust: [train]}\n")
-    assert len(results(experiment)[0].arms) == 3
-    write_provenance(experiment, "trust_1", train="c", teachers=["d"])
-    with pytest.raises(InputError, match="found teachers that .*let an arm of the study differ in teachers"):
-        results(experiment)
-
-
-@pytest.mark.parametrize(
-    ("differ", "message"),
-    [
-        ("{nothing: [train]}", "differ.nothing: .* expected one of the arms"),
-        ("{trust: [lr]}", "differ.trust: .* expected some of vocabulary, train, valid, seed, init, teachers"),
-        ("{trust: train}", "differ.trust: "),
-    ],
-)
-def test_what_may_differ_is_checked(experiment, differ, message):
-    (experiment / "study.yaml").write_text(STUDY + f"differ: {differ}\n")
-    with pytest.raises(InputError, match=message):
-        results(experiment)
-
-
-def test_one_training_does_not_count_as_two_seeds(experiment):
-    write_provenance(experiment, "kl_1", seed=1)
-    write_provenance(experiment, "kl_2", seed=1)
-    with pytest.raises(InputError, match=r"student_kl_2: found the seed 1, which .*student_kl_1 has too, exp"):
-        results(experiment)
-
-
-def test_students_without_provenance_are_told(experiment, capsys):
-    write_provenance(experiment, "kl_1", seed=1)
-    assert main(["study", str(experiment / "study.yaml"), str(experiment)]) == 0
-    path = experiment / "small/student_kl_2"
-    told = capsys.readouterr().err
-    assert (
-        told == f"7 students have no provenance.json, for example {path}: whether its pairs are alike was not checked\n"
-    )
-
-
-def test_an_unfinished_student_hides_no_table(experiment):
-    write_provenance(experiment, "kl_1", seed=1)
-    write_provenance(experiment, "ce_9", seed=9, init="a")
-    assert len(results(experiment)[0].arms) == 3
-
-
 def test_characters_that_are_no_xml_stay_out_of_the_plot(experiment):
     path = experiment / "study.yaml"
     path.write_text(path.read_text().replace("Stronger TR", '"A\\x01b 汉"').replace("A small text", '"$x$ \\x07"'))
     assert "A" in {
         element.text[:1] for element in ElementTree.fromstring(to_svg(results(experiment))).iter() if element.text
     }
-
-
-def test_students_from_scratch_are_not_mixed_with_branches(experiment):
-    write_provenance(experiment, "kl_1", seed=1)
-    write_provenance(experiment, "kl_2", seed=2, init="a")
-    with pytest.raises(
-        InputError, match=r"student_kl_2: found a student that continues .*, as .*student_kl_1 was; keep"
-    ):
-        results(experiment)
 
 
 def test_a_useless_student_counts_for_nothing(experiment):
