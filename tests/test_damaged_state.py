@@ -216,6 +216,7 @@ def test_a_damaged_header_of_a_training_state(tmp_path, change, message):
         ("streams.shifts", None),
         ("random.cpu", None),
         ("optimizer.0.exp_avg", torch.zeros(1)),  # a fused optimizer would read past its end
+        ("optimizer.0.exp_avg", torch.zeros(())),
         ("optimizer.0.step", torch.zeros(2)),
         ("optimizer.0.exp_avg_sq", torch.zeros((), dtype=torch.int64)),
         ("optimizer.99.step", torch.zeros(())),

@@ -197,7 +197,8 @@ class TrainingState:
         for key, tensor in parts["optimizer"].items():
             index, slot = key.split(".", 1)
             # A fused optimizer would read past the end of a slot that is too small.
-            if tensor.shape not in (parameters[int(index)].shape, ()) or not tensor.is_floating_point():
+            parameter = parameters[int(index)]
+            if tensor.shape != (() if slot == "step" else parameter.shape) or not tensor.is_floating_point():
                 raise ValueError(f"optimizer.{key}: {tensor.dtype} {tuple(tensor.shape)}")
             slots[int(index)][slot] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(slots)})
