@@ -116,7 +116,8 @@ class PlainTeacher(OnlineTeacher):
 def cached_teacher(tokens: int, device: torch.device) -> CachedTeacher:
     """Return a teacher with random rows in memory instead of a cache on disk."""
     draw = np.random.default_rng(1)
-    weights = draw.random((tokens, VOCABULARY), np.float32) * (2 * SCALE / VOCABULARY)
+    weights = draw.random((tokens, VOCABULARY), np.float32)
+    weights *= SCALE / weights.sum(-1, keepdims=True)
     label = np.full(tokens, -5.0, np.float32)
     return CachedTeacher(SimpleNamespace(weights=weights.astype(np.float16), label=label, words=None), device)
 

@@ -7,7 +7,7 @@
 #              of its own. About an hour on two cores.
 #   branches   the same vocabulary, 303,000 tokens. For each of the seeds 1 to 5, a student is trained with KL alone; then
 #              every objective continues from it for two epochs, with partial shuffle. About an hour.
-#   full       the whole text and vocabulary; branches of three epochs from one student, about four hours. Tables 1 to 3
+#   full       the whole text and vocabulary; branches of three epochs from one student, about four hours (--seeds "1 2 3": from three). Tables 1 to 3
 #              are made from these.
 #
 # What is not in the paper is a second family of comparisons (stage 6), under the first two regimes: other objectives,
@@ -211,14 +211,16 @@ if begin_stage 7 "full: two teachers, and their distributions"; then
 fi
 
 full=(--teacher-cache "$exp/full/cache_1" "${full_teachers[@]}")
-if begin_stage 8 "full: a student trained with KL alone"; then
-  training full start_1 1 student distill_lm --config "$here/conf/rows/kl.yaml" "${full[@]}" | side_by_side
+if begin_stage 8 "full: a student trained with KL alone for each of the seeds $full_seeds"; then
+  for seed in $full_seeds; do
+    training full "start_$seed" "$seed" student distill_lm --config "$here/conf/rows/kl.yaml" "${full[@]}"
+  done | side_by_side
   end_stage
 fi
 
-if begin_stage 9 "full: every objective continues from it, with seeds $full_seeds; Tables 1 to 3"; then
-  branch=(--init "$exp/full/start_1")
+if begin_stage 9 "full: every objective continues from each of them; Tables 1 to 3"; then
   for seed in $full_seeds; do
+    branch=(--init "$exp/full/start_$seed")
     for row in $arms $rows; do student full "$row" "$seed" "${branch[@]}" "${full[@]}"; done
     # A temperature needs whole distributions, which would take 18 GB on disk: the teachers compute them again.
     for row in $temperatures; do student full "$row" "$seed" "${branch[@]}" "${full_teachers[@]}"; done
