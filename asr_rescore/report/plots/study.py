@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from asr_rescore.report.study import RegimeResult
 
 # Percent or points on either side of 0 up to which the axis is linear; then logarithmic: CE alone is 100 times worse.
 LINEAR = 1.0
+TITLE_WIDTH = 41  # characters of a line above a panel
 
 
 def draw_study(results: Sequence[RegimeResult], stream: BinaryIO, kind: str) -> None:
@@ -21,6 +23,8 @@ def draw_study(results: Sequence[RegimeResult], stream: BinaryIO, kind: str) -> 
         stream: gets the picture.
         kind: see :func:`~asr_rescore.report.plots.figure.picture_format`.
     """
+    from matplotlib.ticker import SymmetricalLogLocator
+
     labels = list(dict.fromkeys(arm.label for result in results for arm in result.arms))
     places = {label: -number for number, label in enumerate(labels)}
     panels = max(1, len(results))
@@ -36,8 +40,9 @@ def draw_study(results: Sequence[RegimeResult], stream: BinaryIO, kind: str) -> 
                 axes.errorbar([arm.test.mean], [place], xerr=error, fmt="o", capsize=3, color=COLOURS[0])
             if _farthest(result) > LINEAR:  # else the logarithmic axis would have no numbers but 0
                 axes.set_xscale("symlog", linthresh=LINEAR)
+                axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR, subs=[1, 3]))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
-            axes.set_title(legend_text(result.regime.title), fontsize="medium", wrap=True)
+            axes.set_title(legend_text(textwrap.fill(result.regime.title, TITLE_WIDTH)), fontsize="medium")
             axes.set_xlabel(legend_text(f"test {measure.long_name}, {measure.unit} over {result.baseline[0]}"))
             shown = [legend_text(label.replace(", compared with ", "\nvs. ")) for label in labels]
             axes.set_yticks(list(places.values()), shown)

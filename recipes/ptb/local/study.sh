@@ -7,8 +7,8 @@
 #              of its own. About an hour on two cores.
 #   branches   the same vocabulary, 303,000 tokens. For each of the seeds 1 to 5, a student is trained with KL alone; then
 #              every objective continues from it for two epochs, with partial shuffle. About an hour.
-#   full       the whole text and vocabulary; branches of three epochs from one student, about four hours (--seeds "1 2 3": from three). Tables 1 to 3
-#              are made from these.
+#   full       the whole text and vocabulary; branches of three epochs from one student, or from one for each of --seeds.
+#              About four hours on two cores. Tables 1 to 3 are made from these.
 #
 # What is not in the paper is a second family of comparisons (stage 6), under the first two regimes: other objectives,
 # a teacher of three members, and text that the teacher has written.
