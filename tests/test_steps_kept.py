@@ -22,7 +22,6 @@ for i in $(seq 600); do sleep 0.1; done
 """
 
 
-
 @pytest.fixture
 def run(s5, steps):
     """Run a script with a stand-in for asr-rescore, a shell script in which $job is the number of the job."""
