@@ -13,6 +13,7 @@ from asr_rescore.progress import progress_bar
 from asr_rescore.report.advice import Advice, advice_on
 from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
+from asr_rescore.report.names import lm_names, refuse_twice, told_apart
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.published import PublishedRow
 from asr_rescore.report.seeds import SeedGroup, Training, read_training, seed_groups, seed_lines
@@ -74,7 +75,8 @@ class Experiment:
             UsageError: the reports cannot be compared.
         """
         shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
-        reports = [SystemReport.load(path) for path in shown]
+        reports = told_apart([SystemReport.load(path) for path in shown], out_dirs)
+        refuse_twice(reports, out_dirs)
         comparison = Comparison.of(reports, published)
         directories = {
             (report.system, FirstPass(report.data, report.decoding)): path
@@ -83,21 +85,23 @@ class Experiment:
         given = [path.resolve() for path in lm_dirs]  # as those that are found, so that none is shown twice
         # An ensemble has a vocabulary, but was not trained.
         trained = [path for path in given if (path / LOG_FILE).exists() or not (path / VOCABULARY_FILE).exists()]
-        curves = [TrainingCurve.read(path) for path in trained]
+        paths = lm_directories(given, out_dirs)
+        names = lm_names(paths, reports, out_dirs)
+        curves = [TrainingCurve.read(path, names[path]) for path in trained]
         vocabularies: dict[str, Vocabulary] = {}
         trainings: dict[str, Training] = {}
         unread = []
-        for path in lm_directories(given, out_dirs):
+        for path in paths:
             try:
                 if path not in given and (path / LOG_FILE).is_file():
-                    curves.append(TrainingCurve.read(path))
+                    curves.append(TrainingCurve.read(path, names[path]))
                 if (path / VOCABULARY_FILE).is_file():
-                    vocabularies[path.resolve().name] = load_vocabulary(path)
+                    vocabularies[names[path]] = load_vocabulary(path)
                 training = read_training(path)
                 if training is not None:
-                    trainings[path.resolve().name] = training
+                    trainings[names[path]] = training
             except RescoreError as error:
-                unread.append(f"{path.name}: {error}")
+                unread.append(f"{names[path]}: {error}")
         transcripts = Transcripts.read(comparison, directories)
         findings = Findings.read(comparison, directories, transcripts)
         unread += findings.unread

@@ -55,8 +55,8 @@ class Comparison:
 
         Raises:
             UsageError: there are no reports; a report has no references; there are two reports of the same system and
-                first pass; or two reports of one first pass were scored on different utterances, or with different
-                filters.
+                first pass; or two reports of one first pass were scored on different utterances, with different
+                references, or with different filters.
         """
         cells: dict[tuple[str, FirstPass], SystemReport] = {}
         sets: dict[str, dict[FirstPass, None]] = {}
@@ -68,18 +68,26 @@ class Comparison:
                 )
             first_pass = FirstPass(report.data, report.decoding)
             if (report.system, first_pass) in cells:
-                raise UsageError(f"two reports of {report.system} on {report.decoding} of {report.data}; give one")
+                raise UsageError(
+                    f"two reports of {report.system} on {report.decoding} of {report.data}; give one of them"
+                )
             cells[report.system, first_pass] = report
             sets.setdefault(report.data, {})[first_pass] = None
             first = first_passes.setdefault(first_pass, report)
             if first.first_pass.keys() != report.first_pass.keys():
                 raise UsageError(
-                    f"{first.system} and {report.system} were scored on different utterances of {report.decoding}"
+                    f"{first.system} and {report.system} were scored on different utterances of {report.decoding}: "
+                    f"{report.data} has changed, or other data has its name; run one of them again"
                 )
             if first.scoring != report.scoring:
                 raise UsageError(
                     f"{first.system} and {report.system} were not scored in the same way on {report.decoding}: "
                     f"{first.scoring or 'no filter'}, but {report.scoring or 'no filter'}; run one of them again"
+                )
+            if any(first.first_pass[utt].reference_words != n.reference_words for utt, n in report.first_pass.items()):
+                raise UsageError(
+                    f"{first.system} and {report.system} were scored with different references of {report.decoding}: "
+                    f"{report.data} has changed, or other data has its name; run one of them again"
                 )
         if not cells:
             raise UsageError("no report to show")
