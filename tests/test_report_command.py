@@ -11,9 +11,9 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
-from asr_rescore.report import Comparison, Experiment, ReportWarning, to_text
+from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_text
 from asr_rescore.report.differences import Differences
-from asr_rescore.report.exports import to_json, to_latex, to_markdown
+from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
@@ -120,6 +120,18 @@ def test_csv_and_json_agree_with_the_reports(two):
     assert [row["wer"] for row in tree["results"]] == pytest.approx([float(row["wer"]) for row in rows])
     assert tree["table"][0]["eval %WER"] == "22.22"
     assert [len(test["with_first_pass"]) for test in tree["tests"]] == [2]
+
+
+def test_results_of_json_have_numbers_and_booleans():
+    """Of two models, one has no perplexity; the CSV file has what a spreadsheet takes."""
+    lms = (LmFacts("a", "aa", 10, 37.5), LmFacts("b", "bb", 5, None))
+    experiment = Experiment.of(Comparison.of([report("a+b", lms=lms, lm_weights=(0.25, 0.5))]))
+    first, both = json.loads(to_json(experiment))["results"]
+    assert (both["valid_ppl"], both["parameters"], both["tuned_here"]) == ([37.5, None], 15, True)
+    assert (first["valid_ppl"], first["parameters"], first["tuned_here"]) == (None, None, True)
+    assert list(first) == list(both) == list(CSV_COLUMNS)
+    rows = list(csv.DictReader(to_csv(experiment).splitlines()))
+    assert [(row["valid_ppl"], row["tuned_here"]) for row in rows] == [("", "1"), ("37.5", "1")]
 
 
 def test_json_has_no_nan():

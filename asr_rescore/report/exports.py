@@ -78,31 +78,34 @@ def to_csv(experiment: Experiment) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_rows(experiment))
+    for row in _results(experiment):
+        ppls = [ppl for ppl in row.get("valid_ppl", ()) if ppl is not None]
+        writer.writerow(row | {"tuned_here": int(row["tuned_here"]), "valid_ppl": "+".join(map(repr, ppls))})
     return stream.getvalue()
 
 
-def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
+def _results(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """Each result, and the first pass on each set, under the names of CSV_COLUMNS, as far as they have a value."""
     comparison = experiment.comparison
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
         rate = experiment.tests[where].rates[FIRST_PASS]
         in_characters = None if first.characters is None else first.characters.first_pass
-        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
+        yield _result(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
             rate = experiment.tests[where].rates[report.system]
             in_characters = None if report.characters is None else report.characters.rescored
-            row = _csv_row(report.system, where, report, report.total, rate, in_characters)
-            ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
-            row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
+            row = _result(report.system, where, report, report.total, rate, in_characters)
+            row["parameters"] = sum(lm.parameters for lm in report.lms)
+            row["valid_ppl"] = [lm.valid_ppl for lm in report.lms]
             row |= {"gain": pair.gain.points, "gain_low": pair.gain.low, "gain_high": pair.gain.high}
             row |= {"mapsswe_p": None if pair.mapsswe is None else pair.mapsswe.p, "mapsswe_p_holm": pair.mapsswe_p}
             row |= {"mcnemar_p": pair.mcnemar.p, "mcnemar_p_holm": pair.mcnemar_p}
             yield row
 
 
-def _csv_row(
+def _result(
     name: str,
     where: FirstPass,
     report: SystemReport,
@@ -115,7 +118,7 @@ def _csv_row(
         "system": name,
         "data": where.data,
         "first_pass": where.decoding,
-        "tuned_here": int(report.tuned_here),
+        "tuned_here": report.tuned_here,
         "reference_words": total.reference_words,
         "insertions": total.insertions,
         "deletions": total.deletions,
@@ -177,7 +180,7 @@ def to_json(experiment: Experiment) -> str:
             "largest_mapsswe_p": verdict.largest_p,
         },
         "table": [dict(zip(comparison.header(), row, strict=True)) for row in comparison.rows()],
-        "results": list(_csv_rows(experiment)),
+        "results": [{name: row.get(name) for name in CSV_COLUMNS} for row in _results(experiment)],
         "signatures": [
             {"system": system, "first_pass": where._asdict(), "signature": report.signature}
             for (system, where), report in comparison.cells.items()
