@@ -17,7 +17,7 @@ from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, t
 from asr_rescore.report.summary import MOST_LINES, to_summary
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
-from made_reports import errors, out_dir, report
+from made_reports import FROZEN, errors, out_dir, report
 from test_page import AFTER, BEFORE, REFERENCES, SPEAKERS
 
 FILES = ["report.csv", "report.html", "report.json", "report.md", "report.tex", "report.txt"]
@@ -146,6 +146,14 @@ def test_latex_is_escaped_and_has_the_rules_of_booktabs():
     rules = re.findall(r"\\(toprule|midrule|bottomrule)", text)
     assert rules == ["toprule", "midrule", "midrule", "midrule", "bottomrule"]
     assert text.count("{") == text.count("}")
+
+
+def test_latex_explains_its_stars_below_the_table():
+    lines = to_latex(Experiment.of(Comparison.of([report()]))).splitlines()
+    note = r"\multicolumn{4}{l}{\footnotesize *: weights tuned on this very set} \\"
+    assert lines[-3:] == [r"\bottomrule", note, r"\end{tabular}"]
+    frozen = to_latex(Experiment.of(Comparison.of([report(**FROZEN)])))
+    assert "*" not in frozen and frozen.endswith("\\bottomrule\n\\end{tabular}\n")
 
 
 def test_markdown_has_the_answer_and_the_table():

@@ -15,7 +15,7 @@ from asr_rescore.report.experiment import SEEDS, Experiment
 from asr_rescore.report.pairs import METHODS
 from asr_rescore.report.seeds import seed_lines
 from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import FIRST_PASS, FirstPass, markdown
+from asr_rescore.report.table import FIRST_PASS, STAR, Comparison, FirstPass, markdown
 from asr_rescore.word_errors import ErrorCount
 
 KIND = "comparison of rescorings"  # tells the report.json of a comparison from that of a rescoring
@@ -150,9 +150,16 @@ def to_latex(experiment: Experiment) -> str:
         "\\midrule",
         *map(_latex_row, rows[systems + 1 :]),
         "\\bottomrule",
+        *_latex_note(comparison, len(header)),
         "\\end{tabular}",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _latex_note(comparison: Comparison, columns: int) -> Iterator[str]:
+    """The meaning of the stars, as a row below the table."""
+    if comparison.starred:
+        yield f"\\multicolumn{{{columns}}}{{l}}{{\\footnotesize {STAR}}} \\\\"
 
 
 def _latex_row(cells: Sequence[str]) -> str:

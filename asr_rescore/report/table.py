@@ -15,6 +15,8 @@ from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"
+STAR = "*: weights tuned on this very set"
+SIGNIFICANCE = "Significance (paired bootstrap; with the best system on each set, which need not be that of the answer)"
 MAX_FAILURES = 5
 MANY = 4  # systems that are counted and not named
 WORDS, CHARACTERS = "WER", "CER"  # the units of rates, by the names of these
@@ -104,6 +106,11 @@ class Comparison:
         alike = [other for others in self.sets.values() for other in others if other.decoding == first_pass.decoding]
         return first_pass.decoding if len(alike) == 1 else f"{first_pass.decoding} ({first_pass.data})"
 
+    @property
+    def starred(self) -> bool:
+        """Whether the table has stars."""
+        return any(report.tuned_here for report in self.cells.values())
+
     def header(self) -> list[str]:
         """The names of the columns."""
         return ["system", "parameters", "valid ppl", *(f"{data} %{unit}" for data, unit in self._columns())]
@@ -158,8 +165,8 @@ class Comparison:
         """The meaning of columns and stars, and the reports that do not fit the rows of first pass and oracle."""
         for data, first_passes in self.sets.items():
             yield f"{data}: {' / '.join(first_pass.decoding for first_pass in first_passes)}"
-        if any(report.tuned_here for report in self.cells.values()):
-            yield "*: weights tuned on this very set; without a star, they were chosen beforehand"
+        if self.starred:
+            yield f"{STAR}; without a star, they were chosen beforehand"
         if self.published:
             yield f"not computed here: {', '.join(row.name for row in self.published)}"
         for first_passes in self.sets.values():
@@ -241,7 +248,7 @@ class Comparison:
             "Legend": list(self.legend()),
             "Weights": list(self.weights()),
             "Warnings": list(self.warnings()),
-            "Significance (paired bootstrap)": list(self.comparisons()),
+            SIGNIFICANCE: list(self.comparisons()),
             "Not done": list(self.failures()),
         }
         return {heading: lines for heading, lines in notes.items() if lines}
