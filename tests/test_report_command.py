@@ -61,7 +61,36 @@ def test_details_are_all_of_the_text_file(two, capsys):
     assert main(["report", "--details", *two]) == 0
     printed = capsys.readouterr().out
     experiment = Experiment.read([Path(path) for path in two[:2]])
-    assert printed == f"{experiment.sentence}\n\n{to_text(experiment.comparison)}\n{two[-1]}/report.html\n"
+    text = to_text(experiment.comparison, experiment.text_notes())
+    assert printed == f"{experiment.sentence}\n\n{text}\n{two[-1]}/report.html\n"
+
+
+def test_tests_of_every_pair_are_in_the_text(two):
+    """Two sentences that only the teacher has right: McNemar's p is 2 / 2²; Holm doubles the smaller of two."""
+    experiment = Experiment.read([Path(path) for path in two[:2]])
+    [heading] = [heading for heading in experiment.text_notes() if heading.startswith("Tests (")]
+    [student, teacher, best] = experiment.text_notes()[heading]
+    assert student.startswith("student against first pass, decode_tg_eval: gain +0.00 (")
+    gain = experiment.tests[experiment.first_passes[0]].of("teacher").by_speaker
+    assert f"; by 2 speakers {gain.low:.2f} to {gain.high:.2f}); MAPSSWE p " in teacher
+    assert teacher.endswith("; McNemar p = 0.5000, Holm = 1.0000")
+    assert best.startswith("teacher against student, decode_tg_eval: gain +22.22 (")
+    assert best.endswith("; McNemar p = 0.5000, Holm = 0.5000"), "the only comparison with the best"
+
+
+def test_intervals_by_speaker_are_in_markdown_and_csv(two):
+    experiment = Experiment.read([Path(path) for path in two[:2]])
+    gain = experiment.tests[experiment.first_passes[0]].of("teacher").by_speaker
+    rows = [[cell.strip() for cell in line.split("|")] for line in to_markdown(experiment).splitlines()]
+    [place] = [row.index("by 2 speakers") for row in rows if "by 2 speakers" in row]
+    [_, teacher] = [row for row in rows if "teacher" in row]
+    assert teacher[place] == f"{gain.low:.2f} to {gain.high:.2f}"
+    first, _, teacher = csv.DictReader(to_csv(experiment).splitlines())
+    assert (first["speakers"], teacher["speakers"]) == ("", "2")
+    assert [float(teacher[f"speaker_gain_{end}"]) for end in ("low", "high")] == [gain.low, gain.high]
+    unknown = Experiment.of(Comparison.of([report()]))
+    assert "speakers" not in to_markdown(unknown).partition("- 95 %")[0]
+    assert to_csv(unknown).splitlines()[-1].endswith(",,,")
 
 
 def test_a_report_can_be_made_again_but_replaces_no_rescoring(two, capsys):

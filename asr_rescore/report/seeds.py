@@ -78,12 +78,17 @@ class SeedGroup:
     spreads: Mapping[FirstPass, Spread]
     tuned_here: frozenset[FirstPass]
 
+    def mean_text(self, where: FirstPass) -> str:
+        """The mean on a first pass with half of its interval."""
+        spread = self.spreads[where]
+        star = "*" if where in self.tuned_here else ""
+        return f"{spread.mean:.2f}{star} ± {spread.half:.2f}"
+
     def text(self, where: FirstPass) -> str:
         """The error rates on a first pass in one line."""
         spread = self.spreads[where]
-        star = "*" if where in self.tuned_here else ""
         return (
-            f"{spread.mean:.2f}{star} ± {spread.half:.2f}, standard deviation {spread.deviation:.2f}, "
+            f"{self.mean_text(where)}, standard deviation {spread.deviation:.2f}, "
             f"{min(spread.rates):.2f} to {max(spread.rates):.2f}"
         )
 
