@@ -106,6 +106,15 @@ def test_equal_seeds_or_searches_are_no_group(tmp_path):
     assert Experiment.read(dirs).seeds == []
 
 
+def test_seeds_of_which_only_the_folders_have_other_names_are_a_group(tmp_path):
+    dirs = []
+    for seed, digest in ((1, "ab"), (2, "cd")):
+        lms = (LmFacts("lm", digest, 1000, 60.0),)
+        dirs.append(rescored(trained(tmp_path / f"seed{seed}/lm", seed), (1, 0, 0), lms=lms))
+    [group] = Experiment.read(dirs).seeds
+    assert (group.name, group.systems, group.seeds) == ("lm", ("seed1/lm", "seed2/lm"), (1, 2))
+
+
 def test_how_a_model_was_trained(tmp_path):
     assert read_training(tmp_path) is None
     one = read_training(trained(tmp_path / "a", 5))

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import mean, stdev
 from typing import Any
 
@@ -147,6 +147,9 @@ def _group(comparison: Comparison, systems: Mapping[str, tuple[int, ...]]) -> Se
 
 def _common_name(systems: Iterable[str]) -> str:
     names = list(systems)
+    last = {PurePath(name).name for name in names}
+    if len(last) == 1 < len(names):  # models whose directories have one name
+        return last.pop()
     return os.path.commonprefix(names).rstrip("_-+., 0123456789") or names[0]
 
 
