@@ -54,6 +54,11 @@ def in_utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def absolute(path: Path) -> str:
+    """The path from the root, without links but for its last part, which keeps the name that was given."""
+    return str(path.parent.resolve() / path.name)
+
+
 def fields(line: str) -> list[str]:
     """The fields of a line, which are separated by ASCII blanks, as in Kaldi."""
     if line.isprintable():  # the only blank that counts as printable is the space, and this is several times faster

@@ -51,6 +51,13 @@ def page(experiment) -> Page:
     return Page(to_html(experiment))
 
 
+def test_what_would_be_empty_on_paper_is_not_printed(page):
+    """Browsers print no background colours, and the map has nothing else."""
+    _, _, print_rules = page.root.all("style")[0].raw.partition("@media print {")
+    [hidden] = [line for line in print_rules.splitlines() if "nav," in line]
+    assert "#map," in hidden and hidden.endswith("{ display: none; }")
+
+
 def test_the_page_needs_nothing_else_and_each_id_is_there_once(page):
     assert page.fetched == page.handlers == []
     assert len(page.ids) == len(set(page.ids))

@@ -50,6 +50,7 @@ def test_rescore_returns_its_report_and_prints_nothing(lang, lm, data, decode, t
     report = asr_rescore.rescore(lang, [lm], data, decode, tmp_path / "out", lm_weight=[0.5], device="cpu")
     assert capfd.readouterr() == ("", "")
     assert report == asr_rescore.SystemReport.load(tmp_path / "out")
+    assert [report.data_dir, *(facts.directory for facts in report.lms)] == [str(data.resolve()), str(lm.resolve())]
     assert report.total.reference_words == sum(map(len, kaldi.read_table(data / "text").values()))
     lattices = asr_rescore.rescore(
         str(lang),

@@ -213,6 +213,22 @@ def test_significance_against_the_first_pass_and_the_best():
     ]
 
 
+def test_the_best_of_a_set_is_not_taken_for_the_best_of_all():
+    """On eval, the other system has fewer errors, but the answer names the one with the fewest on both sets."""
+    dev, test = {"decoding": "a_dev", **FROZEN}, {"decoding": "a_eval", **FROZEN}
+    reports = [
+        report("one", rescored=errors(0, 0, 0), **dev),
+        report("other", rescored=errors(4, 2, 0), **dev),
+        report("one", rescored=errors(1, 0, 0), **test),
+        report("other", rescored=errors(0, 0, 0), **test),
+    ]
+    experiment = Experiment.of(Comparison.of(reports))
+    assert experiment.verdict.system == "one"
+    [_, notes] = to_text(experiment.comparison).split("Significance (paired bootstrap; with the best system on each ")
+    assert notes.startswith("set, which need not be that of the answer):\n")
+    assert "other is better than one with probability" in notes
+
+
 @pytest.mark.parametrize(
     ("reports", "message"),
     [

@@ -11,13 +11,13 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
-from asr_rescore.report import Comparison, Experiment, ReportWarning, to_text
+from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_text
 from asr_rescore.report.differences import Differences
-from asr_rescore.report.exports import to_json, to_latex, to_markdown
+from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
 from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
-from made_reports import errors, out_dir, report
+from made_reports import FROZEN, errors, out_dir, report
 from test_page import AFTER, BEFORE, REFERENCES, SPEAKERS
 
 FILES = ["report.csv", "report.html", "report.json", "report.md", "report.tex", "report.txt"]
@@ -61,7 +61,36 @@ def test_details_are_all_of_the_text_file(two, capsys):
     assert main(["report", "--details", *two]) == 0
     printed = capsys.readouterr().out
     experiment = Experiment.read([Path(path) for path in two[:2]])
-    assert printed == f"{experiment.sentence}\n\n{to_text(experiment.comparison)}\n{two[-1]}/report.html\n"
+    text = to_text(experiment.comparison, experiment.text_notes())
+    assert printed == f"{experiment.sentence}\n\n{text}\n{two[-1]}/report.html\n"
+
+
+def test_tests_of_every_pair_are_in_the_text(two):
+    """Two sentences that only the teacher has right: McNemar's p is 2 / 2²; Holm doubles the smaller of two."""
+    experiment = Experiment.read([Path(path) for path in two[:2]])
+    [heading] = [heading for heading in experiment.text_notes() if heading.startswith("Tests (")]
+    [student, teacher, best] = experiment.text_notes()[heading]
+    assert student.startswith("student against first pass, decode_tg_eval: gain +0.00 (")
+    gain = experiment.tests[experiment.first_passes[0]].of("teacher").by_speaker
+    assert f"; by 2 speakers {gain.low:.2f} to {gain.high:.2f}); MAPSSWE p " in teacher
+    assert teacher.endswith("; McNemar p = 0.5000, Holm = 1.0000")
+    assert best.startswith("teacher against student, decode_tg_eval: gain +22.22 (")
+    assert best.endswith("; McNemar p = 0.5000, Holm = 0.5000"), "the only comparison with the best"
+
+
+def test_intervals_by_speaker_are_in_markdown_and_csv(two):
+    experiment = Experiment.read([Path(path) for path in two[:2]])
+    gain = experiment.tests[experiment.first_passes[0]].of("teacher").by_speaker
+    rows = [[cell.strip() for cell in line.split("|")] for line in to_markdown(experiment).splitlines()]
+    [place] = [row.index("by 2 speakers") for row in rows if "by 2 speakers" in row]
+    [_, teacher] = [row for row in rows if "teacher" in row]
+    assert teacher[place] == f"{gain.low:.2f} to {gain.high:.2f}"
+    first, _, teacher = csv.DictReader(to_csv(experiment).splitlines())
+    assert (first["speakers"], teacher["speakers"]) == ("", "2")
+    assert [float(teacher[f"speaker_gain_{end}"]) for end in ("low", "high")] == [gain.low, gain.high]
+    unknown = Experiment.of(Comparison.of([report()]))
+    assert "speakers" not in to_markdown(unknown).partition("- 95 %")[0]
+    assert to_csv(unknown).splitlines()[-1].endswith(",,,")
 
 
 def test_a_report_can_be_made_again_but_replaces_no_rescoring(two, capsys):
@@ -122,6 +151,18 @@ def test_csv_and_json_agree_with_the_reports(two):
     assert [len(test["with_first_pass"]) for test in tree["tests"]] == [2]
 
 
+def test_results_of_json_have_numbers_and_booleans():
+    """Of two models, one has no perplexity; the CSV file has what a spreadsheet takes."""
+    lms = (LmFacts("a", "aa", 10, 37.5), LmFacts("b", "bb", 5, None))
+    experiment = Experiment.of(Comparison.of([report("a+b", lms=lms, lm_weights=(0.25, 0.5))]))
+    first, both = json.loads(to_json(experiment))["results"]
+    assert (both["valid_ppl"], both["parameters"], both["tuned_here"]) == ([37.5, None], 15, True)
+    assert (first["valid_ppl"], first["parameters"], first["tuned_here"]) == (None, None, True)
+    assert list(first) == list(both) == list(CSV_COLUMNS)
+    rows = list(csv.DictReader(to_csv(experiment).splitlines()))
+    assert [(row["valid_ppl"], row["tuned_here"]) for row in rows] == [("", "1"), ("37.5", "1")]
+
+
 def test_json_has_no_nan():
     empty = report(rescored=(none := {"u": errors(0)["utt0"].__class__(1, 0, 0, 0, 1, 1)}), first_pass=none)
     tree = json.loads(to_json(Experiment.of(Comparison.of([empty]))), parse_constant=pytest.fail)
@@ -134,6 +175,14 @@ def test_latex_is_escaped_and_has_the_rules_of_booktabs():
     rules = re.findall(r"\\(toprule|midrule|bottomrule)", text)
     assert rules == ["toprule", "midrule", "midrule", "midrule", "bottomrule"]
     assert text.count("{") == text.count("}")
+
+
+def test_latex_explains_its_stars_below_the_table():
+    lines = to_latex(Experiment.of(Comparison.of([report()]))).splitlines()
+    note = r"\multicolumn{4}{l}{\footnotesize *: weights tuned on this very set} \\"
+    assert lines[-3:] == [r"\bottomrule", note, r"\end{tabular}"]
+    frozen = to_latex(Experiment.of(Comparison.of([report(**FROZEN)])))
+    assert "*" not in frozen and frozen.endswith("\\bottomrule\n\\end{tabular}\n")
 
 
 def test_markdown_has_the_answer_and_the_table():

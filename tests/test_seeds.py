@@ -10,7 +10,7 @@ import pytest
 
 from asr_rescore.errors import InputError
 from asr_rescore.report import Experiment, LmFacts, SystemReport, to_html
-from asr_rescore.report.exports import to_json, to_markdown
+from asr_rescore.report.exports import to_json, to_latex, to_markdown
 from asr_rescore.report.seeds import Spread, Training, read_training
 from asr_rescore.report.summary import to_summary
 from made_reports import FROZEN, Page, errors, report
@@ -79,6 +79,9 @@ def test_every_view_shows_the_spread(experiment):
     mean = "6.67 ± 8.28"
     assert f"teacher, 3 seeds: decode_tg_eval {mean}, standard deviation 3.33, 3.33 to 10.00" in to_summary(experiment)
     assert mean in to_markdown(experiment)
+    [_, _, seeds] = to_latex(experiment).split("\\begin{tabular}")
+    assert "teacher & 1, 2, 3 & 6.67 $\\pm$ 8.28 \\\\\n" in seeds
+    assert seeds.endswith("\\bottomrule\n\\end{tabular}\n")
     [entry] = json.loads(to_json(experiment))["seeds"]
     assert (entry["name"], entry["mean"]) == ("teacher", pytest.approx(20 / 3))
     [header, row] = Page(to_html(experiment)).root.one("table", id="seeds").rows()
@@ -101,6 +104,15 @@ def test_equal_seeds_or_searches_are_no_group(tmp_path):
     assert Experiment.read(dirs).seeds == []
     dirs.append(rescored(trained(tmp_path / "lm_3", 2), (1, 0, 0), search="N 10"))
     assert Experiment.read(dirs).seeds == []
+
+
+def test_seeds_of_which_only_the_folders_have_other_names_are_a_group(tmp_path):
+    dirs = []
+    for seed, digest in ((1, "ab"), (2, "cd")):
+        lms = (LmFacts("lm", digest, 1000, 60.0),)
+        dirs.append(rescored(trained(tmp_path / f"seed{seed}/lm", seed), (1, 0, 0), lms=lms))
+    [group] = Experiment.read(dirs).seeds
+    assert (group.name, group.systems, group.seeds) == ("lm", ("seed1/lm", "seed2/lm"), (1, 2))
 
 
 def test_how_a_model_was_trained(tmp_path):

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     published = [row for path in arguments.published for row in read_published(path)]
     work_on(arguments.report_dir)
     experiment = Experiment.read(arguments.out_dir, published, arguments.lm_dir)
-    text = to_text(experiment.comparison, experiment.notes())
+    text = to_text(experiment.comparison, experiment.text_notes())
     contents = (
         to_html(experiment),
         text,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from asr_rescore.errors import UsageError, printable
+from asr_rescore.report.names import endings, told_apart
 from asr_rescore.report.pairs import speakers_of
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.transcripts import read_rescored
@@ -16,6 +18,7 @@ from asr_rescore.statistics.matched_pairs import mapsswe, mcnemar, shown_p
 from asr_rescore.word_alignment import SCLITE, Alignment, align
 
 Texts = Mapping[str, Sequence[str]]
+Reports: TypeAlias = tuple[SystemReport, SystemReport]
 NAMES = ("A", "B")
 LABEL = 5  # characters of the names at the beginning of the lines of an utterance
 # Escape sequences of terminals.
@@ -35,7 +38,7 @@ class Differences:
         texts: of A and of B, utterance → words of the hypothesis.
     """
 
-    reports: tuple[SystemReport, SystemReport]
+    reports: Reports
     references: Texts
     texts: tuple[Texts, Texts]
 
@@ -62,7 +65,7 @@ class Differences:
         if references != others:
             utt = next(utt for utt in references if references[utt] != others[utt])
             raise UsageError(f"{first} and {second} have different references, for example of {utt}; score both alike")
-        return cls(reports, references, (one, other))
+        return cls(_told_apart(reports, (first, second)), references, (one, other))
 
     @property
     def differing(self) -> list[str]:
@@ -78,7 +81,7 @@ class Differences:
             colours: whether to write escape sequences for colours.
         """
         for name, report in zip(NAMES, self.reports, strict=True):
-            yield printable(f"{name}: {report.system}, {report.decoding}, {report.data}: {report.total.wer_line()}")
+            yield printable(f"{name}: {_head(report)}: {report.total.wer_line()}")
         yield ""
         for utt in self.differing:
             yield from self._utterance(utt, width, colours)
@@ -135,6 +138,22 @@ class Differences:
             only[0] += sum(a and not b for a, b in zip(one, other, strict=True))
             only[1] += sum(b and not a for a, b in zip(one, other, strict=True))
         return only[0], only[1]
+
+
+def _told_apart(reports: Reports, out_dirs: tuple[Path, Path]) -> Reports:
+    """The reports with different names: those of a report, or else their output directories."""
+    first, second = told_apart(reports, out_dirs)
+    if _head(first) == _head(second):
+        marks = endings([str(path.absolute()) for path in out_dirs])
+        first, second = (
+            replace(report, system=f"{report.system} ({mark})")
+            for report, mark in zip((first, second), marks, strict=True)
+        )
+    return first, second
+
+
+def _head(report: SystemReport) -> str:
+    return f"{report.system}, {report.decoding}, {report.data}"
 
 
 def _gain(bootstrap: PairedBootstrap, better: str, other: str) -> str:

@@ -13,11 +13,12 @@ from asr_rescore.progress import progress_bar
 from asr_rescore.report.advice import Advice, advice_on
 from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
-from asr_rescore.report.pairs import PairTests
+from asr_rescore.report.names import lm_names, refuse_twice, told_apart
+from asr_rescore.report.pairs import PairTests, pair_lines
 from asr_rescore.report.published import PublishedRow
 from asr_rescore.report.seeds import SeedGroup, Training, read_training, seed_groups, seed_lines
 from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import Comparison, FirstPass
+from asr_rescore.report.table import SIGNIFICANCE, Comparison, FirstPass
 from asr_rescore.report.training_curve import LOG_FILE, TrainingCurve, lm_directories
 from asr_rescore.report.transcripts import Transcripts
 from asr_rescore.report.verdict import Verdict
@@ -26,6 +27,8 @@ from asr_rescore.vocab import Vocabulary
 from asr_rescore.vocab_files import VOCABULARY_FILE, load_vocabulary
 
 SEEDS = "The same model with several seeds: mean %WER ± half of the 95 % interval of the mean (Student's t)"
+
+TESTS = "Tests (gain in points with its 95 % interval; p-values, and these corrected for the comparisons made together)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Experiment:
             UsageError: the reports cannot be compared.
         """
         shown = progress_bar("reports", len(out_dirs), "results").over(out_dirs)
-        reports = [SystemReport.load(path) for path in shown]
+        reports = told_apart([SystemReport.load(path) for path in shown], out_dirs)
+        refuse_twice(reports, out_dirs)
         comparison = Comparison.of(reports, published)
         directories = {
             (report.system, FirstPass(report.data, report.decoding)): path
@@ -83,21 +87,23 @@ class Experiment:
         given = [path.resolve() for path in lm_dirs]  # as those that are found, so that none is shown twice
         # An ensemble has a vocabulary, but was not trained.
         trained = [path for path in given if (path / LOG_FILE).exists() or not (path / VOCABULARY_FILE).exists()]
-        curves = [TrainingCurve.read(path) for path in trained]
+        paths = lm_directories(given, out_dirs)
+        names = lm_names(paths, reports, out_dirs)
+        curves = [TrainingCurve.read(path, names[path]) for path in trained]
         vocabularies: dict[str, Vocabulary] = {}
         trainings: dict[str, Training] = {}
         unread = []
-        for path in lm_directories(given, out_dirs):
+        for path in paths:
             try:
                 if path not in given and (path / LOG_FILE).is_file():
-                    curves.append(TrainingCurve.read(path))
+                    curves.append(TrainingCurve.read(path, names[path]))
                 if (path / VOCABULARY_FILE).is_file():
-                    vocabularies[path.resolve().name] = load_vocabulary(path)
+                    vocabularies[names[path]] = load_vocabulary(path)
                 training = read_training(path)
                 if training is not None:
-                    trainings[path.resolve().name] = training
+                    trainings[names[path]] = training
             except RescoreError as error:
-                unread.append(f"{path.name}: {error}")
+                unread.append(f"{names[path]}: {error}")
         transcripts = Transcripts.read(comparison, directories)
         findings = Findings.read(comparison, directories, transcripts)
         unread += findings.unread
@@ -140,6 +146,18 @@ class Experiment:
         """Heading → lines, as those of the comparison, and those about seeds."""
         seeds = list(seed_lines(self.comparison, self.seeds))
         return self.comparison.notes() | ({SEEDS: seeds} if seeds else {})
+
+    def text_notes(self) -> dict[str, list[str]]:
+        """Heading → lines for a text, which has the tests as lines as well: after the other significance."""
+        tests = [
+            line for where, tests in self.tests.items() for line in pair_lines(tests, self.comparison.label(where))
+        ]
+        notes: dict[str, list[str]] = {}
+        for heading, lines in self.notes().items():
+            notes[heading] = lines
+            if heading == SIGNIFICANCE:
+                notes[TESTS] = tests
+        return notes
 
     def words(self, system: str) -> WordChanges | None:
         """The words that a system mends and spoils on the evaluation sets; None without transcripts."""

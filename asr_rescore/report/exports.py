@@ -15,7 +15,7 @@ from asr_rescore.report.experiment import SEEDS, Experiment
 from asr_rescore.report.pairs import METHODS
 from asr_rescore.report.seeds import seed_lines
 from asr_rescore.report.system import SystemReport
-from asr_rescore.report.table import FIRST_PASS, FirstPass, markdown
+from asr_rescore.report.table import FIRST_PASS, NOTHING, STAR, Comparison, FirstPass, markdown
 from asr_rescore.word_errors import ErrorCount
 
 KIND = "comparison of rescorings"  # tells the report.json of a comparison from that of a rescoring
@@ -23,6 +23,7 @@ CSV_COLUMNS = (
     *("system", "data", "first_pass", "tuned_here", "parameters", "valid_ppl", "reference_words", "insertions"),
     *("deletions", "substitutions", "wer", "wer_low", "wer_high", "ser", "gain", "gain_low", "gain_high"),
     *("mapsswe_p", "mapsswe_p_holm", "mcnemar_p", "mcnemar_p_holm", "reference_characters", "cer"),
+    *("speakers", "speaker_gain_low", "speaker_gain_high"),
 )
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -30,6 +31,7 @@ SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "–": "--",
+    "±": r"$\pm$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
@@ -41,12 +43,14 @@ def to_markdown(experiment: Experiment) -> str:
     lines = [f"- {line}\n" for line in comparison.legend()]
     parts = [f"{experiment.sentence}\n", _escaped(markdown([comparison.header(), *comparison.rows()])), "".join(lines)]
     for where, tests in experiment.tests.items():
-        rows = [["system", "gain", "95 % interval", "MAPSSWE p (Holm)", "McNemar p (Holm)"]]
+        speakers = tests.with_first_pass[0].by_speaker
+        by_speaker = [f"by {speakers.units} speakers"] if speakers else []
+        rows = [["system", "gain", "95 % interval", *by_speaker, "MAPSSWE p (Holm)", "McNemar p (Holm)"]]
         rows += [
             [
                 pair.first,
                 f"{pair.gain.points:+.2f}",
-                f"{pair.gain.low:.2f} to {pair.gain.high:.2f}",
+                *(f"{gain.low:.2f} to {gain.high:.2f}" for gain in (pair.gain, pair.by_speaker) if gain is not None),
                 *(_p(p) for p in (pair.mapsswe_p, pair.mcnemar_p)),
             ]
             for pair in tests.with_first_pass
@@ -78,31 +82,38 @@ def to_csv(experiment: Experiment) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_rows(experiment))
+    for row in _results(experiment):
+        ppls = [ppl for ppl in row.get("valid_ppl", ()) if ppl is not None]
+        writer.writerow(row | {"tuned_here": int(row["tuned_here"]), "valid_ppl": "+".join(map(repr, ppls))})
     return stream.getvalue()
 
 
-def _csv_rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
+def _results(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """Each result, and the first pass on each set, under the names of CSV_COLUMNS, as far as they have a value."""
     comparison = experiment.comparison
     for where in experiment.first_passes:
         first, *_ = comparison.of_first_pass(where)
         rate = experiment.tests[where].rates[FIRST_PASS]
         in_characters = None if first.characters is None else first.characters.first_pass
-        yield _csv_row(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
+        yield _result(FIRST_PASS, where, first, first.first_pass_total, rate, in_characters)
         for report in comparison.of_first_pass(where):
             pair = experiment.tests[where].of(report.system)
             rate = experiment.tests[where].rates[report.system]
             in_characters = None if report.characters is None else report.characters.rescored
-            row = _csv_row(report.system, where, report, report.total, rate, in_characters)
-            ppls = [lm.valid_ppl for lm in report.lms if lm.valid_ppl is not None]
-            row |= {"parameters": sum(lm.parameters for lm in report.lms), "valid_ppl": "+".join(map(repr, ppls))}
+            row = _result(report.system, where, report, report.total, rate, in_characters)
+            row["parameters"] = sum(lm.parameters for lm in report.lms)
+            row["valid_ppl"] = [lm.valid_ppl for lm in report.lms]
             row |= {"gain": pair.gain.points, "gain_low": pair.gain.low, "gain_high": pair.gain.high}
+            if pair.by_speaker is not None:
+                speakers = pair.by_speaker
+                row |= {"speakers": speakers.units}
+                row |= {"speaker_gain_low": speakers.low, "speaker_gain_high": speakers.high}
             row |= {"mapsswe_p": None if pair.mapsswe is None else pair.mapsswe.p, "mapsswe_p_holm": pair.mapsswe_p}
             row |= {"mcnemar_p": pair.mcnemar.p, "mcnemar_p_holm": pair.mcnemar_p}
             yield row
 
 
-def _csv_row(
+def _result(
     name: str,
     where: FirstPass,
     report: SystemReport,
@@ -115,7 +126,7 @@ def _csv_row(
         "system": name,
         "data": where.data,
         "first_pass": where.decoding,
-        "tuned_here": int(report.tuned_here),
+        "tuned_here": report.tuned_here,
         "reference_words": total.reference_words,
         "insertions": total.insertions,
         "deletions": total.deletions,
@@ -130,7 +141,7 @@ def _csv_row(
 
 
 def to_latex(experiment: Experiment) -> str:
-    """The table for a paper, with the rules of the package booktabs."""
+    """The table for a paper, with the rules of the package booktabs; if there are seeds, a second table after it."""
     comparison = experiment.comparison
     header = comparison.header()
     rows = comparison.rows()
@@ -147,9 +158,34 @@ def to_latex(experiment: Experiment) -> str:
         "\\midrule",
         *map(_latex_row, rows[systems + 1 :]),
         "\\bottomrule",
+        *_latex_note(comparison, len(header)),
         "\\end{tabular}",
+        *_latex_seeds(experiment),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _latex_seeds(experiment: Experiment) -> Iterator[str]:
+    """A second table with the means over seeds, if there are any."""
+    if not experiment.seeds:
+        return
+    places = [where for where in experiment.first_passes if any(where in group.spreads for group in experiment.seeds)]
+    yield f"% {SEEDS}"
+    yield f"\\begin{{tabular}}{{ll{'r' * len(places)}}}"
+    yield "\\toprule"
+    yield _latex_row(["model", "seeds", *map(experiment.comparison.label, places)])
+    yield "\\midrule"
+    for group in experiment.seeds:
+        cells = [group.mean_text(where) if where in group.spreads else NOTHING for where in places]
+        yield _latex_row([group.name, ", ".join(map(str, group.seeds)), *cells])
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+
+
+def _latex_note(comparison: Comparison, columns: int) -> Iterator[str]:
+    """The meaning of the stars, as a row below the table."""
+    if comparison.starred:
+        yield f"\\multicolumn{{{columns}}}{{l}}{{\\footnotesize {STAR}}} \\\\"
 
 
 def _latex_row(cells: Sequence[str]) -> str:
@@ -177,7 +213,7 @@ def to_json(experiment: Experiment) -> str:
             "largest_mapsswe_p": verdict.largest_p,
         },
         "table": [dict(zip(comparison.header(), row, strict=True)) for row in comparison.rows()],
-        "results": list(_csv_rows(experiment)),
+        "results": [{name: row.get(name) for name in CSV_COLUMNS} for row in _results(experiment)],
         "signatures": [
             {"system": system, "first_pass": where._asdict(), "signature": report.signature}
             for (system, where), report in comparison.cells.items()

@@ -99,7 +99,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "sentence": experiment.sentence,
         "remarks": list(_remarks(experiment)),
         "labels": [_label(comparison, where) for where in places],
-        "starred": any(report.tuned_here for report in comparison.cells.values()),
+        "starred": comparison.starred,
         "rows": list(_rows(experiment)),
         "seeds": list(_seeds(experiment)),
         "figures": [(name, *FIGURES[name]) for name in drawn],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,7 +10,7 @@ from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
 from asr_rescore.report.transcripts import Transcripts
 from asr_rescore.statistics.bootstrap import Gain, PairedBootstrap
-from asr_rescore.statistics.matched_pairs import MatchedPairs, holm, mapsswe, mcnemar
+from asr_rescore.statistics.matched_pairs import MatchedPairs, holm, mapsswe, mcnemar, shown_p
 from asr_rescore.word_alignment import SCLITE, Alignment, align
 from asr_rescore.word_errors import ErrorCount
 
@@ -115,6 +115,21 @@ class PairTests:
     def of(self, system: str) -> Pair:
         """The comparison of a system with its first pass."""
         return next(pair for pair in self.with_first_pass if pair.first == system)
+
+
+def pair_lines(tests: PairTests, label: str) -> Iterator[str]:
+    """Each comparison on the first pass ``label`` in one line, for a text: gains with 95 % intervals, and p-values."""
+    for pair in (*tests.with_first_pass, *tests.with_best):
+        intervals = [f"{pair.gain.low:.2f} to {pair.gain.high:.2f}"]
+        if pair.by_speaker is not None:
+            speakers = pair.by_speaker
+            intervals.append(f"by {speakers.units} speakers {speakers.low:.2f} to {speakers.high:.2f}")
+        line = f"{pair.first} against {pair.second}, {label}: gain {pair.gain.points:+.2f} ({'; '.join(intervals)})"
+        found = (("MAPSSWE", pair.mapsswe, pair.mapsswe_p), ("McNemar", pair.mcnemar, pair.mcnemar_p))
+        for name, test, corrected_p in found:
+            if test is not None and corrected_p is not None:
+                line += f"; {name} p {shown_p(test.p)}, Holm {shown_p(corrected_p)}"
+        yield line
 
 
 def _before(system: str) -> str:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import mean, stdev
 from typing import Any
 
@@ -78,12 +78,17 @@ class SeedGroup:
     spreads: Mapping[FirstPass, Spread]
     tuned_here: frozenset[FirstPass]
 
+    def mean_text(self, where: FirstPass) -> str:
+        """The mean on a first pass with half of its interval."""
+        spread = self.spreads[where]
+        star = "*" if where in self.tuned_here else ""
+        return f"{spread.mean:.2f}{star} ± {spread.half:.2f}"
+
     def text(self, where: FirstPass) -> str:
         """The error rates on a first pass in one line."""
         spread = self.spreads[where]
-        star = "*" if where in self.tuned_here else ""
         return (
-            f"{spread.mean:.2f}{star} ± {spread.half:.2f}, standard deviation {spread.deviation:.2f}, "
+            f"{self.mean_text(where)}, standard deviation {spread.deviation:.2f}, "
             f"{min(spread.rates):.2f} to {max(spread.rates):.2f}"
         )
 
@@ -142,6 +147,9 @@ def _group(comparison: Comparison, systems: Mapping[str, tuple[int, ...]]) -> Se
 
 def _common_name(systems: Iterable[str]) -> str:
     names = list(systems)
+    last = {PurePath(name).name for name in names}
+    if len(last) == 1 < len(names):  # models whose directories have one name
+        return last.pop()
     return os.path.commonprefix(names).rstrip("_-+., 0123456789") or names[0]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from asr_rescore.report.advice import Advice
 from asr_rescore.report.experiment import Experiment
-from asr_rescore.report.table import markdown
+from asr_rescore.report.table import STAR, markdown
 
 MOST_LINES = 5
 
@@ -28,8 +28,8 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     serious = [advice for advice in experiment.advice if advice.serious]
     for advice in serious:
         yield _line(advice)
-    if any(report.tuned_here for report in comparison.cells.values()):
-        yield "*: weights tuned on this very set"
+    if comparison.starred:
+        yield STAR
     several = [(data, places) for data, places in comparison.sets.items() if len(places) > 1]
     if several:
         yield "; ".join(f"{data}: {' / '.join(place.decoding for place in places)}" for data, places in several)

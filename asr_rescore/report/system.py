@@ -31,12 +31,14 @@ class LmFacts:
         hash: SHA-256 (hex) of the model.
         parameters: number of its parameters.
         valid_ppl: perplexity of the valid text; None if unknown.
+        directory: its directory as an absolute path; empty in reports of earlier versions.
     """
 
     name: str
     hash: str
     parameters: int
     valid_ppl: float | None
+    directory: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class SystemReport:
         speakers: utterance → speaker, for statistics by speaker; empty in reports of earlier versions.
         depths: the errors by the number of hypotheses considered; empty without lists, and in reports of earlier
             versions.
+        data_dir: the data directory as an absolute path; empty in reports of earlier versions.
         version: the version of asr_rescore.
 
     Raises:
@@ -103,6 +106,7 @@ class SystemReport:
     speakers: Mapping[str, str] = field(default_factory=dict)
     depths: tuple[AtDepth, ...] = ()
     fits: tuple[LmFit, ...] = ()
+    data_dir: str = ""
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -214,6 +218,7 @@ class SystemReport:
                 speakers=tree.texts_by_name("speakers") if "speakers" in tree else {},
                 depths=read_depths(tree.records("depths")) if "depths" in tree else (),
                 fits=tuple(_fit(fit) for fit in tree.records("fits")) if "fits" in tree else (),
+                data_dir=tree.text("data_dir") if "data_dir" in tree else "",
                 version=tree.text("version"),
             ),
         )
@@ -232,7 +237,8 @@ def _plain(value: Any) -> dict[str, Any]:
 
 def _lm_facts(lm: Record) -> LmFacts:
     ppl = lm.number("valid_ppl", POSITIVE) if "valid_ppl" in lm else None
-    return LmFacts(lm.text("name"), lm.text("hash"), lm.integer("parameters"), ppl)
+    directory = lm.text("directory") if "directory" in lm else ""
+    return LmFacts(lm.text("name"), lm.text("hash"), lm.integer("parameters"), ppl, directory)
 
 
 def _point(record: Record) -> OperatingPoint:

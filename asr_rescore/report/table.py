@@ -15,6 +15,8 @@ from asr_rescore.word_errors import ErrorCount
 
 FIRST_PASS = "first pass"
 NOTHING = "–"
+STAR = "*: weights tuned on this very set"
+SIGNIFICANCE = "Significance (paired bootstrap; with the best system on each set, which need not be that of the answer)"
 MAX_FAILURES = 5
 MANY = 4  # systems that are counted and not named
 WORDS, CHARACTERS = "WER", "CER"  # the units of rates, by the names of these
@@ -55,8 +57,8 @@ class Comparison:
 
         Raises:
             UsageError: there are no reports; a report has no references; there are two reports of the same system and
-                first pass; or two reports of one first pass were scored on different utterances, or with different
-                filters.
+                first pass; or two reports of one first pass were scored on different utterances, with different
+                references, or with different filters.
         """
         cells: dict[tuple[str, FirstPass], SystemReport] = {}
         sets: dict[str, dict[FirstPass, None]] = {}
@@ -68,18 +70,26 @@ class Comparison:
                 )
             first_pass = FirstPass(report.data, report.decoding)
             if (report.system, first_pass) in cells:
-                raise UsageError(f"two reports of {report.system} on {report.decoding} of {report.data}; give one")
+                raise UsageError(
+                    f"two reports of {report.system} on {report.decoding} of {report.data}; give one of them"
+                )
             cells[report.system, first_pass] = report
             sets.setdefault(report.data, {})[first_pass] = None
             first = first_passes.setdefault(first_pass, report)
             if first.first_pass.keys() != report.first_pass.keys():
                 raise UsageError(
-                    f"{first.system} and {report.system} were scored on different utterances of {report.decoding}"
+                    f"{first.system} and {report.system} were scored on different utterances of {report.decoding}: "
+                    f"{report.data} has changed, or other data has its name; run one of them again"
                 )
             if first.scoring != report.scoring:
                 raise UsageError(
                     f"{first.system} and {report.system} were not scored in the same way on {report.decoding}: "
                     f"{first.scoring or 'no filter'}, but {report.scoring or 'no filter'}; run one of them again"
+                )
+            if any(first.first_pass[utt].reference_words != n.reference_words for utt, n in report.first_pass.items()):
+                raise UsageError(
+                    f"{first.system} and {report.system} were scored with different references of {report.decoding}: "
+                    f"{report.data} has changed, or other data has its name; run one of them again"
                 )
         if not cells:
             raise UsageError("no report to show")
@@ -95,6 +105,11 @@ class Comparison:
         """The name of a first pass: its decode directory, and its data if parts of one directory were rescored."""
         alike = [other for others in self.sets.values() for other in others if other.decoding == first_pass.decoding]
         return first_pass.decoding if len(alike) == 1 else f"{first_pass.decoding} ({first_pass.data})"
+
+    @property
+    def starred(self) -> bool:
+        """Whether the table has stars."""
+        return any(report.tuned_here for report in self.cells.values())
 
     def header(self) -> list[str]:
         """The names of the columns."""
@@ -150,8 +165,8 @@ class Comparison:
         """The meaning of columns and stars, and the reports that do not fit the rows of first pass and oracle."""
         for data, first_passes in self.sets.items():
             yield f"{data}: {' / '.join(first_pass.decoding for first_pass in first_passes)}"
-        if any(report.tuned_here for report in self.cells.values()):
-            yield "*: weights tuned on this very set; without a star, they were chosen beforehand"
+        if self.starred:
+            yield f"{STAR}; without a star, they were chosen beforehand"
         if self.published:
             yield f"not computed here: {', '.join(row.name for row in self.published)}"
         for first_passes in self.sets.values():
@@ -233,7 +248,7 @@ class Comparison:
             "Legend": list(self.legend()),
             "Weights": list(self.weights()),
             "Warnings": list(self.warnings()),
-            "Significance (paired bootstrap)": list(self.comparisons()),
+            SIGNIFICANCE: list(self.comparisons()),
             "Not done": list(self.failures()),
         }
         return {heading: lines for heading, lines in notes.items() if lines}

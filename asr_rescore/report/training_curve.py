@@ -42,8 +42,12 @@ class TrainingCurve:
     averaging_from: float | None = None
 
     @classmethod
-    def read(cls, directory: Path) -> TrainingCurve:
+    def read(cls, directory: Path, name: str = "") -> TrainingCurve:
         """Read the log of a language model's directory.
+
+        Args:
+            directory: the directory.
+            name: of the language model; by default, that of the directory.
 
         Raises:
             InputError: there is none, or it is damaged.
@@ -53,7 +57,7 @@ class TrainingCurve:
         measured = [line for line in lines if "valid_ppl" in line]
         averaged = (line.number("epoch", EPOCHS) for line in lines if "averaging" in line and line.flag("averaging"))
         return cls(
-            directory.resolve().name,
+            name or directory.resolve().name,
             tuple(line.number("epoch", EPOCHS) for line in measured),
             tuple(line.number("valid_ppl", PERPLEXITY) for line in measured),
             _course(lines, "train_loss"),

@@ -113,7 +113,7 @@ def read_rescored(directory: Path, report: SystemReport, references: Texts | Non
         RescoreError: the transcripts are not those of the report.
     """
     lmwt, wip = report.point.names
-    references = references or _references(directory / SCORING)
+    references = references or read_references(directory)
     path = directory / SCORING / f"penalty_{wip}" / f"{lmwt}{IN_WORDS.text}"
     texts = read_table(path)
     _check(path, references, texts, report.rescored)
@@ -126,8 +126,15 @@ def _check(path: Path, references: Texts, texts: Texts, expected: Mapping[str, E
         raise RescoreError(f"the transcripts in {path} {NOT_THOSE}; rescore again")
 
 
-def _references(folder: Path) -> Texts:
-    """The references as they were compared: test_filt.txt, or what the alignments of an earlier version hold."""
+def read_references(directory: Path) -> Texts:
+    """The references in the output directory of a rescoring, as they were compared.
+
+    They are in test_filt.txt, or else in the alignments of an earlier version.
+
+    Raises:
+        InputError: neither is there, or it is damaged.
+    """
+    folder = directory / SCORING
     if (folder / REFERENCES).exists():
         return read_table(folder / REFERENCES)
     return dict(_references_in_alignments(folder / "wer_details" / "per_utt"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from asr_rescore import kaldi
 from asr_rescore.checkpoint import LoadedModel, load_model
 from asr_rescore.errors import UsageError
-from asr_rescore.files import read_lines
+from asr_rescore.files import absolute, read_lines
 from asr_rescore.lm import GrammarScorer, NeuralScorer, sentence_scorer
 from asr_rescore.ngram import WordLm
 from asr_rescore.report import LmFacts
@@ -35,7 +35,7 @@ class Inputs:
         old_lm_file: the old LM; None if it is not known.
         oov_word: the recogniser's word for everything outside its vocabulary, from oov.txt; None if there is no such
             file.
-        lms: the new LMs, each with a weight of its own.
+        lm_dirs, lms: the new LMs, each with a weight of its own.
         device: where the new LMs are.
         scoring: how errors are counted.
     """
@@ -45,6 +45,7 @@ class Inputs:
     first_pass: FirstPass
     old_lm_file: Path | None
     oov_word: str | None
+    lm_dirs: tuple[Path, ...]
     lms: tuple[LoadedModel, ...]
     device: torch.device
     scoring: Scoring = Scoring()
@@ -78,7 +79,8 @@ class Inputs:
         words = kaldi.read_words(old_lang_dir / "words.txt")
         first_pass = FirstPass(decode_dir, words, frozenset(data.utterances), config)
         lms = tuple(load_model(path, device) for path in lm_dirs)
-        return cls(data_dir, data, first_pass, old_lm_file, _read_oov_word(old_lang_dir), lms, device, counting)
+        oov_word = _read_oov_word(old_lang_dir)
+        return cls(data_dir, data, first_pass, old_lm_file, oov_word, tuple(lm_dirs), lms, device, counting)
 
     @property
     def system(self) -> str:
@@ -94,7 +96,8 @@ class Inputs:
     def lm_facts(self) -> tuple[LmFacts, ...]:
         """The new LMs as a report names them."""
         return tuple(
-            LmFacts(lm.name, lm.hash, lm.model.num_parameters, lm.provenance.get("valid_ppl")) for lm in self.lms
+            LmFacts(lm.name, lm.hash, lm.model.num_parameters, lm.provenance.get("valid_ppl"), absolute(path))
+            for lm, path in zip(self.lms, self.lm_dirs, strict=True)
         )
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asr_rescore import kaldi
 from asr_rescore.failures import Failures
+from asr_rescore.files import absolute
 from asr_rescore.lattice import oracle
 from asr_rescore.report import (
     FIRST_PASS_FILE,
@@ -90,6 +91,7 @@ def to_report(
         system=inputs.system + engine.suffix,
         decoding=inputs.first_pass.decode_dir.name,
         data=inputs.data_dir.name,
+        data_dir=absolute(inputs.data_dir),
         lms=inputs.lm_facts,
         lm_weights=weights.weights.lm,
         point=weights.weights.point,
