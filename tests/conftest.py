@@ -12,6 +12,7 @@ import pytest
 
 from asr_rescore import kaldi
 from asr_rescore.cli.main import main
+from asr_rescore.lattice import n_best
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "goldens"
@@ -81,6 +82,27 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "dev"
     text = kaldi.read_table(GOLDENS / "lattice" / "ref.txt")
     kaldi.write_data_dir(folder, kaldi.DataDir({utt: utt.split("-")[0] for utt in text}, text))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(decode, tmp_path_factory):
+    """Those of the lattices that have few sentences, so that all can be costed."""
+    folder = tmp_path_factory.mktemp("small")
+    lattices = [(utt, it) for utt, it in kaldi.read_lattices(decode) if len(n_best(it, 1000, 1 / 12)) < 1000]
+    assert len(lattices) >= 6
+    kaldi.write_lattices(folder / "lat.1.gz", lattices)
+    kaldi.write_num_jobs(folder, 1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few(data, small, tmp_path_factory):
+    """The data directory of ``small``."""
+    folder = tmp_path_factory.mktemp("few") / "few"
+    known, utts = kaldi.read_data_dir(data), [utt for utt, _ in kaldi.read_lattices(small)]
+    some = kaldi.DataDir({utt: known.utt2spk[utt] for utt in utts}, {utt: known.text[utt] for utt in utts})
+    kaldi.write_data_dir(folder, some)
     return folder
 
 

@@ -45,6 +45,37 @@ def test_a_hypothesis_without_reference_is_named_and_not_scored(tmp_path, capsys
     assert printed.err == f"{reference}: no reference for u2, which is not scored\n"
 
 
+@pytest.mark.parametrize("options", [[], ["--cer"]])
+def test_references_with_alternatives_of_sclite_are_warned_of_once(tmp_path, capsys, options):
+    lines = ["u1 the cat { sat / { sits / is } down } on", "u2 { are not / aren't } he- (uh)", "u3 { a / @ }", "u4 a"]
+    reference = table(tmp_path / "ref", *lines)
+    hypothesis = table(tmp_path / "hyp", "u1 the cat sat on", "u2 are not he-", "u3 a", "u4 a")
+    assert main(["score_wer", *options, reference, hypothesis]) == 0
+    [warning] = capsys.readouterr().err.splitlines()
+    found = f"{reference}: warning: alternatives as sclite has them in 3 of 4 references, for example {{ sits / is }}; "
+    assert warning.startswith(found)
+    assert "--format trn" in warning
+
+
+@pytest.mark.parametrize(
+    "line", ["u (laughter) <noise> [noise] he- and/or @", "u { brace } / a", "u { / }", "u a / b", "u {a/b} 1 / 2 }"]
+)
+def test_other_words_with_marks_are_not_warned_of(tmp_path, capsys, line):
+    reference = table(tmp_path / "ref", line)
+    assert main(["score_wer", reference, reference]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_trn_is_not_warned_of(tmp_path, capsys):
+    """The same sentences as a trn, as the warning says."""
+    reference = table(tmp_path / "ref.txt", "the cat { sat / sits } (ann-1)")
+    hypothesis = table(tmp_path / "hyp.txt", "the cat sits (ann-1)")
+    assert main(["score_wer", "--format", "trn", reference, hypothesis]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("%WER 0.00 [ 0 / 3, ")
+    assert printed.err == ""
+
+
 def test_details_by_speaker(tmp_path, capsys):
     reference, hypothesis = table(tmp_path / "ref", "u1 a b", "u2 c"), table(tmp_path / "hyp", "u1 a", "u2 c")
     write_data_dir(tmp_path / "data", DataDir({"u1": "mary", "u2": "mary"}))

@@ -119,7 +119,7 @@ class TestDistillLm:
 
     def test_by_default_a_fifth_of_the_hard_label_is_added_to_the_teacher(self, train_lm, data, capsys):
         teacher = str(train_lm("teacher"))
-        said = "objective: {label_weight: 0.2, teacher_weight: 1.0}"
+        said = "objective: {label_weight: 0.3, teacher_weight: 1.0}"
         weights = []
         for number, objective in enumerate(("", said, f"{said[:-1]}, kind: fixed}}", "objective: {label_weight: 0.1}")):
             (data.parent / "student.yaml").write_text(f"{TINY}\n{objective}\n")

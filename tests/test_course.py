@@ -186,6 +186,18 @@ class TestRescoring:
         kept = f"{out}: 1 of 2 jobs are finished and kept; the same command continues with the next\n"
         assert capsys.readouterr().out.endswith(kept)
 
+    def test_an_interrupted_job_speaks_only_of_itself(self, rescore, capsys, monkeypatch):
+        from asr_rescore.rescoring.run import Rescoring
+
+        def interrupted(self, job):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Rescoring, "run_job", interrupted)
+        status, out = rescore("--lm-weight", "0.5", "--nj", "3", "--job", "2")
+        assert status == 130
+        said = f"{out}: job 2 of 3 is not finished; the same command begins it anew\n"
+        assert capsys.readouterr().out.endswith(said)
+
     @pytest.mark.parametrize(("finished", "text"), [(0, "begins anew"), (2, "only gathers them")])
     def test_what_others_keep(self, finished, text):
         assert rescoring_options._what_is_kept(finished, 2).endswith(text)

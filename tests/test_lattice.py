@@ -10,6 +10,7 @@ from asr_rescore.lattice import (
     Lattice,
     Ragged,
     best_path,
+    best_path_of,
     best_paths,
     connect,
     from_paths,
@@ -61,6 +62,18 @@ def test_best_paths_are_the_cheapest_of_all(lattice, points):
             continue
         assert path.graph + acoustic_scale * path.acoustic + penalty * len(path.words) == min(totals)
         assert (path.words, path.graph, path.acoustic) in [entry[:3] for entry in all_paths(lattice)]
+
+
+@given(random_lattices(), SCALES, st.lists(st.integers(1, 3), max_size=3))
+def test_the_best_path_of_a_sentence_is_the_cheapest_with_its_words(lattice, acoustic_scale, others):
+    for sentence in {tuple(others), *(words for words, *_ in all_paths(lattice))}:
+        totals = [graph + acoustic_scale * ac for words, graph, ac, _ in all_paths(lattice) if words == sentence]
+        path = best_path_of(lattice, sentence, acoustic_scale)
+        if not totals:
+            assert path is None
+            continue
+        assert path.graph + acoustic_scale * path.acoustic == min(totals)
+        assert (path.words, path.graph, path.acoustic, tuple(path.arcs)) in all_paths(lattice)
 
 
 @given(random_lattices(), SCALES, st.integers(1, 12))

@@ -49,7 +49,7 @@ def random_log_probs(seed: int, tokens: int = 4, vocabulary: int = 6, scale: flo
         ("ce", {}, CE),
         ("kl", {}, KL),
         ("fixed", {"label_weight": 0.25, "teacher_weight": 0.75}, 0.25 * CE + 0.75 * KL),
-        ("fixed", {}, 0.2 * CE + KL),
+        ("fixed", {}, 0.3 * CE + KL),
         ("trust", {}, TRUST * CE + KL),
         ("trust", {"alpha": 0.01}, 0.1 * TRUST * CE + KL),
     ],

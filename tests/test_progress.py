@@ -196,7 +196,7 @@ class TestWatch:
         assert Watch(tmp_path).lines() == Watch(tmp_path / "nowhere").lines() == ["waiting for jobs to begin"]
         monkeypatch.setenv(progress.PROGRESS_FILE, str(tmp_path / "job.1"))
         work_on(Path("/exp/teacher_17"), parts=1)
-        assert Watch(tmp_path).lines() == ["teacher_17: begins"]
+        assert Watch(tmp_path).lines() == ["teacher_17: reads its inputs"]
 
     def shown(self, tmp_path: Path, stream: io.StringIO, looks: int) -> list[float]:
         waited: list[float] = []

@@ -37,27 +37,6 @@ def frames(lattice, path) -> int:
     return sum(len(lattice.alignment[arc]) for arc in path.arcs) + len(lattice.final_alignment[path.final_state])
 
 
-@pytest.fixture
-def small(decode, tmp_path):
-    """Those of the lattices that have few sentences, so that all can be costed."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    lattices = [(utt, it) for utt, it in kaldi.read_lattices(decode) if len(n_best(it, 1000, 1 / 12)) < 1000]
-    assert len(lattices) >= 6
-    kaldi.write_lattices(folder / "lat.1.gz", lattices)
-    kaldi.write_num_jobs(folder, 1)
-    return folder
-
-
-@pytest.fixture
-def few(data, small, tmp_path):
-    """The data directory of ``small``."""
-    known, utts = kaldi.read_data_dir(data), [utt for utt, _ in kaldi.read_lattices(small)]
-    some = kaldi.DataDir({utt: known.utt2spk[utt] for utt in utts}, {utt: known.text[utt] for utt in utts})
-    kaldi.write_data_dir(tmp_path / "few", some)
-    return tmp_path / "few"
-
-
 def test_of_unlimited_order_all_sentences_cost_what_lists_say(run, lang, lm, small, few, tmp_path):
     other = save_random_lm(tmp_path / "other", ["the", "a", "of", "yesterday"], 2)
     weights, lms = ("--lm-weight", 0.35, "--lm-weight", 0.25, "--allow-oov"), (lm, other)

@@ -122,7 +122,10 @@ def run_rescoring(arguments: argparse.Namespace) -> int:
             return 0
         report = rescoring.finish(arguments.nj, lattice_oracle=not arguments.no_lattice_oracle)
     except KeyboardInterrupt:
-        print(f"{arguments.out_dir}: {_what_is_kept(len(finished), len(jobs))}", flush=True)
+        kept = _what_is_kept(len(finished), len(jobs))
+        if arguments.job is not None:  # others may be finished
+            kept = f"job {arguments.job} of {arguments.nj} is not finished; the same command begins it anew"
+        print(f"{arguments.out_dir}: {kept}", flush=True)
         raise
     print(report.summary())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

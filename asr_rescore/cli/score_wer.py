@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asr_rescore.cli.options import add_config_options, check_one_stdin, given, input_file, name_of, read_config
@@ -108,6 +108,7 @@ def _score_text(arguments: argparse.Namespace) -> int:
     scoring = Scoring.open(config)
     references = scoring.references(read_table(arguments.reference))
     hypotheses = scoring.hypotheses(read_table(arguments.hypothesis))
+    _warn_of_alternatives(arguments, references)
     if config.cer:
         references = InCharacters(references)
         hypotheses = InCharacters(hypotheses)
@@ -117,6 +118,24 @@ def _score_text(arguments: argparse.Namespace) -> int:
     print(wer(references, hypotheses, arguments.mode).lines(), end="")
     missing = references.keys() - hypotheses.keys()
     return _tell_unpaired(arguments, sorted(missing), sorted(hypotheses.keys() - references.keys()))
+
+
+def _warn_of_alternatives(arguments: argparse.Namespace, references: Mapping[str, Sequence[str]]) -> None:
+    """Say that references look like those of a trn, in which ``{ a / b }`` stands for a or b."""
+    import sys
+
+    from asr_rescore.errors import printable
+    from asr_rescore.sclite import alternatives_in
+
+    found = [alternatives for alternatives in map(alternatives_in, references.values()) if alternatives]
+    if found:
+        text = (
+            f"{name_of(arguments.reference)}: warning: alternatives as sclite has them in {len(found)} of "
+            f"{len(references)} references, for example {found[0]}; here each of their words and marks counts. With "
+            "--format trn, the best alternative does; both files then have the utterance id last, in parentheses "
+            "(docs/scoring.md)"
+        )
+        print(printable(text), file=sys.stderr)
 
 
 def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:

@@ -6,7 +6,7 @@ from asr_rescore.lattice.mbr import Decoding, mbr_decode
 from asr_rescore.lattice.nbest_search import n_best
 from asr_rescore.lattice.oracle import oracle
 from asr_rescore.lattice.order import connect, topological_order
-from asr_rescore.lattice.paths import Path, best_path, best_paths
+from asr_rescore.lattice.paths import Path, best_path, best_path_of, best_paths
 from asr_rescore.lattice.posteriors import Posteriors, posteriors
 from asr_rescore.lattice.transform import from_paths, prune, scale
 
@@ -23,6 +23,7 @@ __all__ = [
     "Posteriors",
     "Ragged",
     "best_path",
+    "best_path_of",
     "best_paths",
     "connect",
     "from_paths",

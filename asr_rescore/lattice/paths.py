@@ -56,6 +56,45 @@ def best_path(lattice: Lattice, acoustic_scale: float, word_penalty: float = 0.0
     return best_paths(lattice, [acoustic_scale], [word_penalty])[0]
 
 
+def best_path_of(lattice: Lattice, words: Sequence[int], acoustic_scale: float) -> Path | None:
+    """The path with the smallest cost, graph + ``acoustic_scale`` · acoustic, among those with just these words.
+
+    Returns:
+        The path, or None if the lattice has no such path.
+
+    Raises:
+        RescoreError: the lattice has a cycle.
+    """
+    if lattice.start < 0:
+        return None
+    costs = lattice.arc_costs(acoustic_scale)
+    ends = lattice.final_costs(acoustic_scale)
+    offsets = lattice.arc_offsets
+    # For each state and number of words read: the cost of the cheapest path, and its last arc and the number before it.
+    reached: dict[int, dict[int, tuple[float, int, int]]] = {lattice.start: {0: (0.0, -1, 0)}}
+    for state in topological_order(lattice).tolist():
+        for read, (cost, *_) in reached.get(state, {}).items():
+            for arc in range(offsets[state], offsets[state + 1]):
+                word = lattice.word[arc]
+                if word != EPSILON and (read == len(words) or word != words[read]):
+                    continue
+                there = reached.setdefault(int(lattice.target[arc]), {})
+                now_read = read + (word != EPSILON)
+                total = cost + float(costs[arc])
+                if now_read not in there or total < there[now_read][0]:
+                    there[now_read] = total, arc, read
+    found = {state: reads[len(words)][0] + ends[state] for state, reads in reached.items() if len(words) in reads}
+    final = min(found, key=lambda state: found[state], default=-1)
+    if final < 0 or not np.isfinite(found[final]):
+        return None
+    arcs: list[int] = []
+    _, arc, read = reached[final][len(words)]
+    while arc >= 0:
+        arcs.append(arc)
+        _, arc, read = reached[int(lattice.source[arc])][read]
+    return Path.along(lattice, arcs[::-1], final)
+
+
 def best_paths(
     lattice: Lattice, acoustic_scales: Sequence[float], word_penalties: Sequence[float]
 ) -> list[Path | None]:

@@ -71,7 +71,8 @@ class Watch:
         jobs = max(len(statuses), *(status.jobs for status in statuses))
         running = [status for status in statuses if not status.ended]
         if not any(status.name for status in statuses):
-            return f"{statuses[0].work}: begins" if running else ""  # nothing was left to do
+            # Perhaps nothing is left to do: then a command ends when it has read its inputs.
+            return f"{statuses[0].work}: reads its inputs" if running else ""
         if jobs == 1:
             return str(running[0]) if running else ""
         done = sum(status.share for status in statuses) / jobs

@@ -25,6 +25,7 @@ from asr_rescore.rescoring.engine import Outcome, Texts
 from asr_rescore.rescoring.inputs import Inputs
 from asr_rescore.rescoring.job import Job
 from asr_rescore.rescoring.lattice_costs import LatticeRescorer
+from asr_rescore.rescoring.path_parts import PathParts
 from asr_rescore.rescoring.weights import ChosenWeights
 
 # The old LM costs the first pass's paths in groups: enough to share prefixes, few enough to hold.
@@ -98,15 +99,17 @@ class LatticeEngine:
         new_lm_fit = NewLmFit([lm.name for lm in inputs.lms], oov_tests(inputs))
         if old_lm is not None:
             new_lm_fit.add_sample(first_pass_texts.of(0), np.array(old_costs), [inputs.scorer(lm) for lm in inputs.lms])
+        before = first_pass_texts.of(0)
+        parts = PathParts(inputs, self.out_dir, jobs, self.weights.weights, before, transcripts)
         filtered = inputs.scoring.hyp_filter is not None
         return Outcome(
             self.weights,
             transcripts,
             texts,
-            inputs.scoring.hypotheses(first_pass_texts.of(0)),
+            inputs.scoring.hypotheses(before),
             oov=word_counts.oov(inputs),
             warnings=(*old_lm_fit.warnings(), *word_counts.warnings(inputs), *new_lm_fit.warnings()),
-            choices=None if filtered else Choices(inputs, first_pass_texts.of(0), transcripts),
+            choices=None if filtered else Choices(inputs, before, transcripts, parts),
             fits=new_lm_fit.results(),
         )
 

@@ -149,16 +149,16 @@ class ListEngine:
             tuple(warnings),
             winners.by_depth(),
             searched,
-            self._choices(winners),
+            self._choices(winners, parts),
             new_lm_fit.results(),
         )
 
-    def _choices(self, winners: Winners) -> Choices | None:
+    def _choices(self, winners: Winners, parts: CostParts) -> Choices | None:
         """The hypotheses that the rescoring changed; None if the first pass's are known only as they are compared."""
         if self.inputs.scoring.hyp_filter is not None:
             return None
         by_word = self.config.carry_over == "none"  # else the costs depend on what was said before
-        return Choices(self.inputs, winners.of_first_pass(), winners.transcripts(), winners.parts, by_word)
+        return Choices(self.inputs, winners.of_first_pass(), winners.transcripts(), parts, by_word)
 
     def _carry_over(self, job: Job) -> CarryOver | None:
         if self.config.carry_over == "none" or self.weights is None:

@@ -5,7 +5,7 @@ from asr_rescore.sclite.network import ScliteConfig, WordNetwork
 from asr_rescore.sclite.network_alignment import AlignedWord, align_networks, count_errors
 from asr_rescore.sclite.scoring import ScliteResult, ScoredSegment, score_stm, score_trn
 from asr_rescore.sclite.stm import Segment, Stm, read_stm, write_stm
-from asr_rescore.sclite.trn import check_words, read_trn, trn_id, write_trn
+from asr_rescore.sclite.trn import alternatives_in, check_words, read_trn, trn_id, write_trn
 
 __all__ = [
     "AlignedWord",
@@ -18,6 +18,7 @@ __all__ = [
     "Stm",
     "WordNetwork",
     "align_networks",
+    "alternatives_in",
     "check_words",
     "count_errors",
     "read_stm",

@@ -13,6 +13,15 @@ from asr_rescore.sclite.network import ScliteConfig
 # What sclite would take for an alternation, for nothing, for a word with tags or a mispronounced one, or for a mark.
 MARK = re.compile(r"^\{|^@$|;|.\*$|^\*\*|^<alt", re.IGNORECASE)
 
+# Alternatives, or those inside them. Other marks, such as (uh) or he-, may be words of a recogniser.
+ALTERNATIVES = re.compile(r"(?<!\S)\{ (?:(?!/ )[^\s{}]+ )+/ (?:[^\s{}]+ )+\}(?!\S)")
+
+
+def alternatives_in(words: Sequence[str]) -> str:
+    """The first ``{ a / b }`` of a transcript; "" if there is none."""
+    found = ALTERNATIVES.search(" ".join(words)) if "{" in words else None
+    return found[0] if found else ""
+
 
 def read_trn(path: str | os.PathLike[str], config: ScliteConfig | None = None) -> dict[str, str]:
     """Read utterance id → transcript, in the case in which transcripts are compared, ids too.

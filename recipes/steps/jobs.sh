@@ -16,6 +16,7 @@ fi
 . "$steps/path.sh"
 . "$steps/quoting.sh"
 . "$steps/progress.sh"
+. "$steps/kept.sh"
 _asr_rescore=$(command -v asr-rescore) # jobs run elsewhere, where the PATH may be another
 options=()
 
@@ -44,9 +45,10 @@ _threads() {
 }
 
 # submit <jobs> <log> <argument of asr-rescore> ...: runs it once, or if the log has JOB in its name, once for each job.
-# Shows the progress meanwhile. If anything fails, shows what asr-rescore complained of.
+# Shows the progress meanwhile, and then what was kept of earlier work or, after Ctrl-C, of this one. If anything fails,
+# shows what asr-rescore complained of.
 submit() {
-  local jobs=$1 log=$2 line=("${_cmd[@]}") threads job quoted status=0
+  local jobs=$1 log=$2 line=("${_cmd[@]}") threads job quoted logs status=0 interrupted=false
   shift 2
   if [ -n "$mem" ]; then line+=(--mem "$mem"); fi
   if [ -n "$gpu" ]; then line+=(--gpu "$gpu"); fi
@@ -60,14 +62,25 @@ submit() {
   threads=$(_threads "$jobs")
   if [ -n "$threads" ]; then line+=(OMP_NUM_THREADS="$threads"); fi
   quoted_for_cmd "$_asr_rescore" "$@"
+  for job in $(seq "$jobs"); do rm -f "${log//JOB/$job}"; done # else taken for that of a job which never begins
+  trap 'interrupted=true' INT
   "${line[@]}" "${quoted[@]}" 9>&- || status=1
+  mapfile -t logs < <(logs_of "$jobs" "$log")
+  if [ "$interrupted" = true ] && [[ ${_cmd[0]##*/} == run* ]]; then await_end "${logs[@]}"; fi
+  trap - INT
   forget_progress "$log"
   end_progress
   clear_progress
+  if [[ $log == *JOB* ]]; then
+    kept_of_jobs "$jobs" "$log" "$status"
+  elif [ "${nj:-1}" -eq 1 ]; then
+    kept_of "$log"
+  else
+    kept_of "$log" | grep -Ev "$_kept_before" || true # that is said of every job which has just been run
+  fi
   if [ "$status" -ne 0 ]; then
-    for job in $(seq "$jobs"); do
-      sed -n '/^asr-rescore /p' "${log//JOB/$job}" 2>/dev/null || true # a job that never began has no log
-    done | sort -u | head -n 5 >&2
+    if [ ${#logs[@]} -gt 0 ]; then sed -n '/^asr-rescore /p' "${logs[@]}" | sort -u | head -n 5 >&2; fi
+    if [ "$interrupted" = true ]; then kill -INT $$; fi # so that the scripts which have called this one end, too
     return 1
   fi
 }

@@ -18,8 +18,9 @@ begin_progress() {
   export ASR_RESCORE_WATCHED=$1/progress
   rm -rf "$ASR_RESCORE_WATCHED"
   mkdir -p "$ASR_RESCORE_WATCHED"
-  # Short work needs no showing: only if nothing has ended after some seconds does it begin.
-  exec 9> >(read -r -t 3 || [ $? -le 128 ] || exec asr-rescore show_progress "$ASR_RESCORE_WATCHED" >&2)
+  # Short work needs no showing: only if nothing has ended after some seconds does it begin. It ends with the work, also
+  # after Ctrl-C, so it need not say that it was interrupted.
+  exec 9> >(trap '' INT; read -r -t 3 || [ $? -le 128 ] || exec asr-rescore show_progress "$ASR_RESCORE_WATCHED" >&2)
   _progress_pid=$!
 }
 

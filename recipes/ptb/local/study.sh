@@ -10,6 +10,8 @@
 #   full       the whole text and vocabulary; branches of three epochs from one student, or from one for each of --seeds.
 #              About four hours on two cores. Tables 1 to 3 are made from these.
 #
+# The times of the stages, on two cores with other work and on a GPU, are those of ../RESULTS.md and docs/recipes.md.
+#
 # What is not in the paper is a second family of comparisons (stage 6), under the first two regimes: other objectives,
 # a teacher of three members, and text that the teacher has written.
 #
@@ -104,7 +106,7 @@ if begin_stage 0 "vocabularies and texts"; then
   end_stage
 fi
 
-if begin_stage 1 "scratch: a teacher of two members for each of the seeds $scratch_seeds, and its distributions"; then
+if begin_stage 1 "scratch: a teacher of two members for each of the seeds $scratch_seeds, and its distributions (12 min on two cores, for eight seeds)"; then
   for seed in $scratch_seeds; do
     for member in 1 2; do teacher scratch "teacher_${seed}_$member" "$seed$member"; done
   done | side_by_side
@@ -125,20 +127,20 @@ from_scratch() { # from_scratch <arms>: trains and measures them
 }
 
 # shellcheck disable=SC2086 # lists of words
-if begin_stage 2 "scratch: students of every objective"; then
+if begin_stage 2 "scratch: students of every objective (39 min on two cores, for eight seeds)"; then
   from_scratch $arms
   report study
   end_stage
 fi
 
-if begin_stage 3 "branches: a teacher of two members, and its distributions"; then
+if begin_stage 3 "branches: a teacher of two members, and its distributions (5 min on two cores)"; then
   for member in 1 2; do teacher branches "teacher_$member" "$member"; done | side_by_side
   cache branches 1 "$exp"/branches/teacher_{1,2} | side_by_side
   end_stage
 fi
 
 branches=(--teacher-cache "$exp/branches/cache_1" "$exp"/branches/teacher_{1,2})
-if begin_stage 4 "branches: a student trained with KL alone for each of the seeds $branch_seeds"; then
+if begin_stage 4 "branches: a student trained with KL alone for each of the seeds $branch_seeds (6 min on two cores, for five seeds)"; then
   for seed in $branch_seeds; do
     training branches "start_$seed" "$seed" student distill_lm --config "$here/conf/rows/kl.yaml" "${branches[@]}"
   done | side_by_side
@@ -154,7 +156,7 @@ continue_branches() { # continue_branches <arms>: trains and measures them
 }
 
 # shellcheck disable=SC2086
-if begin_stage 5 "branches: every objective continues from each of them"; then
+if begin_stage 5 "branches: every objective continues from each of them (46 min on two cores, for five seeds)"; then
   continue_branches $arms
   report study
   end_stage
@@ -194,7 +196,7 @@ with_sampled_text() { # from scratch, as much text again from the teacher, in ha
 }
 
 # shellcheck disable=SC2086
-if begin_stage 6 "scratch and branches: what is not in the paper"; then
+if begin_stage 6 "scratch and branches: what is not in the paper (two hours on two cores)"; then
   with_three_teachers
   with_sampled_text
   from_scratch $more_weights
@@ -203,7 +205,7 @@ if begin_stage 6 "scratch and branches: what is not in the paper"; then
   end_stage
 fi
 
-if begin_stage 7 "full: two teachers, and their distributions"; then
+if begin_stage 7 "full: two teachers, and their distributions (104 and 106 min on two cores for the teachers)"; then
   for seed in 31 37; do teacher full "teacher_$seed" "$seed"; done | side_by_side
   asr-rescore ensemble_lm --valid "$exp/full/text/valid.txt" "${full_teachers[@]}" "$exp/full/teacher_ensemble"
   cache full 1 --top "${top:-128}" --samples 32 "${full_teachers[@]}" | side_by_side
@@ -211,14 +213,14 @@ if begin_stage 7 "full: two teachers, and their distributions"; then
 fi
 
 full=(--teacher-cache "$exp/full/cache_1" "${full_teachers[@]}")
-if begin_stage 8 "full: a student trained with KL alone for each of the seeds $full_seeds"; then
+if begin_stage 8 "full: a student trained with KL alone for each of the seeds $full_seeds (132 s on an NVIDIA H100 for five seeds; stages 7 to 9: four hours on two cores for one seed)"; then
   for seed in $full_seeds; do
     training full "start_$seed" "$seed" student distill_lm --config "$here/conf/rows/kl.yaml" "${full[@]}"
   done | side_by_side
   end_stage
 fi
 
-if begin_stage 9 "full: every objective continues from each of them; Tables 1 to 3"; then
+if begin_stage 9 "full: every objective continues from each of them; Tables 1 to 3 (390 s on an NVIDIA H100 for five seeds; stages 7 to 9: four hours on two cores for one seed)"; then
   for seed in $full_seeds; do
     branch=(--init "$exp/full/start_$seed")
     for row in $arms $rows; do student full "$row" "$seed" "${branch[@]}" "${full[@]}"; done
