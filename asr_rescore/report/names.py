@@ -108,7 +108,8 @@ def refuse_twice(reports: Sequence[SystemReport], out_dirs: Sequence[Path]) -> N
         if other is not path:
             raise UsageError(
                 f"{other} and {path} are both results of {report.system} on {report.decoding} of {report.data}, "
-                "with the same language models, utterances and first pass; give one of them (compare shows how they differ)"
+                "with the same language models, utterances and first pass; give one of them (compare shows how they "
+                "differ)"
             )
 
 
