@@ -171,7 +171,7 @@ def test_the_same_result_twice_is_refused_with_a_remedy(tmp_path, capsys):
     assert main(["report", *map(str, outs), str(tmp_path / "report")]) == 2
     message = capsys.readouterr().err
     assert f"{outs[0]} and {outs[1]} are both results of lm on decode_eval of test, with the same language" in message
-    assert "give one of them (compare shows where they differ)" in message
+    assert "give one of them (compare shows how they differ)" in message
 
 
 def test_a_model_that_was_trained_anew_is_named_by_its_hash(tmp_path):

@@ -107,8 +107,9 @@ def refuse_twice(reports: Sequence[SystemReport], out_dirs: Sequence[Path]) -> N
         other = seen.setdefault((report.system, report.data, report.decoding), path)
         if other is not path:
             raise UsageError(
-                f"{other} and {path} are both results of {report.system} on {report.decoding} of {report.data}, with "
-                "the same language models, utterances and first pass; give one of them (compare shows where they differ)"
+                f"{other} and {path} are both results of {report.system} on {report.decoding} of {report.data}, "
+                "with the same language models, utterances and first pass; give one of them (compare shows how they "
+                "differ)"
             )
 
 
