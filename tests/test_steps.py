@@ -317,7 +317,7 @@ def test_a_cache_in_jobs_continues_where_it_was_killed(s5, checkout, environment
 
     def run() -> str:
         done = subprocess.run(call, cwd=s5.place, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True)
-        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.returncode == 0, done.stderr  # which has the progress if the machine is slow
         return done.stdout.decode().splitlines()[-1]
 
     assert run().startswith("cache: 200 distributions over ")
