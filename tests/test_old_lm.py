@@ -134,6 +134,16 @@ def test_weights_say_whether_the_old_lm_was_known(run, lang, lm, data, decode, t
     assert "found weights of a rescoring without --no-old-lm" in capsys.readouterr().err
 
 
+def test_lang_and_lm_directories_in_the_wrong_order(lang, lm, data, decode, tmp_path, capsys):
+    places = [lm, lang, data, decode, tmp_path / "out"]
+    assert main(["rescore_nbest", "--lm-weight", "0.5", *map(str, places)]) == 1
+    assert capsys.readouterr().err == (
+        f"asr-rescore rescore_nbest: error: {lm}: found the directory of a new language model (model.safetensors is in "
+        "it), expected the lang directory of the first pass; give the directories in this order: lang, language "
+        "models, data, decode, output\n"
+    )
+
+
 def test_which_file_a_lang_directory_means(tmp_path):
     with pytest.raises(InputError, match="no G.fst, expected G.fst, G.fst.gz or G.carpa; .*`old_lm`.*`no_old_lm`"):
         kaldi.old_lm_file(tmp_path)

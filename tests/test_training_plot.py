@@ -114,6 +114,21 @@ def test_what_is_refused(tmp_path, capsys, log, picture, status, message):
     assert not (tmp_path / picture).exists()
 
 
+def test_an_ensemble_has_no_training_of_its_own(tmp_path, capsys):
+    (tmp_path / "lm").mkdir()
+    members = [{"name": name, "hash": "0"} for name in ("teacher.1", "teacher.2")]
+    (tmp_path / "lm/provenance.json").write_text(json.dumps({"members": members}))
+    assert main(["plot_training", str(tmp_path / "lm"), str(tmp_path / "p.png")]) == 1
+    assert capsys.readouterr().err == (
+        f"asr-rescore plot_training: error: {tmp_path / 'lm'}: found an ensemble, which was not trained itself (no "
+        "log.jsonl), expected a model of train_lm or distill_lm; give the directories of its members: teacher.1, "
+        "teacher.2\n"
+    )
+    (tmp_path / "lm/provenance.json").write_text("{}")
+    assert main(["plot_training", str(tmp_path / "lm"), str(tmp_path / "p.png")]) == 1
+    assert "log.jsonl: found no such file" in capsys.readouterr().err
+
+
 def test_learning_rates_over_decades_have_labels_that_do_not_overlap():
     rates = ((1.0, 5e-3), (2.0, 1e-3), (3.0, 4e-5))
     svg = training_plot([TrainingCurve("lm", (1.0, 2.0, 3.0), (200.0, 150.0, 120.0), (), rates, None)])

@@ -16,6 +16,9 @@ from asr_rescore.kaldi.symbols import SymbolTable
 from asr_rescore.ngram import CheapestBackoff, Grammar, NgramTable, WordFst, WordLm
 
 OLD_LM_FILES = (*GRAMMAR_FILES, "G.carpa")
+MODEL_FILE = (
+    "model.safetensors"  # of a language model's directory, which is easily given in place of the lang directory
+)
 # Arcs and words of this kind stand for the words of another grammar (Kaldi's grammar decoding).
 _NONTERMINAL = "#nonterm"
 
@@ -24,13 +27,21 @@ def old_lm_file(lang_dir: str | os.PathLike[str]) -> Path:
     """The G.fst, G.fst.gz or G.carpa of a lang directory. A path to a file is returned unchanged.
 
     Raises:
-        InputError: the directory has none of these, or both a G.fst and a G.carpa.
+        InputError: the directory has none of these, or both a G.fst and a G.carpa; or it is that of a new language
+            model.
     """
     path = Path(lang_dir)
     if not path.is_dir():
         return path
     # A link to nowhere is an error, and not a missing file.
     found = [path / name for name in OLD_LM_FILES if os.path.lexists(path / name)]
+    if not found and (path / MODEL_FILE).exists():
+        raise InputError(
+            path,
+            found=f"the directory of a new language model ({MODEL_FILE} is in it)",
+            expected="the lang directory of the first pass",
+            remedy="give the directories in this order: lang, language models, data, decode, output",
+        )
     if not found:
         raise InputError(
             path,

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_rescore.errors import InputError
 from asr_rescore.files import read_lines
+from asr_rescore.fingerprint import PROVENANCE_FILE
 from asr_rescore.ranges import Range
-from asr_rescore.records import Record, parse_json
+from asr_rescore.records import Record, parse_json, read_json
 from asr_rescore.vocab_files import VOCABULARY_FILE
 
 LOG_FILE = "log.jsonl"
@@ -53,6 +55,8 @@ class TrainingCurve:
             InputError: there is none, or it is damaged.
         """
         path = directory / LOG_FILE
+        if not path.exists():
+            _refuse_ensemble(directory)
         lines = [line for _, line in read_log(path, REMEDY)]
         measured = [line for line in lines if "valid_ppl" in line]
         averaged = (line.number("epoch", EPOCHS) for line in lines if "averaging" in line and line.flag("averaging"))
@@ -64,6 +68,27 @@ class TrainingCurve:
             _course(lines, "lr"),
             next(averaged, None),
         )
+
+
+def _refuse_ensemble(directory: Path) -> None:
+    """Say of an ensemble, which has no log, whose logs to take.
+
+    Raises:
+        InputError: it is one.
+    """
+    facts_file = directory / PROVENANCE_FILE
+    if not facts_file.exists():
+        return
+    facts = read_json(facts_file, "the provenance of a model", "copy the file again")
+    if "members" not in facts:
+        return
+    members = [member.text("name") for member in facts.records("members")]
+    raise InputError(
+        directory,
+        found=f"an ensemble, which was not trained itself (no {LOG_FILE})",
+        expected="a model of train_lm or distill_lm",
+        remedy=f"give the directories of its members: {', '.join(members)}",
+    )
 
 
 def read_log(path: Path, remedy: str) -> Iterator[tuple[str, Record]]:
