@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from asr_rescore.cli.main import main
 from asr_rescore.cli.options import add_config_options, given, read_config
 from asr_rescore.errors import UsageError
 
@@ -111,3 +112,20 @@ def test_a_command_can_say_what_an_option_does_there():
     text = " ".join(parser.format_help().split())
     assert "--hot heat the cups" in text
     assert "cups of guests (default: 2)" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "hint"),
+    [
+        ("rescore_lattice", ["--tune"], "; rescore_nbest --tune finds weights on a dev set, and --weights takes them"),
+        ("rescore_nbest", ["--N", "100"], "; here it is --n; see asr-rescore rescore_nbest --help"),
+        ("rescore_nbest", ["--N=100"], "; here it is --n; see asr-rescore rescore_nbest --help"),
+        ("rescore_nbest", ["--x"], "unrecognized arguments: --x; see asr-rescore rescore_nbest --help"),
+    ],
+)
+def test_options_that_are_looked_for_in_the_wrong_command(capsys, command, option, hint):
+    with pytest.raises(SystemExit, match="2"):
+        main([command, *option, "lang", "lm", "data", "decode", "out"])
+    error = capsys.readouterr().err
+    assert f"unrecognized arguments: {option[0]}" in error
+    assert hint in error

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
@@ -26,8 +26,9 @@ from asr_rescore.interrupts import end_in_good_order
 from asr_rescore.progress import show_progress
 from asr_rescore.temporary import remove_unfinished
 
-# Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. Only the module of the command
-# that is run gets imported.
+# Each module has HELP (one line), configure(parser) and run(arguments) -> exit status. It may have ELSEWHERE: options
+# that are looked for in this command → what to use in their place. Only the module of the command that is run gets
+# imported.
 COMMANDS = {
     "prepare_text": "asr_rescore.cli.prepare_text",
     "train_lm": "asr_rescore.cli.train_lm",
@@ -117,9 +118,18 @@ def _with_negative_values(arguments: Sequence[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, without the usage."""
+    """Says in one line what is wrong with the arguments, without the usage.
+
+    Attributes:
+        elsewhere: option that this command does not have → what to use in its place.
+    """
+
+    elsewhere: Mapping[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        given = {argument.partition("=")[0] for argument in unknown.split()}
+        message = "; ".join([message, *(remedy for option, remedy in self.elsewhere.items() if option in given)])
         # If torchrun started several processes, they all got the same arguments.
         others = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
         self.exit(2, None if others else f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
@@ -127,6 +137,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"{PROGRAM} {name}", description=command.HELP, allow_abbrev=False)
+    parser.elsewhere = getattr(command, "ELSEWHERE", {})
     command.configure(parser)
     return parser
 

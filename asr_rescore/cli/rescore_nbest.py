@@ -8,8 +8,9 @@ from asr_rescore.cli.rescoring_options import add_rescoring_arguments
 from asr_rescore.cli.rescoring_options import run_rescoring as run
 from asr_rescore.rescoring.config import ListConfig
 
-__all__ = ["HELP", "configure", "run"]
+__all__ = ["ELSEWHERE", "HELP", "configure", "run"]
 HELP = "rescore the N-best lists of a Kaldi decode directory and report the word error rate"
+ELSEWHERE = {"--N": "here it is --n"}  # the scripts in recipes/steps, as Kaldi's, have --N
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
