@@ -87,6 +87,17 @@ def test_the_only_job_says_itself_that_it_was_finished_before(run):
     assert done.stdout.splitlines()[1:] == [said, "out:", "rescored: %WER 5.00"]
 
 
+def test_the_result_is_shown_with_the_weights_it_was_found_with(run):
+    shown = [
+        "first pass:     %WER 6.00 [ 1 / 20 ]",
+        "rescored:       %WER 5.00 [ 1 / 20 ]",
+        "weights:        lm 0.5, old LM weight 0.5; LMWT 12, WIP 0; N 100; given",
+        "first pass at:  LMWT 12, WIP 0; given",
+    ]
+    said = "\n".join(["lm: 20 parameters", *shown, "out: done in 3 s"])
+    assert run(f"echo '{said}'", *RESCORE).stdout.splitlines()[1:] == ["out:", *shown]
+
+
 def test_jobs_that_fail_leave_the_others(run):
     fails = 'if [ $job = 2 ]; then echo "asr-rescore rescore_nbest: error: no" >&2; exit 1; fi'
     done = run(fails, RESCORE[0], "--nj", "3", *RESCORE[1:])

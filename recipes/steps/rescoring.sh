@@ -18,7 +18,7 @@ rescore() {
   "${finish[@]}" "$out_dir/log/finish.log" "$1" "${options[@]}" "${@:2}" || status=1
   if [ "$status" -ne 0 ] && [ ! -f "$out_dir/failed.txt" ]; then return 1; fi
   echo "$out_dir:"
-  grep -E '%WER|%CER|^scoring:|^tuned here:|: warning: |failed' "$out_dir/log/finish.log" || true
+  grep -E '%WER|%CER|^weights:|^scoring:|^first pass at:|^tuned here:|: warning: |failed' "$out_dir/log/finish.log" || true
   if ! grep -q %WER "$out_dir/log/finish.log"; then echo "not scored; the transcripts are in $out_dir/text"; fi
   return "$status"
 }
