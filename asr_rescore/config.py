@@ -138,7 +138,7 @@ class ObjectiveConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that ``kind`` reads: others change nothing, so runs that differ in them are the same."""
-        others = {name: ("trust",) for name in ONLY_TRUST} | READ_BY
+        others = dict.fromkeys(ONLY_TRUST, ("trust",)) | READ_BY
         return {name: value for name, value in asdict(self).items() if self.kind in others.get(name, (self.kind,))}
 
 
