@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from asr_rescore.errors import InputError
 from asr_rescore.vocab import is_word
@@ -13,6 +14,7 @@ from asr_rescore.vocab import is_word
 _MARK = re.compile(r"<.*>|\[.*\]")  # <unk>, [laughter]: written alike by all who use them
 # If words are known at least so many times more often in another spelling, those known as they are do not count.
 NEARLY_ALL = 19
+WARN_WER = 90.0  # percent; from here on, hypotheses and references have next to nothing in common
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,19 @@ def misspelling(words: Collection[str], is_known: Callable[[str], bool]) -> Resp
     if found is None or (2 * (known + found.known) <= len(words) and found.known < NEARLY_ALL * max(known, 1)):
         return None
     return found
+
+
+def reference_hint(hypotheses: Iterable[Sequence[str]], references: Iterable[Sequence[str]]) -> str:
+    """What to do if the references seem to be in another spelling than the hypotheses; else empty."""
+    said = set(chain.from_iterable(references))
+    found = misspelling(sorted(set(chain.from_iterable(hypotheses))), said.__contains__)
+    if found is None:
+        return ""
+    remedy = found.remedy("the references", after_ids=True)
+    spelling = found.known_in.name
+    return (
+        f"{found.known} of {found.unknown} words of the hypotheses are in the references only in {spelling}; {remedy}"
+    )
 
 
 def check_lexicon(path: object, lexicon: Iterable[str], text: Container[str], *, after_ids: bool = False) -> str:

@@ -297,6 +297,23 @@ def test_a_words_txt_of_another_graph_with_the_same_ids(both, lang, tmp_path):
     assert "first_pass_wer" in codes(out)
 
 
+def test_references_in_another_case(rescore, data, tmp_path, capsys):
+    known = kaldi.read_data_dir(data)
+    small = {utt: [word.lower() for word in words] for utt, words in known.text.items()}
+    large = {utt: [word.upper() for word in words] for utt, words in known.text.items()}
+    text = small if large == known.text else large
+    kaldi.write_data_dir(tmp_path / "data", kaldi.DataDir(known.utt2spk, text))
+    status, out = rescore("--lm-weight", 0.5, "--n", 5, data=tmp_path / "data")
+    assert status == 0
+    [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "first_pass_wer"]
+    assert re.search(
+        r"WER|rate of \d+\.\d\d %: \d+ of \d+ words of the hypotheses are in the references only", warning.text
+    )
+    assert "; write the references in " in warning.text
+    assert "(sed 's/[[:blank:]].*/" in warning.text
+    assert warning.text in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("lm", "lmwt", "wip", "first", "expected"),
     [

@@ -22,7 +22,7 @@ from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ranking import neural_column
 from asr_rescore.report import LmFit, OovCount, ReportWarning
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.spelling import Respelling, misspelling, spelling_hint
+from asr_rescore.spelling import WARN_WER, Respelling, misspelling, reference_hint, spelling_hint
 from asr_rescore.vocab import OOV_PROBABILITY
 from asr_rescore.word_errors import ErrorCount
 
@@ -38,7 +38,6 @@ WARN_NEGATIVE = 0.01  # of the hypotheses
 WARN_NATS = math.log(10.0)  # per token
 # Where the new LMs have not costed the first pass's best hypotheses anyway: enough to tell, and costed in a second.
 SAMPLE_TOKENS = 5000
-WARN_WER = 90.0
 EXAMPLES = 5
 OOV_COST = -math.log(OOV_PROBABILITY)  # nats of an OOV word beyond those of the class of rare words
 IsOov: TypeAlias = Callable[[str], bool]
@@ -272,12 +271,21 @@ class NewLmFit:
                 )
 
 
-def error_warnings(first_pass: ErrorCount) -> Iterator[ReportWarning]:
-    """A warning if the first pass's hypotheses have next to nothing in common with the references."""
+def error_warnings(
+    first_pass: ErrorCount, hypotheses: Iterable[Sequence[str]], references: Iterable[Sequence[str]]
+) -> Iterator[ReportWarning]:
+    """A warning if the first pass's hypotheses have next to nothing in common with the references.
+
+    Args:
+        first_pass: the errors of these hypotheses.
+        hypotheses, references: as they are compared.
+    """
     if first_pass.reference_words and first_pass.wer >= WARN_WER:
+        advice = reference_hint(hypotheses, references) or (
+            "check that words.txt is that of the decoding graph, and that the references belong to these utterances"
+        )
         yield ReportWarning(
             "first_pass_wer",
-            f"the first pass has a word error rate of {first_pass.wer:.2f} %: check that words.txt is that of the "
-            "decoding graph, and that the references belong to these utterances",
+            f"the first pass has a word error rate of {first_pass.wer:.2f} %: {advice}",
             {"wer": first_pass.wer},
         )
