@@ -110,7 +110,7 @@ def to_report(
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
         warnings=(
             *outcome.warnings,
-            *error_warnings(first_pass_total),
+            *error_warnings(first_pass_total, outcome.first_pass.values(), references.values()),
             *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
         ),
         depths=outcome.depths if references else (),
