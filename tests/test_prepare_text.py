@@ -89,7 +89,7 @@ def test_a_lexicon_in_another_case_is_refused(text, tmp_path, capsys, option):
         f"written, and {len(CAPITALS)} in lower case, expected words in the spelling of the text; write the text in "
         "upper case (sed 's/.*/\\U&/'), then prepare again\n"
     )
-    assert not (tmp_path / "d/vocab.txt").exists()
+    assert not (tmp_path / "d").exists()
 
 
 def test_a_lexicon_of_which_most_is_in_another_case_has_a_warning(text, tmp_path, capsys):

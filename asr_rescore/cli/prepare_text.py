@@ -91,7 +91,7 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
     from contextlib import ExitStack
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.errors import UsageError, printable
+    from asr_rescore.errors import InputError, UsageError, printable
     from asr_rescore.files import rereadable
     from asr_rescore.id_file import remove_ids
     from asr_rescore.spelling import check_lexicon
@@ -122,7 +122,13 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
                 read(*texts), train_path, valid_path, held_out, arguments.text[0]
             )
     # Before the vocabulary is made: it would hold these words, so that nothing later on finds them missing.
-    if warning := check_lexicon(arguments.lexicon, lexicon, counts, after_ids=bool(arguments.kaldi_text)):
+    try:
+        warning = check_lexicon(arguments.lexicon, lexicon, counts, after_ids=bool(arguments.kaldi_text))
+    except InputError:  # an earlier vocabulary would not be that of these texts
+        train_path.unlink()
+        valid_path.unlink()
+        raise
+    if warning:
         print(printable(f"warning: {warning}"), file=sys.stderr)
     if arguments.only_lexicon:
         vocabulary = Vocabulary.from_words(lexicon, counts)
