@@ -101,8 +101,9 @@ MILD = frozenset(
 )
 # If the first pass alone wants another LMWT, too, the range does not fit the lattices, and all rates are too high.
 WRONG_RANGE = frozenset({"lmwt_edge", "first_pass_lmwt_edge"})
-# Warnings that explain why a rescoring does not help, the likeliest first; those of the search only if the language
-# models are good enough.
+# Warnings that explain why a rescoring does not help, the likeliest first. Those of the inputs come before all else:
+# where the words of lattices and references are not the same, not even the best path of the lattices has few errors.
+# Those of the search count only if the language models are good enough.
 WRONG_INPUTS = ("missing_lattices", "rescored_input", "first_pass_wer", "old_lm", "oov", "new_lm")
 WRONG_SEARCH = ("short_lists", "lmwt_edge", "flat_lmwt")
 # A new LM of much use may have a somewhat higher perplexity on the old one's favourites, but not so many times as high.
@@ -171,16 +172,16 @@ def likely_cause(report: SystemReport) -> str:
     """The first cause of a rescoring without effect that the report shows."""
     oracle = report.lattice_oracle or report.nbest_oracle
     codes = {warning.code for warning in report.warnings}
-    if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
-        return (
-            f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a larger beam and "
-            "lattice-beam"
-        )
     if report.source == "given" and not any(report.lm_weights):
         return "its language models were given weight 0"
     for code in WRONG_INPUTS:
         if code in codes:
             return _see(code)
+    if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
+        return (
+            f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a larger beam and "
+            "lattice-beam"
+        )
     best = min(report.fits, key=lambda fit: fit.ppl, default=None)
     if best is not None and best.ppl > UNLIKELY * best.old_ppl:
         return f"{best}: train it on more text, or on text of this kind"
