@@ -130,8 +130,20 @@ def test_at_most_five_lines_follow_the_table_serious_ones_first():
     reports = [report("a", d, rescored=errors(4, 2, 1), warnings=warnings) for d in ("x_dev", "y_dev")]
     lines = [line for line in to_summary(Experiment.of(Comparison.of(reports))).splitlines() if line[:2] == "- "]
     assert len(lines) == MOST_LINES
-    assert lines[0] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
+    assert lines[1] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
     assert lines[-1] == "- and more: --details, or see the page"
+
+
+def test_shuffled_references_are_named_before_the_edge_that_they_lead_to():
+    """Also in reports whose own warnings are in another order, such as those of earlier versions."""
+    codes = ("wip_edge", "lmwt_edge", "first_pass_lmwt_edge", "another", "first_pass_wer")
+    warnings = tuple(ReportWarning(code, f"about {code}") for code in codes)
+    worse = report("a", rescored=errors(4, 2, 1), warnings=warnings)
+    experiment = Experiment.of(Comparison.of([worse]))
+    order = ["first_pass_wer", "another", "lmwt_edge", "first_pass_lmwt_edge", "wip_edge"]
+    assert [line.split("about ")[1] for line in experiment.comparison.warnings()] == order
+    places = [advice.places[0] for advice in experiment.advice if advice.places]
+    assert [place.split("about ")[1] for place in places if "about " in place] == order
 
 
 def test_csv_and_json_agree_with_the_reports(two):

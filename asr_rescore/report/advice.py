@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
+from asr_rescore.report.warning import MILD, WRONG_INPUTS
 from asr_rescore.statistics.matched_pairs import shown_p
 
 # Code of a warning → what it is about, and what it means.
@@ -87,24 +88,9 @@ TUNED = "All weights were tuned on the sets that are shown"
 FAILED = "Some utterances failed"
 # The share of the first pass's errors that even the best path of the lattices has.
 NOTHING_TO_GAIN = 0.9
-MILD = frozenset(
-    {
-        "short_lists",
-        "lmwt_edge",
-        "first_pass_lmwt_edge",
-        "flat_lmwt",
-        "wip_edge",
-        "lm_weight_one",
-        "lm_weight_zero",
-        "skipped_lattices",
-    }
-)
 # If the first pass alone wants another LMWT, too, the range does not fit the lattices, and all rates are too high.
 WRONG_RANGE = frozenset({"lmwt_edge", "first_pass_lmwt_edge"})
-# Warnings that explain why a rescoring does not help, the likeliest first. Those of the inputs come before all else:
-# where the words of lattices and references are not the same, not even the best path of the lattices has few errors.
-# Those of the search count only if the language models are good enough.
-WRONG_INPUTS = ("missing_lattices", "rescored_input", "first_pass_wer", "old_lm", "oov", "new_lm")
+# Warnings of the search that explain why a rescoring does not help, if the language models are good enough.
 WRONG_SEARCH = ("short_lists", "lmwt_edge", "flat_lmwt")
 # A new LM of much use may have a somewhat higher perplexity on the old one's favourites, but not so many times as high.
 UNLIKELY = 2.0
@@ -128,7 +114,7 @@ class Advice:
 
 
 def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:
-    """Everything to know about the results of a comparison, serious things first."""
+    """Everything to know about the results of a comparison: serious things first, and causes before what they cause."""
     found = [*_warnings(comparison), *_weak_results(comparison, tests), *_failures(comparison)]
     if all(report.tuned_here for report in comparison.cells.values()):
         meaning = "The rates are a little too good. Rescore another set with these weights: --weights <out-dir>."
@@ -140,7 +126,7 @@ def _warnings(comparison: Comparison) -> Iterator[Advice]:
     serious = set()
     for report in comparison.cells.values():
         codes = {warning.code for warning in report.warnings}
-        serious |= codes - MILD | (codes & {"lmwt_edge"} if codes >= WRONG_RANGE else set())
+        serious |= codes.difference(MILD) | (codes & {"lmwt_edge"} if codes >= WRONG_RANGE else set())
     for code, places in comparison.warnings_by_code().items():
         title, meaning = MEANINGS.get(code, OTHER)
         yield Advice(title, meaning, tuple(places), code in serious)
@@ -174,6 +160,7 @@ def likely_cause(report: SystemReport) -> str:
     codes = {warning.code for warning in report.warnings}
     if report.source == "given" and not any(report.lm_weights):
         return "its language models were given weight 0"
+    # If the words of lattices and references are not the same, not even the best path of the lattices has few errors.
     for code in WRONG_INPUTS:
         if code in codes:
             return _see(code)
