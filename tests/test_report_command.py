@@ -11,7 +11,7 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
-from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_text
+from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_html, to_text
 from asr_rescore.report.differences import Differences
 from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
@@ -125,13 +125,27 @@ def test_a_given_ensemble_needs_no_log(two, tmp_path):
     assert main(["report", "--lm-dir", str(ensemble), *two]) == 0
 
 
-def test_at_most_five_lines_follow_the_table_serious_ones_first():
+def test_at_most_five_lines_follow_the_answer_serious_ones_first():
     warnings = tuple(ReportWarning(code, f"about {code}") for code in ("lmwt_edge", "oov", "old_lm", "new_lm"))
     reports = [report("a", d, rescored=errors(4, 2, 1), warnings=warnings) for d in ("x_dev", "y_dev")]
-    lines = [line for line in to_summary(Experiment.of(Comparison.of(reports))).splitlines() if line[:2] == "- "]
-    assert len(lines) == MOST_LINES
+    experiment = Experiment.of(Comparison.of(reports))
+    sentence, doubts, empty, *others = to_summary(experiment).splitlines()
+    assert (sentence, empty) == (experiment.sentence, "")
+    assert doubts in to_html(experiment)
+    assert doubts.startswith(
+        "Before you trust these figures: The old language model does not seem to be the one in the lattices; A "
+        "language model does not know many words; "
+    )
+    lines = [line for line in others if line[:2] == "- "]
+    assert len(lines) == MOST_LINES - 1, "the doubts are one of the five"
     assert lines[1] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
     assert lines[-1] == "- and more: --details, or see the page"
+
+
+def test_a_result_without_doubts_has_an_answer_of_one_line():
+    experiment = Experiment.of(Comparison.of([report(failures={})]))
+    assert to_summary(experiment).splitlines()[:2] == [experiment.sentence, ""]
+    assert "Before you trust" not in to_html(experiment)
 
 
 def test_shuffled_references_are_named_before_the_edge_that_they_lead_to():
