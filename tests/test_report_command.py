@@ -12,6 +12,7 @@ import pytest
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
 from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_html, to_text
+from asr_rescore.report.advice import FAILED
 from asr_rescore.report.differences import Differences
 from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
@@ -140,6 +141,16 @@ def test_at_most_five_lines_follow_the_answer_serious_ones_first():
     assert len(lines) == MOST_LINES - 1, "the doubts are one of the five"
     assert lines[1] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
     assert lines[-1] == "- and more: --details, or see the page"
+
+
+@pytest.mark.parametrize(("number", "shown"), [(1, "u0: no lattice"), (120, "120 failed, such as u0: no lattice")])
+def test_the_number_of_failed_utterances(number, shown):
+    failed = report(failures={f"u{index}": "no lattice" for index in range(number)})
+    experiment = Experiment.of(Comparison.of([failed]))
+    line = f"student, decode_tg_dev: {shown}"
+    assert f"\n- Some utterances failed: {line}\n" in to_summary(experiment)
+    [advice] = [advice for advice in experiment.advice if advice.title == FAILED]
+    assert advice.places == (line,)
 
 
 def test_a_result_without_doubts_has_an_answer_of_one_line():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
-from asr_rescore.report.warning import MILD, WRONG_INPUTS
+from asr_rescore.report.warning import MILD, WRONG_INPUTS, with_flags
 from asr_rescore.statistics.matched_pairs import shown_p
 
 # Code of a warning → what it is about, and what it means.
@@ -185,9 +185,13 @@ def _see(code: str) -> str:
 
 
 def _failures(comparison: Comparison) -> Iterator[Advice]:
-    failures = list(comparison.failures())
-    if failures:
+    places = []
+    for (system, where), report in comparison.cells.items():
+        for utt, reason in list(report.failures.items())[:1]:
+            number = f"{len(report.failures)} failed, such as " if len(report.failures) > 1 else ""
+            places.append(f"{system}, {comparison.label(where)}: {number}{utt}: {with_flags(reason)}")
+    if places:
         meaning = (
             "They count as deletions, or keep their first-pass result; failed.txt in the out-dir lists all of them."
         )
-        yield Advice(FAILED, meaning, tuple(failures), serious=True)
+        yield Advice(FAILED, meaning, tuple(places), serious=True)
