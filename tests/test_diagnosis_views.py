@@ -223,3 +223,26 @@ def test_an_lm_that_was_trained_on_other_text(tmp_path, command, capsys):
     [fit] = SystemReport.load(tmp_path / "lm/out").fits
     assert fit.old_ppl == pytest.approx(5), "four words and the end, equally likely"
     assert fit.ppl > 10 * fit.old_ppl
+
+
+def test_causes_come_before_what_follows_from_them_in_all_views(tmp_path, capsys):
+    """A vocabulary and an old LM that are wrong; they are known last, after the tuning, which ends on an edge."""
+    said = everyone("CAT DOG MAT SAT")
+    first_pass = FirstPass.of(tmp_path, WORDS, said, {**dict.fromkeys(said, BELOW_7), "u0": -1.0})
+    first_pass.lm("lm", SMALL)
+    first_pass.lang("other", WORDS, 10_000)
+    assert first_pass.rescore("rescore_nbest", "--tune", "--allow-oov", lang="other") == 0
+    out, folder = tmp_path / "lm/out", tmp_path / "report"
+    warnings = SystemReport.load(out).warnings
+    codes = [warning.code for warning in warnings]
+    assert codes == ["old_lm", "oov", "lmwt_edge", "first_pass_lmwt_edge"]
+    texts = [with_flags(warning.text) for warning in warnings]
+    error = capsys.readouterr().err
+    assert re.findall("warning: (.*)", error) == texts
+    assert main(["report", str(out), str(folder)]) == 0
+    titles = [MEANINGS[code][0] for code in codes]
+    assert re.findall("^- (.*?): ", capsys.readouterr().out, re.MULTILINE)[:2] == titles[:2]
+    advice = [entry["title"] for entry in json.loads((folder / "report.json").read_text("utf-8"))["advice"]]
+    assert [title for title in advice if title in titles] == titles
+    text = (folder / "report.txt").read_text("utf-8")
+    assert sorted(texts, key=text.index) == texts

@@ -194,6 +194,30 @@ def test_why_a_rescoring_does_not_help(changes, cause):
     assert cause in advice.places[0]
 
 
+@pytest.mark.parametrize(
+    ("first_pass", "codes"),
+    [
+        (9954, ("wip_edge", "old_lm", "first_pass_wer")),  # the words.txt of another graph
+        (12051, ("lmwt_edge", "first_pass_lmwt_edge", "first_pass_wer")),  # the references of other utterances
+        (10023, ("first_pass_wer",)),  # references in the other case
+    ],
+)
+def test_wrong_inputs_come_before_a_wider_beam(first_pass, codes):
+    """Then the lattices hold nothing better, either, and the decoding is not to blame."""
+    counts = {
+        name: ErrorCount(max(0, wrong - 10_000), 0, min(wrong, 10_000), 10_000, 1, 1)
+        for name, wrong in {"before": first_pass, "after": first_pass + 1, "oracle": first_pass - 50}.items()
+    }
+    worse = report(
+        rescored={"u": counts["after"]},
+        first_pass={"u": counts["before"]},
+        lattice_oracle=counts["oracle"],
+        warnings=warned(*codes),
+    )
+    [advice] = [advice for advice in Experiment.of(Comparison.of([worse])).advice if advice.title == NO_HELP]
+    assert advice.places[0].endswith(f"; the likely cause: see “{MEANINGS['first_pass_wer'][0]}”")
+
+
 def test_a_gain_that_may_be_chance_and_sets_that_were_all_tuned_on(tmp_path):
     before = {**SAID, "u0": "a x c d e", "u1": "a b y d e"}
     folder = out_dir(tmp_path / "lm/decode_tg_dev", SAID, before, {**SAID, "u1": "a b y d e"}, tuned_here=True)

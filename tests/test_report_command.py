@@ -11,7 +11,8 @@ import pytest
 
 from asr_rescore.cli.main import main
 from asr_rescore.errors import InputError, UsageError
-from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_text
+from asr_rescore.report import Comparison, Experiment, LmFacts, ReportWarning, to_html, to_text
+from asr_rescore.report.advice import FAILED
 from asr_rescore.report.differences import Differences
 from asr_rescore.report.exports import CSV_COLUMNS, to_csv, to_json, to_latex, to_markdown
 from asr_rescore.report.summary import MOST_LINES, to_summary
@@ -125,13 +126,49 @@ def test_a_given_ensemble_needs_no_log(two, tmp_path):
     assert main(["report", "--lm-dir", str(ensemble), *two]) == 0
 
 
-def test_at_most_five_lines_follow_the_table_serious_ones_first():
+def test_at_most_five_lines_follow_the_answer_serious_ones_first():
     warnings = tuple(ReportWarning(code, f"about {code}") for code in ("lmwt_edge", "oov", "old_lm", "new_lm"))
     reports = [report("a", d, rescored=errors(4, 2, 1), warnings=warnings) for d in ("x_dev", "y_dev")]
-    lines = [line for line in to_summary(Experiment.of(Comparison.of(reports))).splitlines() if line[:2] == "- "]
-    assert len(lines) == MOST_LINES
-    assert lines[0] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
+    experiment = Experiment.of(Comparison.of(reports))
+    sentence, doubts, empty, *others = to_summary(experiment).splitlines()
+    assert (sentence, empty) == (experiment.sentence, "")
+    assert doubts in to_html(experiment)
+    assert doubts.startswith(
+        "Before you trust these figures: The old language model does not seem to be the one in the lattices; A "
+        "language model does not know many words; "
+    )
+    lines = [line for line in others if line[:2] == "- "]
+    assert len(lines) == MOST_LINES - 1, "the doubts are one of the five"
+    assert lines[1] == "- A language model does not know many words: a, x_dev: about oov (and 1 more: --details)"
     assert lines[-1] == "- and more: --details, or see the page"
+
+
+@pytest.mark.parametrize(("number", "shown"), [(1, "u0: no lattice"), (120, "120 failed, such as u0: no lattice")])
+def test_the_number_of_failed_utterances(number, shown):
+    failed = report(failures={f"u{index}": "no lattice" for index in range(number)})
+    experiment = Experiment.of(Comparison.of([failed]))
+    line = f"student, decode_tg_dev: {shown}"
+    assert f"\n- Some utterances failed: {line}\n" in to_summary(experiment)
+    [advice] = [advice for advice in experiment.advice if advice.title == FAILED]
+    assert advice.places == (line,)
+
+
+def test_a_result_without_doubts_has_an_answer_of_one_line():
+    experiment = Experiment.of(Comparison.of([report(failures={})]))
+    assert to_summary(experiment).splitlines()[:2] == [experiment.sentence, ""]
+    assert "Before you trust" not in to_html(experiment)
+
+
+def test_shuffled_references_are_named_before_the_edge_that_they_lead_to():
+    """Also in reports whose own warnings are in another order, such as those of earlier versions."""
+    codes = ("wip_edge", "lmwt_edge", "first_pass_lmwt_edge", "another", "first_pass_wer")
+    warnings = tuple(ReportWarning(code, f"about {code}") for code in codes)
+    worse = report("a", rescored=errors(4, 2, 1), warnings=warnings)
+    experiment = Experiment.of(Comparison.of([worse]))
+    order = ["first_pass_wer", "another", "lmwt_edge", "first_pass_lmwt_edge", "wip_edge"]
+    assert [line.split("about ")[1] for line in experiment.comparison.warnings()] == order
+    places = [advice.places[0] for advice in experiment.advice if advice.places]
+    assert [place.split("about ")[1] for place in places if "about " in place] == order
 
 
 def test_csv_and_json_agree_with_the_reports(two):

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from asr_rescore.progress import work_on
     from asr_rescore.report import REPORT_FILE, Experiment, read_published, to_html, to_text
     from asr_rescore.report.exports import to_csv, to_json, to_latex, to_markdown
-    from asr_rescore.report.summary import to_summary
+    from asr_rescore.report.summary import answer, to_summary
     from asr_rescore.report.training_curve import LOG_FILE
 
     out = [arguments.report_dir / name for name in FILES]
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path, content in zip(out, contents, strict=True):
         with atomic_text(path) as stream:
             stream.write(in_utf8(content))
-    print(printable(f"{experiment.sentence}\n\n{text}" if arguments.details else to_summary(experiment)), end="")
+    print(printable(f"{answer(experiment)}\n{text}" if arguments.details else to_summary(experiment)), end="")
     print(f"\n{out[0]}")
     return 0
 

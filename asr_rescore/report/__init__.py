@@ -11,7 +11,7 @@ from asr_rescore.report.searched_weights import TUNING_FILE, SearchedWeights
 from asr_rescore.report.system import REPORT_FILE, CharacterErrors, LmFacts, SystemReport
 from asr_rescore.report.table import Comparison, to_text
 from asr_rescore.report.transcripts import FIRST_PASS_FILE
-from asr_rescore.report.warning import LmFit, OovCount, ReportWarning
+from asr_rescore.report.warning import LmFit, OovCount, ReportWarning, ranked
 
 __all__ = [
     "FIRST_PASS_FILE",
@@ -31,6 +31,7 @@ __all__ = [
     "ReportWarning",
     "SearchedWeights",
     "SystemReport",
+    "ranked",
     "read_published",
     "remove_scores",
     "sclite_files",

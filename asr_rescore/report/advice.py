@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from asr_rescore.report.pairs import PairTests
 from asr_rescore.report.system import SystemReport
 from asr_rescore.report.table import FIRST_PASS, Comparison, FirstPass
+from asr_rescore.report.warning import MILD, WRONG_INPUTS, with_flags
 from asr_rescore.statistics.matched_pairs import shown_p
 
 # Code of a warning → what it is about, and what it means.
@@ -87,23 +88,9 @@ TUNED = "All weights were tuned on the sets that are shown"
 FAILED = "Some utterances failed"
 # The share of the first pass's errors that even the best path of the lattices has.
 NOTHING_TO_GAIN = 0.9
-MILD = frozenset(
-    {
-        "short_lists",
-        "lmwt_edge",
-        "first_pass_lmwt_edge",
-        "flat_lmwt",
-        "wip_edge",
-        "lm_weight_one",
-        "lm_weight_zero",
-        "skipped_lattices",
-    }
-)
 # If the first pass alone wants another LMWT, too, the range does not fit the lattices, and all rates are too high.
 WRONG_RANGE = frozenset({"lmwt_edge", "first_pass_lmwt_edge"})
-# Warnings that explain why a rescoring does not help, the likeliest first; those of the search only if the language
-# models are good enough.
-WRONG_INPUTS = ("missing_lattices", "rescored_input", "first_pass_wer", "old_lm", "oov", "new_lm")
+# Warnings of the search that explain why a rescoring does not help, if the language models are good enough.
 WRONG_SEARCH = ("short_lists", "lmwt_edge", "flat_lmwt")
 # A new LM of much use may have a somewhat higher perplexity on the old one's favourites, but not so many times as high.
 UNLIKELY = 2.0
@@ -127,7 +114,7 @@ class Advice:
 
 
 def advice_on(comparison: Comparison, tests: Mapping[FirstPass, PairTests]) -> tuple[Advice, ...]:
-    """Everything to know about the results of a comparison, serious things first."""
+    """Everything to know about the results of a comparison: serious things first, and causes before what they cause."""
     found = [*_warnings(comparison), *_weak_results(comparison, tests), *_failures(comparison)]
     if all(report.tuned_here for report in comparison.cells.values()):
         meaning = "The rates are a little too good. Rescore another set with these weights: --weights <out-dir>."
@@ -139,7 +126,7 @@ def _warnings(comparison: Comparison) -> Iterator[Advice]:
     serious = set()
     for report in comparison.cells.values():
         codes = {warning.code for warning in report.warnings}
-        serious |= codes - MILD | (codes & {"lmwt_edge"} if codes >= WRONG_RANGE else set())
+        serious |= codes.difference(MILD) | (codes & {"lmwt_edge"} if codes >= WRONG_RANGE else set())
     for code, places in comparison.warnings_by_code().items():
         title, meaning = MEANINGS.get(code, OTHER)
         yield Advice(title, meaning, tuple(places), code in serious)
@@ -171,16 +158,17 @@ def likely_cause(report: SystemReport) -> str:
     """The first cause of a rescoring without effect that the report shows."""
     oracle = report.lattice_oracle or report.nbest_oracle
     codes = {warning.code for warning in report.warnings}
+    if report.source == "given" and not any(report.lm_weights):
+        return "its language models were given weight 0"
+    # If the words of lattices and references are not the same, not even the best path of the lattices has few errors.
+    for code in WRONG_INPUTS:
+        if code in codes:
+            return _see(code)
     if oracle is not None and oracle.errors >= NOTHING_TO_GAIN * report.first_pass_total.errors:
         return (
             f"the lattices hold hardly anything better ({oracle.wer:.2f} % at best): decode with a larger beam and "
             "lattice-beam"
         )
-    if report.source == "given" and not any(report.lm_weights):
-        return "its language models were given weight 0"
-    for code in WRONG_INPUTS:
-        if code in codes:
-            return _see(code)
     best = min(report.fits, key=lambda fit: fit.ppl, default=None)
     if best is not None and best.ppl > UNLIKELY * best.old_ppl:
         return f"{best}: train it on more text, or on text of this kind"
@@ -197,9 +185,13 @@ def _see(code: str) -> str:
 
 
 def _failures(comparison: Comparison) -> Iterator[Advice]:
-    failures = list(comparison.failures())
-    if failures:
+    places = []
+    for (system, where), report in comparison.cells.items():
+        for utt, reason in list(report.failures.items())[:1]:
+            number = f"{len(report.failures)} failed, such as " if len(report.failures) > 1 else ""
+            places.append(f"{system}, {comparison.label(where)}: {number}{utt}: {with_flags(reason)}")
+    if places:
         meaning = (
             "They count as deletions, or keep their first-pass result; failed.txt in the out-dir lists all of them."
         )
-        yield Advice(FAILED, meaning, tuple(failures), serious=True)
+        yield Advice(FAILED, meaning, tuple(places), serious=True)

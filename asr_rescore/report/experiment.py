@@ -10,7 +10,7 @@ from pathlib import Path
 from asr_rescore.errors import RescoreError
 from asr_rescore.files import read_lines
 from asr_rescore.progress import progress_bar
-from asr_rescore.report.advice import Advice, advice_on
+from asr_rescore.report.advice import NO_HELP, Advice, advice_on
 from asr_rescore.report.findings import Cell, Findings
 from asr_rescore.report.kaldi_files import IN_WORDS
 from asr_rescore.report.names import lm_names, refuse_twice, told_apart
@@ -136,6 +136,12 @@ class Experiment:
     def advice(self) -> tuple[Advice, ...]:
         """The warnings and weak results, in plain words."""
         return advice_on(self.comparison, self.tests)
+
+    @cached_property
+    def doubts(self) -> str:
+        """What to look into before the answer is believed, in one sentence; empty if there is nothing."""
+        serious = [advice.title for advice in self.advice if advice.serious and advice.title != NO_HELP]
+        return f"Before you trust these figures: {'; '.join(serious)} (see Diagnosis)." if serious else ""
 
     @cached_property
     def seeds(self) -> list[SeedGroup]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asr_rescore import __version__
-from asr_rescore.report.advice import NO_HELP, likely_cause
+from asr_rescore.report.advice import likely_cause
 from asr_rescore.report.experiment import Experiment
 from asr_rescore.report.pairs import METHODS, Pair, PairTests
 from asr_rescore.report.plots.page import plots
@@ -148,9 +148,8 @@ def _remarks(experiment: Experiment) -> Iterator[str]:
         yield "The best system was found on these very sets, so its gain is a little too good."
     for line in experiment.unread:
         yield f"Not shown: {with_flags(line)}"
-    serious = [advice.title for advice in experiment.advice if advice.serious and advice.title != NO_HELP]
-    if serious:
-        yield "Before you trust these figures: " + "; ".join(serious) + " (see Diagnosis)."
+    if experiment.doubts:
+        yield experiment.doubts
 
 
 def _missing(experiment: Experiment, left_out: int) -> Iterator[str]:

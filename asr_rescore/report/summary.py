@@ -1,4 +1,4 @@
-"""The report in a terminal: the verdict, the table, and at most five lines of what else matters."""
+"""The report in a terminal: the verdict and what to doubt in it, the table, and what else matters, in few lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from asr_rescore.report.table import STAR, markdown
 MOST_LINES = 5
 
 
+def answer(experiment: Experiment) -> str:
+    """The verdict, and a line of what to look into before it is believed, if there is anything."""
+    return "".join(f"{line}\n" for line in (experiment.sentence, experiment.doubts) if line)
+
+
 def to_summary(experiment: Experiment) -> str:
-    """The verdict, the table of report.txt, and at most five lines."""
+    """The verdict, the table of report.txt, and at most five lines: the first below the verdict, the others last."""
     comparison = experiment.comparison
     lines = list(_lines(experiment))
-    if len(lines) > MOST_LINES:
-        lines = [*lines[: MOST_LINES - 1], "and more: --details, or see the page"]
+    room = MOST_LINES - bool(experiment.doubts)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], "and more: --details, or see the page"]
     table = markdown([comparison.header(), *comparison.rows()])
-    return f"{experiment.sentence}\n\n{table}\n" + "".join(f"- {line}\n" for line in lines)
+    return f"{answer(experiment)}\n{table}\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def _lines(experiment: Experiment) -> Iterator[str]:

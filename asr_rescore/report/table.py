@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from asr_rescore.errors import UsageError
 from asr_rescore.report.published import PublishedRow
 from asr_rescore.report.system import SystemReport
-from asr_rescore.report.warning import with_flags
+from asr_rescore.report.warning import rank, with_flags
 from asr_rescore.statistics.bootstrap import PairedBootstrap
 from asr_rescore.word_errors import ErrorCount
 
@@ -203,13 +203,13 @@ class Comparison:
             yield from places
 
     def warnings_by_code(self) -> dict[str, list[str]]:
-        """Code → where and what, once for all systems that have the same warning on one first pass."""
+        """Code → where and what, once for all systems that have the same warning on one first pass; causes first."""
         systems: dict[tuple[str, FirstPass, str], list[str]] = {}
         for (system, first_pass), report in self.cells.items():
             for warning in report.warnings:
                 systems.setdefault((warning.code, first_pass, with_flags(warning.text)), []).append(system)
         by_code: dict[str, list[str]] = {}
-        for (code, first_pass, text), names in systems.items():
+        for (code, first_pass, text), names in sorted(systems.items(), key=lambda item: rank(item[0][0])):
             who = ", ".join(names) if len(names) < MANY else f"{len(names)} systems"
             by_code.setdefault(code, []).append(f"{who}, {self.label(first_pass)}: {text}")
         return by_code

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+# Codes of warnings about the inputs, the likeliest cause of a bad result first.
+WRONG_INPUTS = ("missing_lattices", "rescored_input", "first_pass_wer", "old_lm", "oov", "new_lm")
+# Codes of milder warnings, of what may only follow from wrong inputs: edges of grids last.
+MILD = (
+    "skipped_lattices",
+    "short_lists",
+    "flat_lmwt",
+    "lm_weight_zero",
+    "lm_weight_one",
+    "lmwt_edge",
+    "first_pass_lmwt_edge",
+    "wip_edge",
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,18 @@ class ReportWarning:
     code: str
     text: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def rank(code: str) -> int:
+    """The place of a warning wherever several are shown: causes, then kinds that are not known here, then the mild."""
+    if code in MILD:
+        return len(WRONG_INPUTS) + 1 + MILD.index(code)
+    return (*WRONG_INPUTS, code).index(code)
+
+
+def ranked(warnings: Iterable[ReportWarning]) -> tuple[ReportWarning, ...]:
+    """Warnings by :func:`rank`, so that the first one is that to look into first."""
+    return tuple(sorted(warnings, key=lambda warning: rank(warning.code)))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from asr_rescore.report import (
     TUNING_FILE,
     CharacterErrors,
     SystemReport,
+    ranked,
     remove_scores,
     write_scoring,
 )
@@ -108,10 +109,12 @@ def to_report(
         tuned_here=weights.are_tuned_on(inputs.data_dir, inputs.references),
         scoring=str(inputs.scoring),
         characters=_character_errors(references, best, outcome.first_pass) if inputs.scoring.cer else None,
-        warnings=(
-            *outcome.warnings,
-            *error_warnings(first_pass_total, outcome.first_pass.values(), references.values()),
-            *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
+        warnings=ranked(
+            (
+                *outcome.warnings,
+                *error_warnings(first_pass_total, outcome.first_pass.values(), references.values()),
+                *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
+            )
         ),
         depths=outcome.depths if references else (),
         speakers={utt: inputs.data.utt2spk[utt] for utt in first_pass if utt in inputs.data.utt2spk},

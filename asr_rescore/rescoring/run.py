@@ -15,7 +15,7 @@ from asr_rescore.failures import Failures
 from asr_rescore.fingerprint import COST_VERSION, Fingerprint, file_stamp
 from asr_rescore.models import choose_device
 from asr_rescore.progress import Pace
-from asr_rescore.report import ReportWarning, SystemReport
+from asr_rescore.report import ReportWarning, SystemReport, ranked
 from asr_rescore.rescoring.config import LatticeConfig, ListConfig
 from asr_rescore.rescoring.coverage import Coverage, refuse_other_data, rescored_before
 from asr_rescore.rescoring.diagnosis import refuse_foreign_vocabulary
@@ -171,7 +171,7 @@ class Rescoring:
     def _early_warnings(self) -> tuple[ReportWarning, ...]:
         """What can be told before anything is costed."""
         inputs = self.engine.inputs
-        return (*rescored_before(inputs), *Coverage.of(inputs).warnings())
+        return ranked((*rescored_before(inputs), *Coverage.of(inputs).warnings()))
 
     def _fingerprint(self, job: Job) -> Fingerprint:
         return Fingerprint({**self._facts_of_all_jobs, "job": asdict(job)})
