@@ -136,6 +136,11 @@ class ObjectiveConfig:
         """Whether the loss reads a teacher's distribution."""
         return self.kind != "ce"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that ``kind`` reads: others change nothing, so runs that differ in them are the same."""
+        others = dict.fromkeys(ONLY_TRUST, ("trust",)) | READ_BY
+        return {name: value for name, value in asdict(self).items() if self.kind in others.get(name, (self.kind,))}
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -194,8 +199,8 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """All sections as plain values for YAML and JSON."""
-        return {**asdict(self), "model": model_to_dict(self.model)}
+        """All sections as plain values for YAML and JSON, without settings that have no effect."""
+        return {**asdict(self), "model": model_to_dict(self.model), "objective": self.objective.to_dict()}
 
 
 def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | None = None) -> Config:

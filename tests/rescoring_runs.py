@@ -16,9 +16,9 @@ from asr_rescore.config import ModelConfig
 from asr_rescore.vocab import Vocabulary
 
 
-def save_random_lm(folder: Path, words: list[str], seed: int) -> Path:
+def save_random_lm(folder: Path, words: list[str], seed: int, vocabulary: Vocabulary | None = None) -> Path:
     torch.manual_seed(seed)
-    vocabulary = Vocabulary.from_counts(dict.fromkeys(words, 1), size=900, lexicon=["yesterday"])
+    vocabulary = vocabulary or Vocabulary.from_counts(dict.fromkeys(words, 1), size=900, lexicon=["yesterday"])
     model = models.build(ModelConfig(embedding=8, hidden=(8,), experts=2, embedding_init=2.0), len(vocabulary))
     save_model(folder, model, vocabulary, {"valid_ppl": 123.0})
     return folder

@@ -45,6 +45,20 @@ def test_a_hypothesis_without_reference_is_named_and_not_scored(tmp_path, capsys
     assert printed.err == f"{reference}: no reference for u2, which is not scored\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [("u1 THE CAT SAT", True), ("u1 DOG RAN", False), ("u1 THE CAT the cat sat", False)],
+)
+def test_references_in_another_case_are_warned_of(tmp_path, capsys, said, warned):
+    reference, hypothesis = table(tmp_path / "ref", said), table(tmp_path / "hyp", "u1 the cat sat")
+    assert main(["score_wer", reference, hypothesis]) == 0
+    warning = (
+        f"{reference}: warning: 3 of 3 words of the hypotheses are in the references only in upper case; write the "
+        "references in lower case (sed 's/[[:blank:]].*/\\L&/')\n"
+    )
+    assert capsys.readouterr().err == warning * warned
+
+
 @pytest.mark.parametrize("options", [[], ["--cer"]])
 def test_references_with_alternatives_of_sclite_are_warned_of_once(tmp_path, capsys, options):
     lines = ["u1 the cat { sat / { sits / is } down } on", "u2 { are not / aren't } he- (uh)", "u3 { a / @ }", "u4 a"]

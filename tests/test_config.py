@@ -59,6 +59,21 @@ def test_a_file_needs_only_the_differences(config_file):
     assert isinstance(actual.train.lr, float)
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        ("ce", []),
+        ("kl", ["temperature"]),
+        ("todi", []),
+        ("fixed", ["label_weight", "teacher_weight", "temperature"]),
+        ("trust", ["alpha", "temperature", "weigh_by", "weight_power", "scale_weights", "shuffle_trust"]),
+    ],
+)
+def test_plain_values_hold_what_the_kind_reads(kind, read):
+    """So a training goes on although the default of a setting that it does not read is another one by now."""
+    assert list(Config(objective=ObjectiveConfig(kind)).to_dict()["objective"]) == ["kind", *read]
+
+
 def test_plain_values_and_back(config_file):
     config = Config(ModelConfig(hidden=(7, 5)), ObjectiveConfig("fixed"), TrainConfig(optimizer="adamw"))
     assert from_dict(config.to_dict()) == config

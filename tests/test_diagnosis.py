@@ -20,9 +20,10 @@ from asr_rescore.report import Comparison, Experiment, LmFit, SystemReport, to_h
 from asr_rescore.report.advice import MEANINGS
 from asr_rescore.report.warning import with_flags
 from asr_rescore.rescoring.diagnosis import NewLmFit, OldLmFit
-from asr_rescore.rescoring.spelling import spelling_hint
 from asr_rescore.rescoring.tuning_signs import tuning_warnings
 from asr_rescore.rescoring.weights import ChosenWeights
+from asr_rescore.spelling import spelling_hint
+from asr_rescore.vocab import Vocabulary
 from conftest import ROOT
 from rescoring_runs import save_random_lm
 
@@ -83,6 +84,33 @@ def test_a_vocabulary_in_another_case_is_refused_unless_allowed(both, command, l
     shown = capsys.readouterr()
     assert f"OOV words:      {count}" in shown.out
     assert shown.err.count("does not know") == 1
+
+
+@COMMANDS
+def test_words_that_only_the_class_holds_are_no_knowledge_of_another_case(both, command, lang, tmp_path, capsys):
+    """As prepare_text --lexicon makes a model of text in lower case for a recogniser in upper case."""
+    capitals = [word.upper() for word in words_of(lang)]
+    vocabulary = Vocabulary.from_counts(dict.fromkeys(words_of(lang), 1), lexicon=capitals)
+    lm = save_random_lm(tmp_path / "hidden", [], 1, vocabulary)
+    status, out = both(command, lang=respelled(lang, tmp_path, str.upper), lm=lm)
+    assert (status, list(out.glob("*"))) == (1, [])
+    error = capsys.readouterr().err
+    assert "language model hidden: found no entry but in its class <RNN_UNK> for 2" in error
+    assert "are known in lower case; write the text of the language model in upper case (sed" in error
+    assert both(command, "--allow-oov", lang=tmp_path, lm=lm)[0] == 0
+    warning = next(warning for warning in SystemReport.load(out).warnings if warning.code == "oov")
+    assert warning.text.startswith("hidden has no entry but in its class <RNN_UNK> for ")
+    assert "are known in lower case; write the text" in warning.text
+
+
+def test_a_class_with_many_of_the_words_is_usual(rescore, lang, tmp_path):
+    """The lattices have more words than the 30 most frequent ones that this model lists."""
+    words = words_of(lang)
+    counts = {**dict.fromkeys(words, 1), **dict.fromkeys(words[:30], 2)}
+    few = save_random_lm(tmp_path / "few", [], 1, Vocabulary.from_counts(counts, size=32))
+    status, out = rescore("--lm-weight", 0.5, "--n", 5, lms=(few,))
+    assert status == 0
+    assert "oov" not in codes(out)
 
 
 def test_a_vocabulary_in_another_unicode_form_is_refused(both, lang, tmp_path, capsys):
@@ -267,6 +295,23 @@ def test_a_words_txt_of_another_graph_with_the_same_ids(both, lang, tmp_path):
     status, out = both("rescore_nbest", lang=respelled(lang, tmp_path, lambda word: swapped.get(word, word)))
     assert status == 0
     assert "first_pass_wer" in codes(out)
+
+
+def test_references_in_another_case(rescore, data, tmp_path, capsys):
+    known = kaldi.read_data_dir(data)
+    small = {utt: [word.lower() for word in words] for utt, words in known.text.items()}
+    large = {utt: [word.upper() for word in words] for utt, words in known.text.items()}
+    text = small if large == known.text else large
+    kaldi.write_data_dir(tmp_path / "data", kaldi.DataDir(known.utt2spk, text))
+    status, out = rescore("--lm-weight", 0.5, "--n", 5, data=tmp_path / "data")
+    assert status == 0
+    [warning] = [warning for warning in SystemReport.load(out).warnings if warning.code == "first_pass_wer"]
+    assert re.search(
+        r"WER|rate of \d+\.\d\d %: \d+ of \d+ words of the hypotheses are in the references only", warning.text
+    )
+    assert "; write the references in " in warning.text
+    assert "(sed 's/[[:blank:]].*/" in warning.text
+    assert warning.text in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,48 @@ def test_a_lexicons_unseen_words_join_the_class(text, tmp_path):
     assert dict(vocabulary.unk_probs) == {"zebra": 1.0}
 
 
+CAPITALS = {word.upper() for line in SENTENCES for word in line.split()}
+
+
+@pytest.mark.parametrize("option", [[], ["--only-lexicon"]])
+def test_a_lexicon_in_another_case_is_refused(text, tmp_path, capsys, option):
+    """All its words would be in the class, and nothing that comes later would find them missing."""
+    lexicon = tmp_path / "words.txt"
+    entries = ["<eps>", "<UNK>", "7", *sorted(CAPITALS), "#0"]
+    lexicon.write_text("".join(f"{word} {index}\n" for index, word in enumerate(entries)))
+    assert main(["prepare_text", *option, "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 1
+    assert capsys.readouterr().err == (
+        f"asr-rescore prepare_text: error: {lexicon}: found none of its {len(CAPITALS)} words in the text as it is "
+        f"written, and {len(CAPITALS)} in lower case, expected words in the spelling of the text; write the text in "
+        "upper case (sed 's/.*/\\U&/'), then prepare again\n"
+    )
+    assert not (tmp_path / "d/vocab.txt").exists()
+
+
+def test_a_lexicon_of_which_most_is_in_another_case_has_a_warning(text, tmp_path, capsys):
+    lexicon = tmp_path / "words.txt"
+    words = ["<eps>", "board", *sorted(CAPITALS - {"BOARD"})]
+    lexicon.write_text("".join(f"{word} {index}\n" for index, word in enumerate(words)))
+    assert main(["prepare_text", "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 0
+    most = len(CAPITALS) - 1
+    assert capsys.readouterr().err == (
+        f"warning: {lexicon}: {most} of its {most + 1} words are not in the text, {most} of them only in lower case, "
+        "so a language model learns nothing of them: write the text in upper case (sed 's/.*/\\U&/'), then prepare "
+        "again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["board the zebra Zebra", "board zebra yak lynx", "board The the Share share", "zebra yak", "board", "<eps> 7"],
+)
+def test_a_lexicon_may_have_words_that_are_not_in_the_text(text, tmp_path, capsys, words):
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("".join(f"{word} {index}\n" for index, word in enumerate(words.split())))
+    assert main(["prepare_text", "--lexicon", str(lexicon), str(text), str(tmp_path / "d")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_kaldi_text(tmp_path, capsys):
     path = tmp_path / "text"
     path.write_text("".join(f"utt-{number} {line}\n" for number, line in enumerate(SENTENCES)))

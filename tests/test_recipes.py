@@ -226,7 +226,7 @@ class TestPennTreebank:
             name: {path.parent.name for path in exp.glob(f"{name}/student_*/ppl_test.json")}
             for name in ("scratch", "branches", "full")
         }
-        assert [len(found) for found in students.values()] == [8 * (11 + 4 + 3), 5 * (11 + 12), 11 + 4 + 4]
+        assert [len(found) for found in students.values()] == [8 * (11 + 5 + 3), 5 * (11 + 13), 11 + 4 + 4]
         assert (exp / "scratch/teacher_8_2/seed").read_text() == "82\n"
         assert (exp / "scratch/student_shuffled_8/seed").read_text() == "8\n"
         calls = (exp / "calls").read_text().splitlines()

@@ -86,13 +86,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) -> None:
     """Write all files into the directory, and say what is in them."""
+    import sys
     from collections.abc import Iterator
     from contextlib import ExitStack
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.errors import UsageError
+    from asr_rescore.errors import UsageError, printable
     from asr_rescore.files import rereadable
     from asr_rescore.id_file import remove_ids
+    from asr_rescore.spelling import check_lexicon
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
     from asr_rescore.vocab_files import save_vocabulary
 
@@ -119,6 +121,9 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
             counts, valid_sentences = corpus.split_sentences(
                 read(*texts), train_path, valid_path, held_out, arguments.text[0]
             )
+    # Before the vocabulary is made: it would hold these words, so that nothing later on finds them missing.
+    if warning := check_lexicon(arguments.lexicon, lexicon, counts, after_ids=bool(arguments.kaldi_text)):
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     if arguments.only_lexicon:
         vocabulary = Vocabulary.from_words(lexicon, counts)
     else:

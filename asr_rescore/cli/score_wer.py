@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_rescore.cli.options import add_config_options, check_one_stdin, given, input_file, name_of, read_config
 from asr_rescore.scoring import ScoringConfig
+
+if TYPE_CHECKING:
+    from asr_rescore.word_errors import ErrorCount
 
 HELP = "print the word error rate of a hypothesis file as Kaldi's compute-wer or NIST's sclite does"
 FORMATS = ("text", "trn", "stm")
@@ -115,7 +119,10 @@ def _score_text(arguments: argparse.Namespace) -> int:
     if arguments.details_dir:
         speakers = read_data_dir(arguments.data_dir).utt2spk if arguments.data_dir else {}
         write_details(arguments.details_dir, references, hypotheses, speakers, arguments.mode, unit)
-    print(wer(references, hypotheses, arguments.mode).lines(), end="")
+    errors = wer(references, hypotheses, arguments.mode)
+    print(errors.lines(), end="")
+    if not config.cer:
+        _warn_of_spelling(arguments, errors, references, hypotheses)
     missing = references.keys() - hypotheses.keys()
     return _tell_unpaired(arguments, sorted(missing), sorted(hypotheses.keys() - references.keys()))
 
@@ -136,6 +143,24 @@ def _warn_of_alternatives(arguments: argparse.Namespace, references: Mapping[str
             "(docs/scoring.md)"
         )
         print(printable(text), file=sys.stderr)
+
+
+def _warn_of_spelling(
+    arguments: argparse.Namespace,
+    errors: ErrorCount,
+    references: Mapping[str, Sequence[str]],
+    hypotheses: Mapping[str, Sequence[str]],
+) -> None:
+    """Say that references are in another case than hypotheses, if nearly all words count as errors."""
+    import sys
+
+    from asr_rescore.errors import printable
+    from asr_rescore.spelling import WARN_WER, reference_hint
+
+    if errors.reference_words and errors.wer >= WARN_WER:
+        hint = reference_hint(hypotheses.values(), references.values())
+        if hint:
+            print(printable(f"{name_of(arguments.reference)}: warning: {hint}"), file=sys.stderr)
 
 
 def _score_sclite(arguments: argparse.Namespace, chosen: str) -> int:

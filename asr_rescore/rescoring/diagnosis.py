@@ -6,6 +6,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from asr_rescore import kaldi
+from asr_rescore.checkpoint import LoadedModel
 from asr_rescore.errors import InputError, RescoreError
 from asr_rescore.lattice import EPSILON, Lattice
 from asr_rescore.lm import SentenceScorer, perplexity
@@ -20,7 +22,7 @@ from asr_rescore.nbest import OLD_LM, NBest
 from asr_rescore.ranking import neural_column
 from asr_rescore.report import LmFit, OovCount, ReportWarning
 from asr_rescore.rescoring.inputs import Inputs
-from asr_rescore.rescoring.spelling import spelling_hint
+from asr_rescore.spelling import WARN_WER, Respelling, misspelling, reference_hint, spelling_hint
 from asr_rescore.vocab import OOV_PROBABILITY
 from asr_rescore.word_errors import ErrorCount
 
@@ -36,7 +38,6 @@ WARN_NEGATIVE = 0.01  # of the hypotheses
 WARN_NATS = math.log(10.0)  # per token
 # Where the new LMs have not costed the first pass's best hypotheses anyway: enough to tell, and costed in a second.
 SAMPLE_TOKENS = 5000
-WARN_WER = 90.0
 EXAMPLES = 5
 OOV_COST = -math.log(OOV_PROBABILITY)  # nats of an OOV word beyond those of the class of rare words
 IsOov: TypeAlias = Callable[[str], bool]
@@ -50,16 +51,44 @@ def refuse_foreign_vocabulary(inputs: Inputs) -> None:
     """
     words = _sample(inputs)
     for lm, is_oov in zip(inputs.lms, oov_tests(inputs), strict=True):
-        unknown = [word for word in words if is_oov(word)]
-        if words and len(unknown) > MOST_OOV * len(words):
+        unknown = _Unknown.of(words, lm, is_oov)
+        if words and len(unknown.words) > MOST_OOV * len(words):
             raise InputError(
                 f"language model {lm.name}",
-                found=f"no entry for {len(unknown)} of {len(words)} distinct words of the first lattices, for example "
-                f"{_examples(unknown)}",
+                found=f"no entry{unknown.but} for {len(unknown.words)} of {len(words)} distinct words of the first "
+                f"lattices, for example {_examples(unknown.words)}",
                 expected="a vocabulary that fits the recogniser's words.txt",
-                remedy=(spelling_hint(unknown, is_oov) or "train a language model on text in the recogniser's words")
+                remedy=(unknown.hint or "train a language model on text in the recogniser's words")
                 + "; `allow_oov` rescores nevertheless",
             )
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """The recogniser's words that a language model has learnt nothing of.
+
+    Words of its class are known, unless the model lists them in another spelling: then they are in the class only
+    because the lexicon is, and the text of the model has none of them.
+
+    Attributes:
+        words: in the order in which they were given.
+        hint: how to let the model know them, if they are known in another spelling; else empty.
+        but: where the model has them nevertheless; else empty.
+    """
+
+    words: tuple[str, ...]
+    hint: str
+    but: str = ""
+
+    @classmethod
+    def of(cls, words: Sequence[str], lm: LoadedModel, is_oov: IsOov) -> _Unknown:
+        is_listed = lm.vocabulary.is_listed
+        oov = tuple(word for word in words if is_oov(word))
+        unlisted = tuple(word for word in words if not is_listed(word))
+        found = Respelling.of(unlisted, is_listed) if misspelling(words, is_listed) else None
+        if found is None or len(oov) == len(unlisted):
+            return cls(oov, spelling_hint(oov, is_oov))
+        return cls(unlisted, found.hint(), f" but in its class {lm.vocabulary.unk}")
 
 
 def _sample(inputs: Inputs) -> list[str]:
@@ -103,17 +132,24 @@ class WordCounts:
 
     def warnings(self, inputs: Inputs) -> Iterator[ReportWarning]:
         """A warning for each language model that does not know many of the words."""
-        for count, is_oov in zip(self.oov(inputs), oov_tests(inputs), strict=True):
-            if count.rate <= WARN_OOV_RATE:
+        words = [word for word, _ in self.counts.most_common()]
+        for count, lm, is_oov in zip(self.oov(inputs), inputs.lms, oov_tests(inputs), strict=True):
+            unknown = _Unknown.of(words, lm, is_oov)
+            hint = f": {unknown.hint}" if unknown.hint else ""
+            if unknown.but:
+                text = (
+                    f"{count.lm} has no entry{unknown.but} for {len(unknown.words)} of the {count.words} distinct "
+                    f"words in the first pass's hypotheses, for example {_examples(unknown.words)}"
+                )
+            elif count.rate > WARN_OOV_RATE:
+                text = (
+                    f"{count.lm} does not know {count.rate:.1f} % of the words in the first pass's hypotheses, for "
+                    f"example {_examples(unknown.words)}; each costs about 16 nats more than a known one"
+                )
+            else:
                 continue
-            unknown = [word for word, _ in self.counts.most_common() if is_oov(word)]
-            hint = spelling_hint(unknown, is_oov)
-            yield ReportWarning(
-                "oov",
-                f"{count.lm} does not know {count.rate:.1f} % of the words in the first pass's hypotheses, for example "
-                f"{_examples(unknown)}; each costs about 16 nats more than a known one" + (f": {hint}" if hint else ""),
-                {"rate": count.rate, "oov_tokens": count.oov_tokens, "oov_words": count.oov_words},
-            )
+            numbers = {"rate": count.rate, "oov_tokens": count.oov_tokens, "oov_words": count.oov_words}
+            yield ReportWarning("oov", text + hint, numbers)
 
 
 def oov_tests(inputs: Inputs) -> list[IsOov]:
@@ -235,12 +271,21 @@ class NewLmFit:
                 )
 
 
-def error_warnings(first_pass: ErrorCount) -> Iterator[ReportWarning]:
-    """A warning if the first pass's hypotheses have next to nothing in common with the references."""
+def error_warnings(
+    first_pass: ErrorCount, hypotheses: Iterable[Sequence[str]], references: Iterable[Sequence[str]]
+) -> Iterator[ReportWarning]:
+    """A warning if the first pass's hypotheses have next to nothing in common with the references.
+
+    Args:
+        first_pass: the errors of these hypotheses.
+        hypotheses, references: as they are compared.
+    """
     if first_pass.reference_words and first_pass.wer >= WARN_WER:
+        advice = reference_hint(hypotheses, references) or (
+            "check that words.txt is that of the decoding graph, and that the references belong to these utterances"
+        )
         yield ReportWarning(
             "first_pass_wer",
-            f"the first pass has a word error rate of {first_pass.wer:.2f} %: check that words.txt is that of the "
-            "decoding graph, and that the references belong to these utterances",
+            f"the first pass has a word error rate of {first_pass.wer:.2f} %: {advice}",
             {"wer": first_pass.wer},
         )

@@ -112,7 +112,7 @@ def to_report(
         warnings=ranked(
             (
                 *outcome.warnings,
-                *error_warnings(first_pass_total),
+                *error_warnings(first_pass_total, outcome.first_pass.values(), references.values()),
                 *depth_warnings(outcome.depths, first_pass_total, oracle_errors),
             )
         ),

@@ -20,8 +20,8 @@
 # shellcheck shell=bash disable=SC2154
 
 arms="kl trust_0.03 trust trust_0.3 trust_1 label_0.03 fixed fixed_0.5 ce ce_regularized shuffled"
-more_arms="label_0.2 label_0.3 label_0.5 scaled scaled_shuffled root doubt expected_trust expected_doubt todi temperature_2 no_averaging"
-more_weights="label_0.2 label_0.3 label_0.5 doubt" # of more_arms, those that are also trained from scratch
+more_arms="label_0.2 label_0.3 label_0.5 scaled scaled_shuffled root doubt doubt_0.3 expected_trust expected_doubt todi temperature_2 no_averaging"
+more_weights="label_0.2 label_0.3 label_0.5 doubt doubt_0.3" # of more_arms, those that are also trained from scratch
 rows="dropout ar fixed_0.1 fixed_0.2" # of Tables 2 and 3, in addition to the arms
 temperatures="temperature_2 temperature_5 temperature_8 temperature_10"
 scratch_seeds=${seeds:-1 2 3 4 5 6 7 8}
