@@ -330,6 +330,15 @@ def test_weights_tuned_to_the_edge_of_their_grid(lm, lmwt, wip, first, expected)
     assert [warning.code for warning in tuning_warnings(chosen, POINTS, ["x", "y"][: len(lm)])] == expected
 
 
+def test_the_warning_about_the_first_pass_can_be_understood_alone():
+    chosen = ChosenWeights(Weights((0.5,), OperatingPoint(17, 0.5)), OperatingPoint(17), "tuned", ("a",))
+    _, of_first_pass = tuning_warnings(chosen, POINTS, ["x"])
+    expected = (
+        "the first pass's LMWT 17 is the largest of its grid, 7 to 17, too; its error rate may be lower elsewhere"
+    )
+    assert of_first_pass.text == expected
+
+
 @pytest.mark.parametrize(
     ("penalties", "tuned", "shown"),
     [

@@ -79,6 +79,15 @@ def test_the_grid_replaces_both_bounds():
         ("900:990:10", False, "990:1000:10"),
         ("100:900:400", False, "900:1000:100"),
         ("3,5", True, "1:3:2"),
+        # Narrower than 7:17.
+        ("7:9", False, "7:19"),
+        ("7:9", True, "1:17"),
+        ("9:11", True, "1:17"),
+        ("1:3", False, "3:17"),
+        ("20:22", True, "7:20"),
+        ("20:22", False, "22:32"),
+        ("3:5", True, "1:3"),
+        ("995:998", False, "998:1000"),
     ],
 )
 def test_the_grid_beyond(grid, below, beyond):
@@ -91,9 +100,9 @@ def test_the_grid_beyond_is_one_and_goes_beyond(thousandths, below):
     beyond = lmwt_grid(grid_beyond(grid, below=below))
     assert len(beyond) >= 2
     if below:
-        assert beyond[0] < grid[0] and beyond[-1] <= grid[0]
+        assert beyond[0] < grid[0]
     else:
-        assert beyond[0] == grid[-1] < beyond[-1]
+        assert beyond[0] <= grid[-1] < beyond[-1]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from asr_rescore.report import ChoiceCosts, Comparison, Experiment, PublishedRow
 from asr_rescore.report.choice_costs import COSTS_FILE, write_choice_costs
 from asr_rescore.report.utterances import edits, utterance_data
 from asr_rescore.report.word_changes import NOTHING, WordChanges, aligned
-from made_reports import Page, out_dir, report
+from made_reports import FROZEN, Page, errors, out_dir, report
 
 REFERENCES = {"a-1": "the cat sat", "a-2": "on the mat", "b-1": "all day long"}
 BEFORE = {"a-1": "a cat sat", "a-2": "on mat", "b-1": "all day long"}
@@ -85,6 +85,13 @@ def test_the_table_has_a_row_for_each_system_and_values_to_sort_by(page):
     values = [cell.attributes["data-value"] for cell in table.all("tr")[2].all("td")]
     assert [float(value) for value in values[:-1]] == pytest.approx([0, 200 / 9, 1000, 50])
     assert values[-1] == "", "an earlier version did not note how long its jobs took"
+
+
+@pytest.mark.parametrize(("after", "tags"), [(1, ["best"]), (4, []), (5, [])])
+def test_only_a_system_with_a_gain_is_marked_as_the_best(after, tags):
+    experiment = Experiment.of(Comparison.of([report(first_pass=errors(4), rescored=errors(after), **FROZEN)]))
+    systems = Page(to_html(experiment)).root.one("section", id="systems")
+    assert [tag.text for tag in systems.all("span", **{"class": "tag"})] == tags
 
 
 def test_parts_of_one_decode_directory_are_named_once():

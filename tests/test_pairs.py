@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -150,6 +151,48 @@ def test_a_gain_whose_interval_holds_0_comes_with_a_caution():
     sentence = Experiment.of(Comparison.of([one])).sentence
     assert sentence.startswith(
         "No system is clearly better than the first pass: the best, student, has a WER of 0.00 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("significant", "end"),
+    [
+        ([True], "; by MAPSSWE it would be better (p = 0.045): the tests disagree, so take it as open."),
+        (
+            [True, True],
+            "; by MAPSSWE it would be better on each set (p = 0.045): the tests disagree, so take it as open.",
+        ),
+        (
+            [True, False],
+            "; by MAPSSWE it would be better on 1 of 2 sets (p = 0.045): the tests disagree, so take it as open.",
+        ),
+        ([False], "; the difference is not significant by MAPSSWE (p = 0.045)."),
+    ],
+)
+def test_an_answer_on_which_the_tests_disagree_says_so(significant, end):
+    """The interval of the gain holds 0, but MAPSSWE has an opinion of its own."""
+    one = report(first_pass=errors(1, *[0] * 19), rescored=NONE, **FROZEN)
+    experiment = Experiment.of(Comparison.of([one]))
+    verdict = replace(experiment.verdict, significant=dict(enumerate(significant)), largest_p=0.045)
+    assert verdict.gain.low < 0 < verdict.gain.points
+    sentence = verdict.sentence(experiment.comparison)
+    assert sentence.startswith("No system is clearly better than the first pass: ")
+    assert sentence.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "named"),
+    [
+        ("a b", "a and b"),
+        ("a b c d", "a, b, c and d"),
+        ("a b c d e", "a, b, c and 2 more"),
+    ],
+)
+def test_one_name_more_is_not_hidden(rivals, named):
+    experiment = Experiment.of(Comparison.of([report(first_pass=errors(*[4] * 20), rescored=NONE, **FROZEN)]))
+    verdict = replace(experiment.verdict, rivals=tuple(rivals.split()))
+    assert verdict.sentence(experiment.comparison).endswith(
+        f" It is not clearly better than {named} (95 % intervals of the differences)."
     )
 
 

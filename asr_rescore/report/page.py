@@ -191,7 +191,7 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         yield {
             "name": system,
             "kind": "system",
-            "best": system == experiment.verdict.system,
+            "best": system == experiment.verdict.system and experiment.verdict.gain.points > 0,
             "parameters": _number(size, f"{size:,}"),
             "ppl": _number(
                 ppls[0] if len(ppls) == 1 and ppls[0] is not None else math.nan,

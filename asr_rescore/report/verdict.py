@@ -126,9 +126,9 @@ class Verdict:
     def _rivals_sentence(self) -> str:
         if not self.rivals or self.gain.low <= 0:
             return ""
-        shown = list(self.rivals[:RIVALS_SHOWN])
-        if more := len(self.rivals) - len(shown):
-            shown.append(f"{more} more")
+        shown = list(self.rivals)
+        if len(shown) > RIVALS_SHOWN + 1:  # "1 more" would be no shorter than its name
+            shown[RIVALS_SHOWN:] = [f"{len(shown) - RIVALS_SHOWN} more"]
         named = " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
         return f" It is not clearly better than {named} (95 % intervals of the differences)."
 
@@ -138,11 +138,14 @@ class Verdict:
             return "whether by chance cannot be tested by MAPSSWE, because transcripts are missing"
         found = sum(map(bool, judged))
         p = "" if self.largest_p is None else f" (p {shown_p(self.largest_p, 3)})"
-        if found == len(judged):
-            return "the difference is significant by MAPSSWE" + ("" if found == 1 else " on each set") + p
         if not found:
             return f"the difference is not significant by MAPSSWE{p}"
-        return f"the difference is significant by MAPSSWE on {found} of {len(judged)} sets{p}"
+        where = f" on {found} of {len(judged)} sets"
+        if found == len(judged):
+            where = "" if found == 1 else " on each set"
+        if self.gain.low <= 0 < self.gain.points:  # the sentence has begun with: no system is clearly better
+            return f"by MAPSSWE it would be better{where}{p}: the tests disagree, so take it as open"
+        return f"the difference is significant by MAPSSWE{where}{p}"
 
 
 def evaluation_sets(comparison: Comparison) -> list[FirstPass]:

@@ -11,7 +11,7 @@ from asr_rescore.errors import UsageError
 from asr_rescore.lattice import ExpansionLimits
 from asr_rescore.ranges import COUNT, COUNT_OR_NONE, FINITE, POSITIVE, Range
 from asr_rescore.ranking import USUAL_LMWT, OperatingPoint
-from asr_rescore.rescoring.lmwt_grid import lmwt_grid
+from asr_rescore.rescoring.lmwt_grid import USUAL, lmwt_grid
 
 WHOLE_LMWT = Range(least=1, most=1000, whole=True)  # each LMWT is scored; Kaldi's scripts go from 7 to 17
 CarryOverKind = Literal["none", "speaker", "recording"]
@@ -39,8 +39,8 @@ class RescoringConfig:
             "choices": get_args(NormaliserKind),
         },
     )
-    min_lmwt: int = field(default=7, metadata={"help": "smallest LMWT to score"})
-    max_lmwt: int = field(default=17, metadata={"help": "largest LMWT to score"})
+    min_lmwt: int = field(default=USUAL[0], metadata={"help": "smallest LMWT to score"})
+    max_lmwt: int = field(default=USUAL[-1], metadata={"help": "largest LMWT to score"})
     word_ins_penalty: tuple[float, ...] = field(
         default=(0.0, 0.5, 1.0), metadata={"help": "word insertion penalties to score, separated by commas"}
     )

@@ -13,6 +13,7 @@ MOST = Decimal(1000)
 LMWT = Range(least=float(LEAST), most=float(MOST))
 MOST_LMWTS = 1000  # each is scored
 LONGEST = 20  # characters of a number: Decimal would compute with as many digits as it is given
+USUAL = range(7, 18)  # the LMWTs of Kaldi's score.sh, and the default
 CHAIN_GRID = "0.5:2:0.1"  # for lattices whose acoustic costs are those that a chain model was decoded with
 
 
@@ -47,20 +48,25 @@ def grid_beyond(grid: Sequence[float], *, below: bool) -> str:
     """The grid, as text, that continues ``grid`` below its first or above its last LMWT.
 
     It has the step of ``grid`` and at most as many LMWTs; a smaller step if there is no room for it up to the least or
-    the largest LMWT.
+    the largest LMWT. If ``grid`` has a step of 1 and is narrower than 7:17, the new one has as many LMWTs as 7:17
+    and, if the two touch or overlap, all of these, so that one more tuning is likely to be enough.
     """
     values = [Decimal(repr(value)) for value in grid]
     step = values[1] - values[0]
+    room = values[0] - LEAST if below else MOST - values[-1]
+    if step > room:
+        step = min(values[0] / 10, room) if below else room
+    narrow = step == values[1] - values[0] == 1 and len(values) < len(USUAL)
+    steps = (len(USUAL) if narrow else len(values)) - 1
     if below:
         last = values[0]
-        room = last - LEAST
-        if step > room:
-            step = min(last / 10, room)
-        first = max(last - step * (len(values) - 1), min(step, last - step), LEAST)
+        first = max(last - step * steps, min(step, last - step), LEAST)
     else:
         first = values[-1]
-        step = min(step, MOST - first)
-        last = min(first + step * (len(values) - 1), MOST)
+        last = min(first + step * steps, MOST)
+    if narrow and first <= USUAL[-1] and last >= USUAL[0]:
+        first = min(first, Decimal(USUAL[0]))
+        last = max(last, Decimal(USUAL[-1]))
     parts = (first, last) if step == 1 else (first, last, step)
     return ":".join(f"{part.normalize():f}" for part in parts)
 

@@ -47,9 +47,11 @@ def tuning_warnings(
         yield ReportWarning("lmwt_edge", f"the tuned LMWT {edge}", {"lmwt": tuned.point.lmwt})
     edge_of_first = _lmwt_edge(weights.first_pass.lmwt, lmwts)
     if edge_of_first:
-        same = edge and weights.first_pass.lmwt == tuned.point.lmwt
-        text = f"{tuned.point.lmwt:g} is so, too: its error rate may be lower elsewhere" if same else edge_of_first
-        yield ReportWarning("first_pass_lmwt_edge", f"the first pass's LMWT {text}", {"lmwt": weights.first_pass.lmwt})
+        if edge and weights.first_pass.lmwt == tuned.point.lmwt:  # the range to try need not be told twice
+            edge_of_first = f"{_end(tuned.point.lmwt, lmwts)}, too; its error rate may be lower elsewhere"
+        yield ReportWarning(
+            "first_pass_lmwt_edge", f"the first pass's LMWT {edge_of_first}", {"lmwt": weights.first_pass.lmwt}
+        )
     edge = _edge(tuned.point.wip, wips)
     if edge and not tuned.point.wip == wips[0] == 0:
         yield ReportWarning(
@@ -78,8 +80,12 @@ def _edge(value: float, grid: Sequence[float]) -> str:
     """What to say of a value that is the first or last of its grid; empty for any other."""
     if len(grid) < 2 or grid[0] < value < grid[-1]:
         return ""
+    return f"{_end(value, grid)}; a better one may lie beyond"
+
+
+def _end(value: float, grid: Sequence[float]) -> str:
     end = "smallest" if value <= grid[0] else "largest"
-    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}; a better one may lie beyond"
+    return f"{value:g} is the {end} of its grid, {grid[0]:g} to {grid[-1]:g}"
 
 
 def _lmwt_edge(value: float, grid: Sequence[float]) -> str:
