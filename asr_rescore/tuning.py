@@ -26,7 +26,8 @@ class Tuning:
 
     Attributes:
         weights: the chosen grid point.
-        errors: word errors at that point.
+        errors: word errors at that point. As in every table of errors, the words of a reference without a list are
+            missing, so they count as errors, which do not depend on the weights.
         first_pass: the best LMWT and WIP if all LM weights are 0.
         first_pass_errors: word errors there.
         grid: the LM weights that were searched.
@@ -80,14 +81,15 @@ def tune(
     """
     grid = lm_weight_grid(models)
     errors = np.zeros((len(grid), len(points)), dtype=np.int64)
-    seen = 0
+    unseen = dict(references)
     winners = (_Winners.of(nbest, grid, points) for nbest in lists if nbest.utt in references and len(nbest))
     items = ((of_list, of_list.utt, of_list.texts) for of_list in winners)
     for of_list, texts in compare(items) if compare else ((of_list, texts) for of_list, _, texts in items):
         errors += edit_distances(references[of_list.utt], texts)[of_list.place]
-        seen += 1
-    if not seen:
+        unseen.pop(of_list.utt, None)
+    if len(unseen) == len(references):
         raise UsageError("no utterance to tune on has a reference; check the data directory's text")
+    errors += sum(map(len, unseen.values()))
     best, chosen = _middle_of_best(errors, grid, points)
     zero = grid.index((0.0,) * models)
     _, first = _middle_of_best(errors[zero : zero + 1], grid[zero : zero + 1], points)

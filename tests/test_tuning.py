@@ -44,6 +44,15 @@ def test_no_point_of_the_grid_has_fewer_errors(models):
     assert tuning.first_pass_errors == min(first_pass) == errors(Weights((0.0,) * models, tuning.first_pass))
 
 
+def test_the_words_of_a_reference_without_a_list_are_errors():
+    """So the plots of a grid show the error rates of the tables, which count them, too."""
+    lists, references = random_lists(1)
+    all_of_them = tune(lists, references, 1, POINTS)
+    more = tune(lists, {**references, "failed": ["seven", "words", "that", "no", "list", "can", "have"]}, 1, POINTS)
+    np.testing.assert_array_equal(more.by_weights, all_of_them.by_weights + 7)
+    assert (more.errors, more.weights) == (all_of_them.errors + 7, all_of_them.weights)
+
+
 def test_the_middle_of_a_plateau_is_chosen():
     # The neural LM is right; any weight above 0.2 at any point shows it, so the middle of what is left is taken.
     nbest = NBest(
