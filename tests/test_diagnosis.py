@@ -103,12 +103,14 @@ def test_words_that_only_the_class_holds_are_no_knowledge_of_another_case(both, 
     assert "are known in lower case; write the text" in warning.text
 
 
-def test_a_class_with_many_of_the_words_is_usual(rescore, lang, tmp_path):
-    """The lattices have more words than the 30 most frequent ones that this model lists."""
+@pytest.mark.parametrize("listed", ["few", "some in another case"])
+def test_a_class_with_many_of_the_words_is_usual(rescore, lang, tmp_path, listed):
+    """The lattices have more words than the 30 most frequent ones; or a third of them is listed in capitals only."""
     words = words_of(lang)
-    counts = {**dict.fromkeys(words, 1), **dict.fromkeys(words[:30], 2)}
-    few = save_random_lm(tmp_path / "few", [], 1, Vocabulary.from_counts(counts, size=32))
-    status, out = rescore("--lm-weight", 0.5, "--n", 5, lms=(few,))
+    frequent = words[:30] if listed == "few" else [word if n % 3 else word.upper() for n, word in enumerate(words)]
+    counts = {**dict.fromkeys(words, 1), **dict.fromkeys(frequent, 2)}
+    lm = save_random_lm(tmp_path / "lm", [], 1, Vocabulary.from_counts(counts, size=2 + len(frequent)))
+    status, out = rescore("--lm-weight", 0.5, "--n", 5, lms=(lm,))
     assert status == 0
     assert "oov" not in codes(out)
 
