@@ -1,5 +1,6 @@
 """Test sets of any size: what is held for each utterance is small, and what need not be held is not."""
 
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -22,18 +23,13 @@ WORDS = [f"word{number}" for number in range(15)]
 
 @pytest.fixture
 def utts() -> list[str]:
-    return [f"speaker-{number:06d}" for number in range(UTTERANCES)]
+    # Interned now, as some of the measured code does: a thousand new names can make Python copy its table of all interned
+    # strings, which has megabytes late in a run of all tests, and would count as memory of the code.
+    return [sys.intern(f"speaker-{number:06d}") for number in range(UTTERANCES)]
 
 
 def bytes_of(work: Callable[[], object], peak: bool = False) -> float:
-    """Bytes for each utterance that are held by what ``work`` returns; or the most that it holds at a time.
-
-    The least of three times: threads that earlier tests left in this process can only add to what is counted.
-    """
-    return min(_bytes_once(work, peak) for _ in range(3))
-
-
-def _bytes_once(work: Callable[[], object], peak: bool) -> float:
+    """Bytes for each utterance that are held by what ``work`` returns; or the most that it holds at a time."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
