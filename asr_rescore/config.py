@@ -226,7 +226,7 @@ def from_dict(tree: Mapping[str, Any], where: str = "config", base: Config | Non
 
 
 # The defaults of distill_lm: 0.3 · CE + KL, better than KL alone, than TR and than 0.1 or 0.2 · CE + KL in every pair
-# of the study in recipes/ptb/RESULTS.md.
+# in which the study tried it (recipes/ptb/RESULTS.md).
 DISTILLATION = Config(objective=ObjectiveConfig(kind="fixed"))
 
 

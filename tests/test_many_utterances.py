@@ -23,8 +23,8 @@ WORDS = [f"word{number}" for number in range(15)]
 
 @pytest.fixture
 def utts() -> list[str]:
-    # Interned now, as some of the measured code does: a thousand new names can make Python copy its table of all interned
-    # strings, which has megabytes late in a run of all tests, and would count as memory of the code.
+    # Interned now, as some of the measured code does: a thousand new names can make Python enlarge its table of all
+    # interned strings, which has megabytes late in a run of all tests, and would count as memory of the code.
     return [sys.intern(f"speaker-{number:06d}") for number in range(UTTERANCES)]
 
 

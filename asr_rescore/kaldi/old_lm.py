@@ -16,9 +16,7 @@ from asr_rescore.kaldi.symbols import SymbolTable
 from asr_rescore.ngram import CheapestBackoff, Grammar, NgramTable, WordFst, WordLm
 
 OLD_LM_FILES = (*GRAMMAR_FILES, "G.carpa")
-MODEL_FILE = (
-    "model.safetensors"  # of a language model's directory, which is easily given in place of the lang directory
-)
+MODEL_FILE = "model.safetensors"  # of a new language model, whose directory is easily given for the lang directory
 # Arcs and words of this kind stand for the words of another grammar (Kaldi's grammar decoding).
 _NONTERMINAL = "#nonterm"
 
