@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from asr_rescore.errors import InputError
-from asr_rescore.files import atomic_text, fields, read_lines
+from asr_rescore.files import fields, read_lines
 from asr_rescore.vocab import SENTENCE_END, Vocabulary
 from asr_rescore.vocab_files import UNK_PROBS_FILE
 
@@ -235,35 +236,29 @@ def spread(wanted: int, total: int) -> Callable[[list[str]], bool]:
 
 
 def split_sentences(
-    sentences: Iterable[list[str]], train: Path, valid: Path, held_out: Callable[[list[str]], bool], source: Path
+    sentences: Iterable[list[str]], train: TextIO, valid: TextIO, held_out: Callable[[list[str]], bool]
 ) -> tuple[Counter[str], int]:
     """Write each sentence to one of two texts, in one pass.
 
     Args:
         sentences: read as they are written.
-        train, valid: the files; none is written if there is an error.
+        train, valid: the texts.
         held_out: whether a sentence goes to ``valid``; asked once for each sentence, in their order.
-        source: where the sentences are from, for the error.
 
     Returns:
         What :func:`write_sentences` returns for the train text, and the number of valid sentences.
-
-    Raises:
-        InputError: one of the texts would have no sentence.
     """
     counts: Counter[str] = Counter()
     valid_sentences = 0
-    with atomic_text(train) as train_stream, atomic_text(valid) as valid_stream:
-        for words in sentences:
-            line = " ".join(words) + "\n"
-            if held_out(words):
-                valid_stream.write(line)
-                valid_sentences += 1
-            else:
-                train_stream.write(line)
-                counts.update(words)
-                counts[SENTENCE_END] += 1
-        refuse_empty(counts[SENTENCE_END], valid_sentences, source)
+    for words in sentences:
+        line = " ".join(words) + "\n"
+        if held_out(words):
+            valid.write(line)
+            valid_sentences += 1
+        else:
+            train.write(line)
+            counts.update(words)
+            counts[SENTENCE_END] += 1
     return counts, valid_sentences
 
 
@@ -282,16 +277,15 @@ def refuse_empty(train: int, valid: int, source: Path) -> None:
         )
 
 
-def write_sentences(path: str | Path, sentences: Iterable[list[str]]) -> Counter[str]:
+def write_sentences(stream: TextIO, sentences: Iterable[list[str]]) -> Counter[str]:
     """Write one sentence per line.
 
     Returns:
         Word → count; the count of ``</s>`` is the number of sentences.
     """
     counts: Counter[str] = Counter()
-    with atomic_text(path) as stream:
-        for words in sentences:
-            stream.write(" ".join(words) + "\n")
-            counts.update(words)
-            counts[SENTENCE_END] += 1
+    for words in sentences:
+        stream.write(" ".join(words) + "\n")
+        counts.update(words)
+        counts[SENTENCE_END] += 1
     return counts

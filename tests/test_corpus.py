@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from asr_rescore.corpus import (
     write_sentences,
 )
 from asr_rescore.errors import InputError
+from asr_rescore.files import atomic_text
 from asr_rescore.vocab import OOV_PROBABILITY, Vocabulary
 from asr_rescore.vocab_files import save_vocabulary
 
@@ -141,7 +143,8 @@ SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=4), max_size=12)
 @given(SENTENCES)
 def test_what_is_written_is_read_again(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("text") / "text.gz"
-    counts = write_sentences(path, sentences)
+    with atomic_text(path) as stream:
+        counts = write_sentences(stream, sentences)
     assert counts.pop("</s>", 0) == len(sentences)
     assert counts == count_words(sentences)
     assert list(read_sentences(path)) == sentences
@@ -151,19 +154,19 @@ def test_what_is_written_is_read_again(tmp_path_factory, sentences):
 def test_held_out_sentences_are_not_trained_on(tmp_path_factory, sentences, count):
     folder = tmp_path_factory.mktemp("text")
     numbered = [[str(number), *words] for number, words in enumerate(sentences)]
-    arguments = (iter(numbered), folder / "train", folder / "valid", every(count), folder)
-    if len(sentences) < count:
-        with pytest.raises(InputError, match=f"found {len(sentences)} train and 0 valid sentences"):
-            split_sentences(*arguments)
-        assert not any(folder.iterdir())
-        return
-    counts, valid = split_sentences(*arguments)
+    with atomic_text(folder / "train") as train_stream, atomic_text(folder / "valid") as valid_stream:
+        counts, valid = split_sentences(iter(numbered), train_stream, valid_stream, every(count))
     assert list(read_sentences(folder / "valid", kaldi_text=False)) == numbered[count - 1 :: count]
     train = [words for number, words in enumerate(numbered, 1) if number % count]
     assert list(read_sentences(folder / "train", kaldi_text=False)) == train
     assert valid == len(sentences) // count
-    assert counts.pop("</s>") == len(train)
+    assert counts.pop("</s>", 0) == len(train)
     assert counts == count_words(train)
+
+
+def test_a_text_without_a_sentence_is_refused():
+    with pytest.raises(InputError, match=r"text: found 3 train and 0 valid sentences, expected at least one of each"):
+        corpus.refuse_empty(3, 0, Path("text"))
 
 
 @given(st.lists(st.integers(1, 30), min_size=40, max_size=200), st.integers(1, 100))

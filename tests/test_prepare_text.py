@@ -92,6 +92,28 @@ def test_a_lexicon_in_another_case_is_refused(text, tmp_path, capsys, option):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["--lexicon", "capitals"],  # in another spelling than the text
+        ["--min-count", "1000"],  # no word is left
+        ["--valid-fraction", "0.001"],  # no sentence is held out
+        ["--valid", "nothing"],
+    ],
+)
+def test_what_is_refused_leaves_an_earlier_text_as_it_is(text, tmp_path, monkeypatch, refused):
+    """Its vocabulary would not be that of the new text."""
+    monkeypatch.chdir(tmp_path)
+    Path("capitals").write_text("".join(f"{word} {index}\n" for index, word in enumerate(sorted(CAPITALS))))
+    Path("nothing").write_text("")
+    assert main(["prepare_text", str(text), "d"]) == 0
+    before = {path.name: path.read_bytes() for path in Path("d").iterdir()}
+    other = tmp_path / "other.txt"
+    other.write_text("".join(f"{line} again\n" for line in SENTENCES))
+    assert main(["prepare_text", *refused, str(other), "d"]) == 1
+    assert {path.name: path.read_bytes() for path in Path("d").iterdir()} == before
+
+
 def test_a_lexicon_of_which_most_is_in_another_case_has_a_warning(text, tmp_path, capsys):
     lexicon = tmp_path / "words.txt"
     words = ["<eps>", "board", *sorted(CAPITALS - {"BOARD"})]

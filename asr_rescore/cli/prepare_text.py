@@ -91,8 +91,8 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
     from contextlib import ExitStack
 
     from asr_rescore import corpus, kaldi
-    from asr_rescore.errors import InputError, UsageError, printable
-    from asr_rescore.files import rereadable
+    from asr_rescore.errors import UsageError, printable
+    from asr_rescore.files import atomic_text, rereadable
     from asr_rescore.id_file import remove_ids
     from asr_rescore.spelling import check_lexicon
     from asr_rescore.vocab import SENTENCE_END, Vocabulary
@@ -102,12 +102,14 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
         return (words for path in paths for words in corpus.read_sentences(path, kaldi_text=arguments.kaldi_text))
 
     lexicon = kaldi.read_words(arguments.lexicon).ids if arguments.lexicon else ()
-    if arguments.valid:
-        counts = corpus.write_sentences(train_path, read(*arguments.text))
-        valid_sentences = corpus.write_sentences(valid_path, read(arguments.valid))[SENTENCE_END]
-        corpus.refuse_empty(counts[SENTENCE_END], valid_sentences, arguments.valid)
-    else:
-        with ExitStack() as stack:
+    # Texts and vocabulary belong together: an earlier text is replaced once nothing can be refused any more.
+    with ExitStack() as stack:
+        train = stack.enter_context(atomic_text(train_path))
+        valid = stack.enter_context(atomic_text(valid_path))
+        if arguments.valid:
+            counts = corpus.write_sentences(train, read(*arguments.text))
+            valid_sentences = corpus.write_sentences(valid, read(arguments.valid))[SENTENCE_END]
+        else:
             texts = arguments.text
             held_out = corpus.every(round(1 / arguments.valid_fraction))
             if arguments.valid_words:
@@ -118,22 +120,16 @@ def _write(arguments: argparse.Namespace, train_path: Path, valid_path: Path) ->
                         f"--valid-words {arguments.valid_words} is more than half of the {total} words given"
                     )
                 held_out = corpus.spread(arguments.valid_words, total)
-            counts, valid_sentences = corpus.split_sentences(
-                read(*texts), train_path, valid_path, held_out, arguments.text[0]
-            )
-    # Before the vocabulary is made: it would hold these words, so that nothing later on finds them missing.
-    try:
+            counts, valid_sentences = corpus.split_sentences(read(*texts), train, valid, held_out)
+        corpus.refuse_empty(counts[SENTENCE_END], valid_sentences, arguments.valid or arguments.text[0])
+        # The vocabulary would hold the words of the lexicon, so that nothing later on finds them missing in the text.
         warning = check_lexicon(arguments.lexicon, lexicon, counts, after_ids=bool(arguments.kaldi_text))
-    except InputError:  # an earlier vocabulary would not be that of these texts
-        train_path.unlink()
-        valid_path.unlink()
-        raise
+        if arguments.only_lexicon:
+            vocabulary = Vocabulary.from_words(lexicon, counts)
+        else:
+            vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon, arguments.min_count)
     if warning:
         print(printable(f"warning: {warning}"), file=sys.stderr)
-    if arguments.only_lexicon:
-        vocabulary = Vocabulary.from_words(lexicon, counts)
-    else:
-        vocabulary = Vocabulary.from_counts(counts, arguments.vocabulary_size, lexicon, arguments.min_count)
     save_vocabulary(arguments.dir, vocabulary)
     remove_ids(train_path, arguments.dir)  # of an earlier text
     print(

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from asr_rescore.checkpoint import combine, load_model, model_files
     from asr_rescore.corpus import write_sentences
+    from asr_rescore.files import atomic_text
     from asr_rescore.lm import sample_sentences
     from asr_rescore.models import choose_device
     from asr_rescore.outputs import check_outputs
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         config=config,
         tally=tally,
     )
-    counts = write_sentences(arguments.text_out, drawn)
+    with atomic_text(arguments.text_out) as stream:
+        counts = write_sentences(stream, drawn)
     print(
         f"{arguments.text_out}: {counts.total()} tokens in {counts[SENTENCE_END]} sentences, "
         f"{tally['cut']} of them cut after {config.max_tokens} words",
